@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+# Standard, warnings and sanitizers: every target links millrace_options.
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O2 -g1")
+
+find_program(CCACHE ccache)
+if(CCACHE)
+  set(CMAKE_C_COMPILER_LAUNCHER ${CCACHE})
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE})
+endif()
+
+find_package(Threads REQUIRED)
+
+add_library(millrace_options INTERFACE)
+target_include_directories(millrace_options INTERFACE ${CMAKE_SOURCE_DIR})
+target_link_libraries(millrace_options INTERFACE Threads::Threads)
+target_compile_options(
+  millrace_options
+  INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wold-style-cast
+            -Wnon-virtual-dtor -Woverloaded-virtual -Wdouble-promotion -Wformat=2)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  # g++ 12 reports maybe-uninitialized inside library templates (std::optional, expected).
+  target_compile_options(millrace_options INTERFACE -Wduplicated-cond -Wlogical-op -Wno-maybe-uninitialized)
+endif()
+find_program(MOLD mold)
+if(MOLD)
+  target_link_options(millrace_options INTERFACE -fuse-ld=mold)
+endif()
+if(MILLRACE_SANITIZE)
+  target_compile_options(millrace_options INTERFACE -fsanitize=${MILLRACE_SANITIZE} -fno-omit-frame-pointer
+                                                   -fno-sanitize-recover=all)
+  target_link_options(millrace_options INTERFACE -fsanitize=${MILLRACE_SANITIZE})
+  if(MILLRACE_SANITIZE MATCHES "thread")
+    target_compile_options(millrace_options INTERFACE -Wno-tsan)
+  endif()
+endif()
