@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "ledger/base/result.hpp"
+#include "marketplace/domain/lease.hpp"
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+/// What a command brought about. Events are in the log beside their command.
+namespace marketplace::domain {
+
+/// Why an ask does not fit a bid; tested in this order, the first failure counts.
+enum class Mismatch : std::uint8_t {
+    kUnitKind = 0,
+    kOrderClass,
+    kWorkerAway,
+    kExcluded,    ///< deny list, own order, or a host that failed this job
+    kNotAllowed,  ///< not on the allow list
+    kGpuModel,
+    kGpuCount,
+    kVram,
+    kRegion,
+    kRuntime,
+    kStepTooLarge,
+    kReliability,
+    kWindow,
+    kQuantity,
+    kCapacity,  ///< busy or sold out
+    kPrice,
+    kCount,
+};
+inline constexpr std::size_t kMismatchCount = static_cast<std::size_t>(Mismatch::kCount);
+[[nodiscard]] std::string_view to_string(Mismatch mismatch) noexcept;  ///< "gpu_model", "price", …
+
+/// Answer to "why is there no match": how many asks fail at each test, and the nearest price.
+struct Mismatches {
+    std::uint32_t asks = 0;  ///< in the book
+    std::array<std::uint32_t, kMismatchCount> failed{};
+    std::uint64_t cheapest_feasible_atoms = 0;  ///< of those that fail by price only; 0: none
+    friend bool operator==(const Mismatches&, const Mismatches&) = default;
+};
+/// "14 asks: 9 vram, 5 price; cheapest is 2.1". For people.
+[[nodiscard]] std::string describe(const Mismatches& reasons);
+
+struct AskAccepted {
+    Hash32 ask;
+    friend bool operator==(const AskAccepted&, const AskAccepted&) = default;
+};
+struct AskClosed {
+    Hash32 ask;
+    std::string reason;  ///< "cancelled", "expired"
+    friend bool operator==(const AskClosed&, const AskClosed&) = default;
+};
+struct JobChanged {
+    JobId job;
+    JobState state = JobState::kOpen;
+    std::uint64_t units_done = 0;
+    std::string reason;  ///< code, empty when there is nothing to say
+    friend bool operator==(const JobChanged&, const JobChanged&) = default;
+};
+struct NotMatched {
+    JobId job;
+    Mismatches reasons;
+    friend bool operator==(const NotMatched&, const NotMatched&) = default;
+};
+/// A match; the lease wants to be opened on chain.
+struct Matched {
+    Hash32 lease;
+    JobId job;
+    Hash32 ask_hash;
+    Hash32 bid_hash;
+    std::uint64_t index = 0;
+    std::uint64_t price_atoms = 0;
+    std::uint64_t max_units = 0;
+    std::uint64_t locked_atoms = 0;
+    friend bool operator==(const Matched&, const Matched&) = default;
+};
+struct LeaseChanged {
+    Hash32 lease;
+    LeaseState state = LeaseState::kMatched;
+    CloseReason reason = CloseReason::kNone;
+    friend bool operator==(const LeaseChanged&, const LeaseChanged&) = default;
+};
+struct ReceiptAccepted {
+    Hash32 lease;
+    std::uint64_t sequence = 0;
+    Hash32 receipt;  ///< struct hash
+    Hash32 receipts_root;
+    friend bool operator==(const ReceiptAccepted&, const ReceiptAccepted&) = default;
+};
+struct VoucherAccepted {
+    Hash32 lease;
+    std::uint64_t sequence = 0;
+    std::uint64_t amount_atoms = 0;
+    friend bool operator==(const VoucherAccepted&, const VoucherAccepted&) = default;
+};
+struct Paid {
+    Hash32 lease;
+    std::uint64_t paid_atoms = 0;
+    std::uint64_t fee_atoms = 0;
+    friend bool operator==(const Paid&, const Paid&) = default;
+};
+
+using Event = std::variant<AskAccepted, AskClosed, JobChanged, NotMatched, Matched, LeaseChanged,
+                           ReceiptAccepted, VoucherAccepted, Paid>;
+
+[[nodiscard]] std::string_view name_of(const Event& event) noexcept;
+void encode(ledger::base::Bytes& out, const Event& event);
+[[nodiscard]] ledger::base::Result<Event> decode_event(ledger::base::ByteView bytes);
+
+}  // namespace marketplace::domain

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "ledger/base/result.hpp"
+#include "marketplace/domain/command.hpp"
+#include "marketplace/domain/event.hpp"
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
+
+namespace marketplace::engine {
+
+/// Rules that are part of the market's identity: replay needs the same values.
+struct EngineConfig {
+    ledger::eth::Domain domain;                    ///< of orders, receipts and vouchers
+    domain::Address operator_address;              ///< the matcher orders may name
+    std::uint64_t max_failovers = 5;               ///< attempts per job after the first
+    std::uint64_t voucher_period_atoms = 250'000;  ///< most unpaid at any time
+};
+
+/// A job as the engine sees it.
+struct Job {
+    domain::JobId id;
+    domain::Address buyer;
+    domain::JobTerms terms;
+    domain::JobState state = domain::JobState::kOpen;
+    std::string reason;
+    std::vector<domain::BidLeg> legs;
+    std::vector<domain::Hash32> bid_hashes;  ///< struct hash per leg
+    std::optional<ledger::eth::Delegation> delegation;
+    domain::Signature delegation_signature;
+    std::uint64_t units_done = 0;  ///< by accepted receipts of all leases (train)
+    domain::Hash32 checkpoint;     ///< last accepted; zero: none
+    std::uint64_t attempts = 0;
+    std::vector<domain::Address> excluded;  ///< workers that failed this job
+    std::vector<domain::Hash32> leases;     ///< all, in order of matching
+    domain::Mismatches mismatches;          ///< why it is not matched now
+    domain::TimeMs created_ms = 0;
+    domain::TimeMs changed_ms = 0;
+};
+
+/// An ask in the book.
+struct AskEntry {
+    domain::Hash32 id;
+    ledger::eth::Ask ask;
+    domain::Signature signature;
+    domain::Resource resource;
+    std::uint64_t units_out = 0;  ///< sold and not released
+    bool open = true;
+    domain::TimeMs posted_ms = 0;
+};
+
+/// Books of one account, in atoms.
+struct Balance {
+    std::int64_t available = 0;  ///< free in escrow and not held
+    std::int64_t held = 0;       ///< reserved for matches and locks
+};
+
+/// The single writer: command in, events out. Pure and deterministic: no clock, I/O, thread,
+/// floating point or randomness. Not thread-safe; one thread owns it.
+class Engine {
+ public:
+    explicit Engine(EngineConfig config);
+    ~Engine();
+    Engine(Engine&&) noexcept;
+    Engine& operator=(Engine&&) noexcept;
+
+    /// Applies a command at `now_ms` (never before the last one: clock_backwards). On failure
+    /// nothing changed. Order of checks: shape, idempotency, existence, permission, state, funds.
+    /// Signatures are the caller's duty (api checks them over the received bytes).
+    [[nodiscard]] ledger::base::Result<std::vector<domain::Event>> apply(
+        const domain::Command& command, domain::TimeMs now_ms);
+
+    /// Would this job match now, and why not? The same test as matching; changes nothing.
+    struct Quote {
+        bool matches = false;
+        std::vector<domain::Matched> legs;  ///< prices and locks it would get
+        domain::Mismatches reasons;
+    };
+    [[nodiscard]] Quote quote(const domain::PostJob& job, domain::TimeMs now_ms) const;
+
+    /// Rolling hash over all applied commands and events: equal histories, equal hash.
+    [[nodiscard]] domain::Hash32 state_hash() const;
+    [[nodiscard]] domain::TimeMs last_time_ms() const;
+
+    [[nodiscard]] const Job* find_job(const domain::JobId& id) const;
+    [[nodiscard]] const domain::Lease* find_lease(const domain::Hash32& id) const;
+    [[nodiscard]] const AskEntry* find_ask(const domain::Hash32& id) const;
+    [[nodiscard]] Balance balance(const domain::Address& account) const;
+    /// Visits in order of creation; stop by returning false.
+    void for_each_job(const std::function<bool(const Job&)>& visit) const;
+    void for_each_lease(const std::function<bool(const domain::Lease&)>& visit) const;
+    void for_each_ask(const std::function<bool(const AskEntry&)>& visit) const;
+
+    /// What settlement has to do, derived from the leases' states; oldest first, at most `limit`.
+    [[nodiscard]] std::vector<domain::Hash32> leases_to_open(std::size_t limit) const;
+    /// Leases whose best voucher is above what the chain paid.
+    [[nodiscard]] std::vector<domain::Hash32> leases_to_claim(std::size_t limit) const;
+    /// Closing leases with nothing left to claim.
+    [[nodiscard]] std::vector<domain::Hash32> leases_to_close(std::size_t limit) const;
+    /// The best voucher of a lease with both signatures; empty when there is none.
+    [[nodiscard]] std::optional<domain::RecordVoucher> best_voucher(
+        const domain::Hash32& lease) const;
+
+    /// Checks I-01, I-02, I-04, I-11, I-13 over the whole state; the first violation as text.
+    [[nodiscard]] std::optional<std::string> find_violation() const;
+
+ private:
+    class Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace marketplace::engine
