@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "ledger/base/result.hpp"
+#include "marketplace/domain/command.hpp"
+#include "marketplace/domain/event.hpp"
+#include "marketplace/engine/engine.hpp"
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+/// What the handlers need from the rest of the market; the composition root (app) provides it.
+/// All calls are thread-safe; callbacks come on the thread named.
+namespace marketplace::api {
+
+using ledger::base::Result;
+
+/// The single writer behind a bounded queue.
+class EnginePort {
+ public:
+    virtual ~EnginePort() = default;
+    /// `done` is called once, on the engine thread, after the change is on disk (fsync), or at
+    /// once with queue_full. It must not block.
+    virtual void submit(domain::Command command,
+                        std::function<void(Result<std::vector<domain::Event>>)> done) = 0;
+    /// Runs `read` on the engine thread between commands; false when the queue is full.
+    [[nodiscard]] virtual bool query(std::function<void(const engine::Engine&)> read) = 0;
+};
+
+/// A completion on its way to a worker and back.
+struct InferenceRequest {
+    domain::Address buyer;
+    std::string model;   ///< published name
+    std::string prompt;  ///< bytes after the chat template
+    std::uint64_t max_tokens = 16;
+    std::string temperature = "1";  ///< decimal
+    std::string top_p = "1";        ///< decimal
+    std::uint64_t seed = 0;
+    std::vector<std::string> stop;
+};
+struct InferenceDone {
+    std::uint64_t prompt_tokens = 0;
+    std::uint64_t completion_tokens = 0;
+    std::string finish_reason;  ///< "stop", "length"
+    std::uint64_t cost_atoms = 0;
+    std::vector<std::string> receipts;  ///< struct hashes, 0x-hex
+};
+/// Routes completions to workers with an open serving lease of the buyer.
+class InferencePort {
+ public:
+    virtual ~InferencePort() = default;
+    using OnToken = std::function<void(std::string text)>;
+    using OnDone = std::function<void(Result<InferenceDone>)>;
+    /// Starts a completion; callbacks come on any io thread, `on_done` exactly once and last.
+    /// Returns an id for `abort`.
+    virtual std::uint64_t start(InferenceRequest request, OnToken on_token, OnDone on_done) = 0;
+    virtual void abort(std::uint64_t id) = 0;
+};
+
+/// A job's live record: phases, log lines and metrics, each with a rising sequence per job.
+struct JobRecord {
+    std::uint64_t sequence = 0;
+    domain::TimeMs time_ms = 0;
+    std::string kind;  ///< "phase", "train", "eval", "log"
+    std::string data;  ///< a JSON object as text
+};
+class JobRecordsPort {
+ public:
+    virtual ~JobRecordsPort() = default;
+    /// Records after `after`, oldest first, at most `limit`.
+    [[nodiscard]] virtual std::vector<JobRecord> after(const domain::JobId& job,
+                                                       std::uint64_t after,
+                                                       std::size_t limit) const = 0;
+};
+
+/// Non-engine rows behind the same database; written on the engine thread, durable when `done`.
+struct PublishedModel {
+    std::string name;
+    domain::Address owner;
+    std::string spec;  ///< the serve job spec's canonical bytes
+    domain::TimeMs created_ms = 0;
+};
+struct ApiKeyRow {
+    std::string id;           ///< "key_…"
+    domain::Hash32 key_hash;  ///< SHA-256 of the secret
+    domain::Address owner;
+    std::string label;
+    domain::TimeMs created_ms = 0;
+    bool revoked = false;
+};
+class CatalogPort {
+ public:
+    virtual ~CatalogPort() = default;
+    virtual Result<void> put_model(const PublishedModel& model) = 0;  ///< blocking, durable
+    [[nodiscard]] virtual std::optional<PublishedModel> model(const std::string& name) const = 0;
+    [[nodiscard]] virtual std::vector<PublishedModel> models() const = 0;
+    virtual Result<void> put_job_spec(const domain::Hash32& spec_hash, std::string bytes) = 0;
+    [[nodiscard]] virtual std::optional<std::string> job_spec(
+        const domain::Hash32& spec_hash) const = 0;
+    virtual Result<void> put_api_key(const ApiKeyRow& key) = 0;
+    virtual Result<void> revoke_api_key(const std::string& id, const domain::Address& owner) = 0;
+    [[nodiscard]] virtual std::optional<ApiKeyRow> api_key(
+        const domain::Hash32& key_hash) const = 0;
+    [[nodiscard]] virtual std::vector<ApiKeyRow> api_keys(const domain::Address& owner) const = 0;
+};
+
+/// The public log: records as stored, and proofs over them.
+class LogPort {
+ public:
+    virtual ~LogPort() = default;
+    struct Head {
+        std::uint64_t size = 0;
+        domain::Hash32 root;
+        domain::TimeMs time_ms = 0;
+        domain::Signature signature;  ///< by the operator, for the ReceiptLog contract
+    };
+    [[nodiscard]] virtual std::uint64_t size() const = 0;
+    [[nodiscard]] virtual std::optional<Head> signed_head() const = 0;
+    /// Record bytes of [first, first + limit).
+    [[nodiscard]] virtual std::vector<domain::Bytes> records(std::uint64_t first,
+                                                             std::size_t limit) const = 0;
+    [[nodiscard]] virtual Result<std::vector<domain::Hash32>> inclusion_proof(
+        std::uint64_t index, std::uint64_t size) const = 0;
+    [[nodiscard]] virtual Result<std::vector<domain::Hash32>> consistency_proof(
+        std::uint64_t old_size, std::uint64_t size) const = 0;
+};
+
+/// Settlement as people ask about it.
+struct SettlementRow {
+    std::uint64_t id = 0;
+    std::string kind;   ///< "open", "claim", "close", "anchor"
+    std::string state;  ///< "signed", "broadcast", "mined", "final", "failed"
+    domain::Hash32 transaction;
+    std::uint64_t nonce = 0;
+    std::uint64_t gas_used = 0;
+    std::vector<domain::Hash32> leases;
+    domain::TimeMs created_ms = 0;
+};
+class SettlementPort {
+ public:
+    virtual ~SettlementPort() = default;
+    [[nodiscard]] virtual std::vector<SettlementRow> settlements(std::uint64_t after,
+                                                                 std::size_t limit) const = 0;
+};
+
+/// Facts everybody may know: where to sign, whom to trust with what.
+struct MarketInfo {
+    std::string version;
+    std::string deployment_json;       ///< as in the deployment file
+    domain::Address delegate_address;  ///< signs vouchers for buyers who delegate
+    domain::Address operator_address;
+    std::uint64_t voucher_period_atoms = 0;
+};
+
+}  // namespace marketplace::api
