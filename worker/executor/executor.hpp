@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "ledger/base/clock.hpp"
+#include "ledger/base/result.hpp"
+#include "worker/model/inference.hpp"
+#include "worker/model/training.hpp"
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <variant>
+#include <vector>
+
+/// Runs jobs in children of this process and reports what they do.
+namespace worker::executor {
+
+/// The child is loaded and goes to work: billing starts here.
+struct Ready {
+    std::uint64_t step = 0;  // where training starts: 0 or the checkpoint's step
+};
+/// Mean loss since the last one.
+struct Metrics {
+    std::uint64_t step = 0;
+    double loss = 0;
+    double gradient_norm = 0;
+    double samples_per_s = 0;  // tokens (text) or images
+};
+struct Evaluated {
+    std::uint64_t step = 0;
+    double loss = 0;
+    double accuracy = 0;
+    std::uint64_t samples = 0;
+};
+/// A segment is done and its checkpoint lies in the job directory: one receipt.
+struct Segment {
+    std::uint64_t step = 0;   // steps done with this segment
+    std::uint64_t steps = 0;  // steps of this segment alone
+    double loss = 0;
+    std::filesystem::path checkpoint;
+    ledger::base::Hash32 sha256;
+    std::uint64_t bytes = 0;
+    ledger::base::TimeMs start_ms = 0;
+    ledger::base::TimeMs end_ms = 0;
+};
+struct Token {
+    std::string id;
+    model::TokenPiece piece;
+};
+struct GenerationDone {
+    std::string id;
+    std::uint64_t prompt_tokens = 0;
+    std::uint64_t completion_tokens = 0;
+    std::string finish_reason;  // "stop", "length" or "cancelled"
+    ledger::base::TimeMs start_ms = 0;
+    ledger::base::TimeMs end_ms = 0;
+};
+/// One request was refused or failed; the job goes on.
+struct GenerationRefused {
+    std::string id;
+    ledger::base::Error error;
+};
+/// Training reached its last step. Always the last event of a job, as is `Failed`.
+struct Finished {
+    std::uint64_t step = 0;
+};
+/// The job ended otherwise: crash, out of memory, limit, bad input, or `cancelled` after stop().
+struct Failed {
+    ledger::base::Error error;
+};
+
+using JobEvent = std::variant<Ready, Metrics, Evaluated, Segment, Token, GenerationDone,
+                              GenerationRefused, Finished, Failed>;
+
+/// Called on the job's own thread, one event at a time; must not block for long and must not
+/// destroy the Job from inside. Exactly one Finished or Failed comes, as the last event.
+using EventSink = std::function<void(const JobEvent&)>;
+
+struct JobLimits {
+    std::uint64_t memory_bytes = 8ULL << 30;
+    std::uint64_t file_bytes = 8ULL << 30;   // any one file
+    std::uint64_t tmp_bytes = 256ULL << 20;  // private /tmp
+    std::uint64_t seconds_max = 0;           // wall time, 0: none
+    std::uint64_t start_seconds_max = 120;   // until Ready
+    std::uint64_t stall_seconds_max = 600;   // training without any event
+};
+
+struct TrainTask {
+    std::string spec_json;          // the job spec's canonical bytes
+    std::filesystem::path job_dir;  // exists, writable, this job's alone; checkpoints land here
+    model::TrainFiles files;
+    model::RuntimeOptions runtime;
+    JobLimits limits;
+};
+
+struct ServeTask {
+    std::string spec_json;
+    std::filesystem::path job_dir;
+    std::filesystem::path weights;
+    model::RuntimeOptions runtime;
+    JobLimits limits;
+};
+
+struct GenerateRequest {
+    std::string id;
+    std::string prompt;
+    model::SamplingParams params;
+};
+
+/// A job under way. Destroying it kills the child and waits for it. Methods are thread-safe.
+class Job {
+ public:
+    virtual ~Job() = default;
+    /// Training waits at the next step boundary until `resume`.
+    virtual void pause() = 0;
+    virtual void resume() = 0;
+    /// Asks the child to end; it is killed if it has not within ten seconds.
+    virtual void stop() = 0;
+    /// SIGKILL.
+    virtual void kill() = 0;
+    /// Serving only. An error here means that the child is gone or the queue is full; a refusal by
+    /// the model comes as GenerationRefused.
+    [[nodiscard]] virtual ledger::base::Result<void> generate(const GenerateRequest& request) = 0;
+    /// Ends a request; GenerationDone with "cancelled" follows.
+    virtual void abort(const std::string& id) = 0;
+};
+
+class Executor {
+ public:
+    virtual ~Executor() = default;
+    /// Checks the spec, then starts the child; errors before the start come back here.
+    [[nodiscard]] virtual ledger::base::Result<std::unique_ptr<Job>> start_train(
+        const TrainTask& task, EventSink sink) = 0;
+    [[nodiscard]] virtual ledger::base::Result<std::unique_ptr<Job>> start_serve(
+        const ServeTask& task, EventSink sink) = 0;
+};
+
+}  // namespace worker::executor

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "ledger/base/result.hpp"
+#include "worker/model/model_spec.hpp"
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace worker::model {
+
+/// How the next token is chosen. Defaults are OpenAI's.
+struct SamplingParams {
+    std::uint32_t max_tokens = 16;
+    double temperature = 1.0;  // 0 takes the likeliest token
+    double top_p = 1.0;
+    std::uint32_t top_k = 0;  // 0: no limit
+    double min_p = 0.0;
+    double presence_penalty = 0.0;
+    double frequency_penalty = 0.0;
+    std::uint64_t seed = 0;
+    std::vector<std::string> stop;          // at most 4; the text ends before the match
+    std::optional<std::uint32_t> logprobs;  // how many alternatives to report, at most 20
+};
+
+enum class FinishReason : std::uint8_t { kStop, kLength, kCancelled };
+/// "stop", "length" or "cancelled".
+[[nodiscard]] std::string_view to_string(FinishReason reason) noexcept;
+
+struct TokenLogprob {
+    std::string token;
+    double logprob = 0;
+};
+
+/// A piece of a completion: complete UTF-8, possibly of several tokens.
+struct TokenPiece {
+    std::string text;
+    std::uint32_t index = 0;  // completion tokens up to and with this piece, less one
+    std::optional<double> logprob;
+    std::vector<TokenLogprob> top;
+};
+
+struct CompletionUsage {
+    std::uint64_t prompt_tokens = 0;
+    std::uint64_t completion_tokens = 0;
+    FinishReason finish = FinishReason::kLength;
+};
+
+/// What one scheduler step produced for one request; `done` comes last and once.
+struct GenerationEvent {
+    std::string id;
+    std::optional<TokenPiece> piece;
+    std::optional<CompletionUsage> done;
+};
+
+/// A served language model on CPU with continuous batching: requests join and leave at each step.
+/// The same seed gives the same text at any batch size. Not thread-safe.
+class TextModel {
+ public:
+    struct Options {
+        std::uint32_t max_sequences = 16;   // running at once; the rest wait in order
+        std::uint32_t max_waiting = 64;     // then queue_full
+        std::uint32_t prefill_chunk = 128;  // prompt tokens taken in one step
+    };
+
+    /// Loads weights (a checkpoint or an exported file) that must fit `spec` exactly.
+    [[nodiscard]] static ledger::base::Result<TextModel> load(const ModelSpec& spec,
+                                                              const std::filesystem::path& weights,
+                                                              const Options& options);
+    ~TextModel();
+    TextModel(TextModel&&) noexcept;
+    TextModel& operator=(TextModel&&) noexcept;
+
+    /// Queues a request. context_length_exceeded, invalid_field or queue_full refuse it.
+    [[nodiscard]] ledger::base::Result<void> add(std::string id, std::string_view prompt,
+                                                 const SamplingParams& params);
+    /// Ends a request; its `done` event (cancelled) comes with the next step. Unknown ids are
+    /// ignored.
+    void cancel(std::string_view id);
+    /// True while a request is running or waiting.
+    [[nodiscard]] bool busy() const noexcept;
+    /// One pass through the model for every running request.
+    [[nodiscard]] std::vector<GenerationEvent> step();
+
+    /// Runs one request to its end. `on_piece` returns false to cancel.
+    [[nodiscard]] ledger::base::Result<CompletionUsage> generate(
+        std::string_view prompt, const SamplingParams& params,
+        const std::function<bool(const TokenPiece&)>& on_piece);
+
+    /// Logits of the last position of `tokens`, for tests and audits.
+    [[nodiscard]] ledger::base::Result<std::vector<float>> logits(
+        const std::vector<std::uint32_t>& tokens);
+
+ private:
+    struct State;
+    explicit TextModel(std::unique_ptr<State> state) noexcept;
+    std::unique_ptr<State> state_;
+};
+
+}  // namespace worker::model

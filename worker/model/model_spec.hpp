@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "ledger/base/bytes.hpp"
+#include "ledger/base/result.hpp"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+
+/// What a job spec asks for, as plain values. Nothing here knows torch.
+namespace worker::model {
+
+enum class Arch : std::uint8_t { kGpt, kCnn };
+
+/// A decoder-only transformer: GPT-2's layers with a head tied to the embedding.
+struct GptShape {
+    std::uint32_t vocab = 256;
+    std::uint32_t width = 0;
+    std::uint32_t depth = 0;
+    std::uint32_t heads = 0;
+    std::uint32_t context = 0;  // tokens
+    friend bool operator==(const GptShape&, const GptShape&) = default;
+};
+
+/// Two 3×3 convolutions with pooling and a linear head, for one-channel images.
+struct CnnShape {
+    std::uint32_t classes = 0;
+    std::uint32_t channels = 0;
+    std::uint32_t height = 0;
+    std::uint32_t width = 0;
+    friend bool operator==(const CnnShape&, const CnnShape&) = default;
+};
+
+using ModelSpec = std::variant<GptShape, CnnShape>;
+
+[[nodiscard]] Arch arch_of(const ModelSpec& model) noexcept;
+/// "gpt" or "cnn".
+[[nodiscard]] std::string_view to_string(Arch arch) noexcept;
+[[nodiscard]] std::uint64_t parameter_count(const ModelSpec& model) noexcept;
+
+struct TextData {
+    ledger::base::Hash32 blob;
+    friend bool operator==(const TextData&, const TextData&) = default;
+};
+struct IdxData {
+    ledger::base::Hash32 images;
+    ledger::base::Hash32 labels;
+    friend bool operator==(const IdxData&, const IdxData&) = default;
+};
+using DataSpec = std::variant<TextData, IdxData>;
+
+enum class Precision : std::uint8_t { kFp32, kBf16 };
+
+struct TrainSpec {
+    ModelSpec model;
+    DataSpec data;
+    std::uint32_t holdout_bp = 500;  // share of the data kept back, in 1/10,000
+    std::uint32_t batch = 0;
+    std::uint64_t steps = 0;
+    std::uint64_t segment_steps = 0;
+    std::uint32_t eval_batches = 0;
+    double learning_rate = 0;
+    std::uint64_t warmup_steps = 0;
+    double weight_decay = 0;
+    std::uint64_t seed = 0;
+    Precision precision = Precision::kFp32;
+    std::optional<ledger::base::Hash32> init;
+    std::string numeric_class = "D1";
+    /// As the buyer declared it; compare `flops_per_step(spec)` with what the ask allows.
+    std::uint64_t declared_flops_per_step = 0;
+};
+
+struct ServeSpec {
+    ModelSpec model;
+    ledger::base::Hash32 weights;
+    std::string tokenizer = "bytes";
+    std::string name;
+};
+
+using JobSpec = std::variant<TrainSpec, ServeSpec>;
+
+/// Parses the canonical job spec of any kind. job_spec_invalid names the field that is wrong;
+/// job_limit says which limit a correct but too large job passes.
+[[nodiscard]] ledger::base::Result<JobSpec> parse_job_spec(std::string_view json);
+
+/// Floating-point operations of one training step (forward, backward, optimiser) from the op
+/// graph: 3 × the forward's products, 2 per multiply-add, plus 16 per parameter.
+[[nodiscard]] std::uint64_t flops_per_step(const TrainSpec& spec) noexcept;
+
+/// Tokens (text) or images (idx) that one step consumes.
+[[nodiscard]] std::uint64_t samples_per_step(const TrainSpec& spec) noexcept;
+
+/// An upper estimate of the memory the job needs, in bytes.
+[[nodiscard]] std::uint64_t memory_estimate(const JobSpec& spec) noexcept;
+
+}  // namespace worker::model
