@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "ledger/base/clock.hpp"
+#include "ledger/base/result.hpp"
+#include "ledger/rpc/chain.hpp"
+#include "ledger/settlement/transaction_signer.hpp"
+#include "ledger/settlement/transaction_store.hpp"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace ledger::settlement {
+
+struct SubmitterOptions {
+    std::uint64_t chain_id = 0;
+    /// A transaction is final when its block has this many blocks on top, itself counted: 1 is
+    /// final at once.
+    std::uint64_t finality_depth = 2;
+    std::uint64_t resend_after_ms = 5'000;  ///< no receipt: send the last version again
+    std::uint64_t bump_after_ms = 30'000;   ///< no receipt: sign a replacement with higher fees
+    std::uint32_t bump_percent = 12;        ///< nodes want 10 or more on both fees
+    std::uint32_t versions_max = 12;        ///< then only re-sent
+    eth::U256 max_fee_per_gas_cap{500'000'000'000ULL};  ///< 500 gwei
+    std::uint32_t gas_margin_percent = 25;              ///< on top of the node's estimate
+    std::uint64_t gas_limit_max = 16'777'216;
+    std::uint32_t in_flight_max = 16;  ///< nodes keep 16 slots per account
+    std::uint32_t foreign_polls = 3;   ///< sightings before a foreign nonce halts us
+};
+
+/// What happened to an instruction since the poll before.
+struct SubmitterEvent {
+    enum class Kind : std::uint8_t {
+        kMined = 0,   ///< seen in a block; may still be undone
+        kUndone = 1,  ///< that block went away; it is being sent again
+        kFinal = 2,   ///< at finality depth; `receipt.logs` hold its events
+        kBumped = 3,  ///< a version with higher fees was sent
+    };
+    Kind kind = Kind::kMined;
+    TransactionRecord record;
+    std::optional<rpc::TransactionReceipt> receipt;  ///< with kMined and kFinal
+};
+
+/// Sends each instruction exactly once over crashes, lost answers, reorganisations and stuck fees.
+///
+/// Signed bytes are stored before they are sent; an answer that did not come means the
+/// transaction may have landed. Nonces come from the store, never from the chain once one is
+/// bound. A nonce used by somebody else halts it with foreign_nonce until the operator acts.
+/// One thread at a time. Keeps references to what it is given.
+class Submitter {
+ public:
+    Submitter(rpc::Chain& chain, TransactionSigner& signer, TransactionStore& store,
+              const base::Clock& clock, SubmitterOptions options);
+
+    /// Checks the chain id and reconciles the stored records with the chain. Until it succeeded
+    /// nothing is signed. chain_mismatch, foreign_nonce, or could not ask: call it again.
+    [[nodiscard]] base::Result<void> start();
+
+    /// Estimates, signs, stores, sends. An id that is known returns its record and signs nothing.
+    /// chain_refused: the call would revert; no nonce was used. queue_full: too many in flight.
+    /// Once the record is stored a send that fails is not an error: `poll` goes on with it.
+    [[nodiscard]] base::Result<TransactionRecord> submit(const Instruction& instruction);
+
+    /// One round over all records alive: receipts, finality, re-sending, fee bumps.
+    /// On an error (the node cannot be asked) the events seen before it come with the next poll.
+    [[nodiscard]] base::Result<std::vector<SubmitterEvent>> poll();
+
+    /// Transactions not yet final.
+    [[nodiscard]] std::size_t in_flight() const noexcept { return alive_.size(); }
+    /// Set when halted by foreign_nonce.
+    [[nodiscard]] const std::optional<base::Error>& halted() const noexcept { return halted_; }
+
+ private:
+    struct Round;
+    [[nodiscard]] base::Result<void> check_running() const;
+    [[nodiscard]] base::Result<TransactionVersion> sign_version(const Instruction& instruction,
+                                                                std::uint64_t nonce,
+                                                                std::uint64_t gas_limit,
+                                                                const eth::U256& max_fee,
+                                                                const eth::U256& priority_fee);
+    [[nodiscard]] base::Result<std::uint64_t> plan_nonce();
+    [[nodiscard]] base::Result<void> send(TransactionRecord& record);
+    [[nodiscard]] base::Result<void> advance(TransactionRecord& record, Round& round);
+    [[nodiscard]] base::Result<void> nudge(TransactionRecord& record, const Round& round);
+    [[nodiscard]] base::Result<void> bump(TransactionRecord& record);
+
+    rpc::Chain& chain_;
+    TransactionSigner& signer_;
+    TransactionStore& store_;
+    const base::Clock& clock_;
+    SubmitterOptions options_;
+    bool started_ = false;
+    std::vector<TransactionRecord> alive_;  // by nonce
+    std::vector<SubmitterEvent> events_;    // not yet handed out
+    std::uint32_t foreign_sightings_ = 0;
+    std::optional<base::Error> halted_;
+};
+
+/// Sends one transaction and polls until it is final or the time is over (timeout: it may have
+/// landed). For set-up and command line. chain_refused when it was mined but reverted.
+[[nodiscard]] base::Result<rpc::TransactionReceipt> send_and_wait(rpc::Chain& chain,
+                                                                  TransactionSigner& signer,
+                                                                  const base::Address& to,
+                                                                  base::Bytes data,
+                                                                  std::uint64_t timeout_ms);
+
+}  // namespace ledger::settlement
