@@ -15,42 +15,41 @@ import sys
 from pathlib import Path
 
 # What each room may include, besides itself. ledger/base is open to all.
+PURE_LEDGER = {"ledger/crypto", "ledger/eth"}  # orders are EIP-712 messages, so every pure room may name them
 ROOMS = {
     "ledger/base": set(),
     "ledger/crypto": set(),
     "ledger/eth": {"ledger/crypto"},
     "ledger/books": set(),
-    "ledger/rpc": {"ledger/crypto", "ledger/eth"},
-    "ledger/settlement": {"ledger/crypto", "ledger/eth", "ledger/rpc"},
+    "ledger/rpc": PURE_LEDGER,
+    "ledger/settlement": PURE_LEDGER | {"ledger/rpc"},
     "ledger/log": {"ledger/crypto"},
-    "ledger/audit": {"ledger/crypto", "ledger/eth", "ledger/rpc", "ledger/log"},
-    "ledger/signer": {"ledger/crypto", "ledger/eth", "ledger/rpc"},
-    "marketplace/domain": set(),
-    "marketplace/matching": {"marketplace/domain"},
-    "marketplace/engine": {"marketplace/domain", "marketplace/matching", "ledger/books"},
-    "marketplace/storage": {"marketplace/domain", "marketplace/engine", "ledger/books"},
-    "marketplace/wire": {"marketplace/domain", "ledger/crypto"},
+    "ledger/audit": PURE_LEDGER | {"ledger/rpc", "ledger/log"},
+    "ledger/signer": PURE_LEDGER,
+    "marketplace/domain": PURE_LEDGER,
+    "marketplace/matching": PURE_LEDGER | {"marketplace/domain"},
+    "marketplace/engine": PURE_LEDGER | {"marketplace/domain", "marketplace/matching", "ledger/books", "ledger/log"},
+    "marketplace/storage": PURE_LEDGER | {"marketplace/domain", "marketplace/engine", "ledger/books"},
+    "marketplace/wire": PURE_LEDGER | {"marketplace/domain"},
     "marketplace/http": set(),
-    "marketplace/api": {
+    "marketplace/api": PURE_LEDGER | {
         "marketplace/domain", "marketplace/wire", "marketplace/http", "marketplace/engine",
-        "ledger/crypto", "ledger/eth",
     },
-    "marketplace/app": {
+    "marketplace/app": PURE_LEDGER | {
         "marketplace/domain", "marketplace/matching", "marketplace/engine", "marketplace/storage",
         "marketplace/wire", "marketplace/http", "marketplace/api",
-        "ledger/books", "ledger/crypto", "ledger/eth", "ledger/log", "ledger/rpc", "ledger/settlement",
+        "ledger/books", "ledger/log", "ledger/rpc", "ledger/settlement", "ledger/signer",
     },
-    "marketplace/cli": {
-        "marketplace/domain", "marketplace/wire",
-        "ledger/crypto", "ledger/eth", "ledger/rpc", "ledger/audit",
+    "marketplace/cli": PURE_LEDGER | {
+        "marketplace/domain", "marketplace/wire", "ledger/rpc", "ledger/audit",
     },
     "worker/model": set(),
-    "worker/executor": {"worker/model"},
+    "worker/executor": {"worker/model", "worker/sandbox"},
     "worker/verify": {"worker/model", "ledger/crypto"},
     "worker/sandbox": set(),
-    "worker/agent": {
-        "worker/model", "worker/executor", "marketplace/domain", "marketplace/wire",
-        "ledger/crypto", "ledger/eth", "ledger/rpc",
+    "worker/agent": PURE_LEDGER | {
+        "worker/model", "worker/executor", "worker/sandbox",
+        "marketplace/domain", "marketplace/wire", "ledger/rpc",
     },
 }
 
@@ -262,6 +261,7 @@ def self_test():
     expect("up is shut", includes("ledger/log/a.cpp", '#include "marketplace/wire/a.hpp"\n'), True)
     expect("sideways is shut", includes("ledger/books/a.cpp", '#include "ledger/crypto/a.hpp"\n'), True)
     expect("base is open", includes("worker/sandbox/a.cpp", '#include "ledger/base/hex.hpp"\n'), False)
+    expect("orders are messages", includes("marketplace/domain/a.hpp", '#include "ledger/eth/messages.hpp"\n'), False)
     expect("http knows no domain", includes("marketplace/http/a.cpp", '#include "marketplace/domain/order.hpp"\n'), True)
     expect("relative path", includes("ledger/log/a.cpp", '#include "missing.hpp"\n'), True)
     expect("unknown room", includes("ledger/attic/a.cpp", "#include <vector>\n"), True)
