@@ -106,8 +106,25 @@ struct Paid {
     friend bool operator==(const Paid&, const Paid&) = default;
 };
 
+/// The books of an account after a movement, in atoms.
+struct BalanceChanged {
+    Address account;
+    std::int64_t available_atoms = 0;
+    std::int64_t held_atoms = 0;
+    std::int64_t earned_atoms = 0;
+    friend bool operator==(const BalanceChanged&, const BalanceChanged&) = default;
+};
+/// A worker's asks may match from now on, or not any more.
+struct WorkerChanged {
+    Address worker;
+    Address provider;
+    bool connected = false;
+    friend bool operator==(const WorkerChanged&, const WorkerChanged&) = default;
+};
+
+/// The position in the variant is the event's kind byte: append only.
 using Event = std::variant<AskAccepted, AskClosed, JobChanged, NotMatched, Matched, LeaseChanged,
-                           ReceiptAccepted, VoucherAccepted, Paid>;
+                           ReceiptAccepted, VoucherAccepted, Paid, BalanceChanged, WorkerChanged>;
 
 [[nodiscard]] std::string_view name_of(const Event& event) noexcept;
 void encode(ledger::base::Bytes& out, const Event& event);

@@ -56,6 +56,7 @@ struct AskEntry {
 struct Balance {
     std::int64_t available = 0;  ///< free in escrow and not held
     std::int64_t held = 0;       ///< reserved for matches and locks
+    std::int64_t earned = 0;     ///< paid to it as a provider, after the fee
 };
 
 /// The single writer: command in, events out. Pure and deterministic: no clock, I/O, thread,
@@ -70,6 +71,8 @@ class Engine {
     /// Applies a command at `now_ms` (never before the last one: clock_backwards). On failure
     /// nothing changed. Order of checks: shape, idempotency, existence, permission, state, funds.
     /// Signatures are the caller's duty (api checks them over the received bytes).
+    /// No events means that nothing changed, neither state hash nor time (a repeated command, a
+    /// tick with nothing due): such a command is not journaled.
     [[nodiscard]] ledger::base::Result<std::vector<domain::Event>> apply(
         const domain::Command& command, domain::TimeMs now_ms);
 
@@ -94,8 +97,15 @@ class Engine {
     void for_each_lease(const std::function<bool(const domain::Lease&)>& visit) const;
     void for_each_ask(const std::function<bool(const AskEntry&)>& visit) const;
 
+    /// Workers that count as connected (after a restart: until WorkerLost says otherwise).
+    [[nodiscard]] std::vector<domain::Address> connected_workers() const;
+    /// Completed against failed leases of a worker, in basis points; 10,000 for a new one.
+    [[nodiscard]] std::uint32_t reliability_bp(const domain::Address& worker) const;
+
     /// What settlement has to do, derived from the leases' states; oldest first, at most `limit`.
     [[nodiscard]] std::vector<domain::Hash32> leases_to_open(std::size_t limit) const;
+    /// `leases_to_open` also lists a lease whose job ended meanwhile (close_reason set): when its
+    /// open was not sent yet, answer LeaseOpenFailed instead of sending it.
     /// Leases whose best voucher is above what the chain paid.
     [[nodiscard]] std::vector<domain::Hash32> leases_to_claim(std::size_t limit) const;
     /// Closing leases with nothing left to claim.
