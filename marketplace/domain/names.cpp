@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ledger/base/money.hpp"
+#include "marketplace/domain/command.hpp"
+#include "marketplace/domain/event.hpp"
+#include "marketplace/domain/job.hpp"
+#include "marketplace/domain/lease.hpp"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <string_view>
+
+namespace marketplace::domain {
+namespace {
+
+template <std::size_t N, typename Enum>
+std::string_view name_in(const std::array<std::string_view, N>& names, Enum value) noexcept {
+    const auto index = static_cast<std::size_t>(value);
+    return index < N ? names[index] : std::string_view("unknown");
+}
+
+constexpr std::array<std::string_view, 2> kJobKinds = {"train", "infer.serve"};
+constexpr std::array<std::string_view, 8> kJobStates = {
+    "open", "matched", "assigned", "running", "completed", "failed", "cancelled", "expired"};
+constexpr std::array<std::string_view, 6> kLeaseStates = {"matched", "open",   "running",
+                                                          "closing", "closed", "open_failed"};
+constexpr std::array<std::string_view, 8> kCloseReasons = {
+    "none",          "completed", "buyer_cancelled", "worker_lost",
+    "worker_failed", "expired",   "outbid",          "provider_left"};
+constexpr std::array<std::string_view, kMismatchCount> kMismatches = {
+    "unit_kind", "order_class", "worker_away", "excluded", "not_allowed",    "gpu_model",
+    "gpu_count", "vram",        "region",      "runtime",  "step_too_large", "reliability",
+    "window",    "quantity",    "capacity",    "price"};
+constexpr std::array<std::string_view, std::variant_size_v<Command>> kCommands = {
+    "post_ask",          "post_job",         "cancel_ask",
+    "cancel_job",        "worker_connected", "worker_lost",
+    "escrow_deposited",  "escrow_withdrawn", "lease_opened",
+    "lease_open_failed", "claim_confirmed",  "lease_close_confirmed",
+    "lease_started",     "submit_receipt",   "record_voucher",
+    "lease_finished",    "lease_failed",     "tick"};
+constexpr std::array<std::string_view, std::variant_size_v<Event>> kEvents = {
+    "ask_accepted", "ask_closed",      "job_changed",      "not_matched",
+    "matched",      "lease_changed",   "receipt_accepted", "voucher_accepted",
+    "paid",         "balance_changed", "worker_changed"};
+
+}  // namespace
+
+std::string_view to_string(JobKind kind) noexcept {
+    return name_in(kJobKinds, kind);
+}
+std::string_view to_string(JobState state) noexcept {
+    return name_in(kJobStates, state);
+}
+std::string_view to_string(LeaseState state) noexcept {
+    return name_in(kLeaseStates, state);
+}
+std::string_view to_string(CloseReason reason) noexcept {
+    return name_in(kCloseReasons, reason);
+}
+std::string_view to_string(Mismatch mismatch) noexcept {
+    return name_in(kMismatches, mismatch);
+}
+std::string_view name_of(const Command& command) noexcept {
+    return name_in(kCommands, command.index());
+}
+std::string_view name_of(const Event& event) noexcept {
+    return name_in(kEvents, event.index());
+}
+
+std::string describe(const Mismatches& reasons) {
+    if (reasons.asks == 0) return "no asks in the book";
+    std::string out = fmt::format("{} ask{}:", reasons.asks, reasons.asks == 1 ? "" : "s");
+    const char* separator = " ";
+    for (std::size_t i = 0; i < kMismatchCount; ++i) {
+        if (reasons.failed[i] == 0) continue;
+        out += fmt::format("{}{} {}", separator, reasons.failed[i], kMismatches[i]);
+        separator = ", ";
+    }
+    if (reasons.cheapest_feasible_atoms != 0) {
+        const auto atoms = static_cast<std::int64_t>(reasons.cheapest_feasible_atoms);
+        out += fmt::format("; cheapest is {}", ledger::base::Money(atoms).to_tokens());
+    }
+    return out;
+}
+
+}  // namespace marketplace::domain

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ledger/base/check.hpp"
+#include "ledger/base/hex.hpp"
+#include "marketplace/engine/impl.hpp"
+
+#include <algorithm>
+
+namespace marketplace::engine {
+namespace {
+
+constexpr TimeMs kAskExclusionMs = 60'000;  // after the chain refused a lease with it
+constexpr std::uint64_t kBackOffDoublings = 8;
+
+TimeMs back_off_ms(std::uint64_t attempts) {
+    return kBackOffMs << std::min(attempts, kBackOffDoublings);
+}
+
+}  // namespace
+
+bool Engine::Impl::is_active(const Lease& lease) noexcept {
+    if (lease.state == LeaseState::kMatched) return lease.close_reason == CloseReason::kNone;
+    return lease.state == LeaseState::kOpen || lease.state == LeaseState::kRunning;
+}
+
+Result<Index> Engine::Impl::lease_index(const Hash32& lease) const {
+    const auto it = lease_by_id_.find(lease);
+    if (it == lease_by_id_.end())
+        return fail(ErrorCode::not_found, "lease " + ledger::base::to_hex(lease));
+    return it->second;
+}
+
+void Engine::Impl::update_queues(Index index) {
+    const LeaseRecord& record = leases_[index];
+    const Lease& lease = record.lease;
+    const auto keep = [index](std::set<Index>& queue, bool wanted) {
+        if (wanted)
+            queue.insert(index);
+        else
+            queue.erase(index);
+    };
+    const bool on_chain = lease.state == LeaseState::kOpen || lease.state == LeaseState::kRunning ||
+                          lease.state == LeaseState::kClosing;
+    const bool unclaimed = lease.voucher_amount_atoms > lease.claimed_atoms;
+    const bool uncovered = lease.amount_atoms > lease.voucher_amount_atoms;
+    keep(active_leases_, is_active(lease));
+    keep(to_open_, lease.state == LeaseState::kMatched);
+    keep(to_claim_, on_chain && unclaimed);
+    keep(to_close_, lease.state == LeaseState::kClosing && !unclaimed &&
+                        (!uncovered || record.voucher_overdue));
+}
+
+void Engine::Impl::set_lease_state(Index index, LeaseState next, CloseReason reason) {
+    Lease& lease = leases_[index].lease;
+    lease.state = next;
+    lease.close_reason = reason;
+    lease.changed_ms = now_ms_;
+    update_queues(index);
+    emit(domain::LeaseChanged{lease.id, next, reason});
+}
+
+/// Room is free again as soon as no more work is done.
+void Engine::Impl::release_capacity(LeaseRecord& record) {
+    if (!record.holds_capacity) return;
+    record.holds_capacity = false;
+    asks_[record.ask].entry.units_out -= record.lease.max_units;
+    if (jobs_[record.job].job.terms.kind == domain::JobKind::kTrain)
+        --workers_[record.lease.worker].training;
+    rematch_ = true;
+}
+
+/// No further work under this lease. One that is still being opened is closed when it is open.
+void Engine::Impl::end_lease(Index index, CloseReason reason) {
+    LeaseRecord& record = leases_[index];
+    const bool is_opening = record.lease.state == LeaseState::kMatched;
+    set_lease_state(index, is_opening ? LeaseState::kMatched : LeaseState::kClosing, reason);
+    release_capacity(record);
+    if (record.lease.amount_atoms > record.lease.voucher_amount_atoms)
+        add_timer(now_ms_ + kVoucherGraceMs, TimerKind::kVoucherDue, index);
+}
+
+void Engine::Impl::on_voucher_due(Index index) {
+    LeaseRecord& record = leases_[index];
+    const Lease& lease = record.lease;
+    if (lease.state != LeaseState::kClosing || record.voucher_overdue ||
+        lease.amount_atoms == lease.voucher_amount_atoms)
+        return;
+    record.voucher_overdue = true;
+    set_lease_state(index, LeaseState::kClosing, lease.close_reason);
+}
+
+// Commands --------------------------------------------------------------------------------------
+
+Result<void> Engine::Impl::on(const domain::LeaseOpened& command) {
+    TRY_ASSIGN(const Index index, lease_index(command.lease));
+    const Lease& lease = leases_[index].lease;
+    if (lease.state == LeaseState::kOpenFailed)
+        return fail(ErrorCode::wrong_state, "the open of this lease was given up");
+    if (lease.state != LeaseState::kMatched) return {};
+    if (command.locked_atoms != lease.locked_atoms)
+        return fail(ErrorCode::chain_mismatch, "locked " + std::to_string(command.locked_atoms) +
+                                                   ", expected " +
+                                                   std::to_string(lease.locked_atoms));
+    if (lease.close_reason != CloseReason::kNone) {
+        set_lease_state(index, LeaseState::kClosing, lease.close_reason);
+        return {};
+    }
+    set_lease_state(index, LeaseState::kOpen, CloseReason::kNone);
+    update_job_from_leases(jobs_[leases_[index].job]);
+    return {};
+}
+
+Result<void> Engine::Impl::on(const domain::LeaseOpenFailed& command) {
+    if (command.reason.size() > kTextBytes) return fail(ErrorCode::out_of_range, "reason");
+    TRY_ASSIGN(const Index index, lease_index(command.lease));
+    LeaseRecord& record = leases_[index];
+    if (record.lease.state == LeaseState::kOpenFailed) return {};
+    if (record.lease.state != LeaseState::kMatched)
+        return fail(ErrorCode::wrong_state, "the lease is open");
+    const bool was_active = is_active(record.lease);
+    set_lease_state(index, LeaseState::kOpenFailed, record.lease.close_reason);
+    release_capacity(record);
+    give_back(record.lease, record.lease.locked_atoms);
+    if (!was_active) return {};
+    JobRecordState& job = jobs_[record.job];
+    job.excluded_asks.emplace_back(record.lease.ask_hash, now_ms_ + kAskExclusionMs);
+    add_timer(now_ms_ + kAskExclusionMs, TimerKind::kJobDue, job.index);
+    fail_over(job, {"chain_refused", CloseReason::kProviderLeft, std::nullopt,
+                    back_off_ms(job.job.attempts)});
+    return {};
+}
+
+Result<void> Engine::Impl::on(const domain::LeaseStarted& command) {
+    TRY_ASSIGN(const Index index, lease_index(command.lease));
+    const Lease& lease = leases_[index].lease;
+    if (lease.state == LeaseState::kRunning) return {};
+    if (lease.state == LeaseState::kMatched)
+        return fail(ErrorCode::wrong_state, "the lease is not open on chain yet");
+    if (lease.state != LeaseState::kOpen) return fail(ErrorCode::lease_closed);
+    set_lease_state(index, LeaseState::kRunning, CloseReason::kNone);
+    update_job_from_leases(jobs_[leases_[index].job]);
+    return {};
+}
+
+Result<void> Engine::Impl::on(const domain::LeaseFinished& command) {
+    TRY_ASSIGN(const Index index, lease_index(command.lease));
+    const LeaseRecord& record = leases_[index];
+    const Lease& lease = record.lease;
+    if (lease.close_reason == CloseReason::kCompleted) return {};
+    if (lease.state >= LeaseState::kClosing) return fail(ErrorCode::lease_closed);
+    if (lease.state != LeaseState::kRunning)
+        return fail(ErrorCode::wrong_state, "the lease is not running");
+    JobRecordState& job = jobs_[record.job];
+    if (job.job.terms.kind == domain::JobKind::kTrain && lease.units != lease.max_units)
+        return fail(ErrorCode::wrong_state, std::to_string(lease.units) + " of " +
+                                                std::to_string(lease.max_units) +
+                                                " units have receipts");
+    ++workers_[lease.worker].completed;
+    end_job(job, JobState::kCompleted, {}, CloseReason::kCompleted);
+    return {};
+}
+
+Result<void> Engine::Impl::on(const domain::LeaseFailed& command) {
+    if (command.code.empty() || command.code.size() > kTextBytes)
+        return fail(ErrorCode::out_of_range, "code: 1 to 64 bytes");
+    TRY_ASSIGN(const Index index, lease_index(command.lease));
+    const LeaseRecord& record = leases_[index];
+    const Lease& lease = record.lease;
+    if (lease.close_reason == CloseReason::kWorkerFailed) return {};
+    if (lease.state >= LeaseState::kClosing) return fail(ErrorCode::lease_closed);
+    if (!is_active(lease) || lease.state == LeaseState::kMatched)
+        return fail(ErrorCode::wrong_state, "the lease is not open on chain yet");
+    ++workers_[lease.worker].failed;
+    JobRecordState& job = jobs_[record.job];
+    const Address worker = lease.worker;
+    fail_over(job,
+              {command.code, CloseReason::kWorkerFailed, worker, back_off_ms(job.job.attempts)});
+    return {};
+}
+
+Result<void> Engine::Impl::on(const domain::ClaimConfirmed& command) {
+    if (command.fee_atoms > command.paid_atoms) return fail(ErrorCode::out_of_range, "fee");
+    TRY_ASSIGN(const Index index, lease_index(command.lease));
+    Lease& lease = leases_[index].lease;
+    if (command.cumulative_amount_atoms <= lease.claimed_atoms) return {};
+    const bool is_open = lease.state == LeaseState::kOpen || lease.state == LeaseState::kRunning ||
+                         lease.state == LeaseState::kClosing;
+    if (!is_open) return fail(ErrorCode::wrong_state, "the lease is not open");
+    if (command.cumulative_amount_atoms > lease.locked_atoms)
+        return fail(ErrorCode::chain_mismatch, "paid above the lock");
+    if (command.paid_atoms != command.cumulative_amount_atoms - lease.claimed_atoms)
+        return fail(ErrorCode::chain_mismatch, "a claim before this one was not seen");
+    const ledger::base::Money paid(static_cast<std::int64_t>(command.paid_atoms));
+    const ledger::base::Money fee(static_cast<std::int64_t>(command.fee_atoms));
+    TRY(books_.capture(lease.id, lease.provider, paid, fee, cause(command.transaction)));
+    lease.claimed_atoms = command.cumulative_amount_atoms;
+    lease.fee_atoms += command.fee_atoms;
+    lease.changed_ms = now_ms_;
+    update_queues(index);
+    emit(domain::Paid{lease.id, command.paid_atoms, command.fee_atoms});
+    report_balance(lease.buyer);
+    report_balance(lease.provider);
+    return {};
+}
+
+Result<void> Engine::Impl::on(const domain::LeaseCloseConfirmed& command) {
+    TRY_ASSIGN(const Index index, lease_index(command.lease));
+    LeaseRecord& record = leases_[index];
+    Lease& lease = record.lease;
+    if (lease.state == LeaseState::kClosed) return {};
+    if (lease.state == LeaseState::kMatched || lease.state == LeaseState::kOpenFailed)
+        return fail(ErrorCode::wrong_state, "the lease is not open");
+    if (command.paid_atoms != lease.claimed_atoms)
+        return fail(ErrorCode::chain_mismatch, "a claim of this lease was not seen");
+    if (command.refunded_atoms != lease.locked_atoms - lease.claimed_atoms)
+        return fail(ErrorCode::chain_mismatch, "paid and refunded differ from the lock");
+    // Closed by somebody else on the chain: the work ends here.
+    const bool was_active = is_active(lease);
+    if (was_active) end_lease(index, CloseReason::kProviderLeft);
+    lease.refunded_atoms = command.refunded_atoms;
+    set_lease_state(index, LeaseState::kClosed, lease.close_reason);
+    give_back(lease, command.refunded_atoms);
+    if (was_active)
+        fail_over(jobs_[record.job],
+                  {"provider_left", CloseReason::kProviderLeft, lease.worker, 0});
+    return {};
+}
+
+// Money -----------------------------------------------------------------------------------------
+
+void Engine::Impl::give_back(const Lease& lease, std::uint64_t atoms) {
+    if (atoms != 0) {
+        const ledger::base::Money amount(static_cast<std::int64_t>(atoms));
+        MR_CHECK(books_.release(lease.id, amount, cause(lease.id)).has_value());
+    }
+    settle_shortfall(lease.buyer);
+    report_balance(lease.buyer);
+    rematch_ = true;
+}
+
+}  // namespace marketplace::engine
