@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { createPublicClient, createTestClient, defineChain, formatUnits, http } from "viem";
 import { free_port, run } from "./processes.mjs";
 
-export { createPublicClient, createWalletClient, hashTypedData, http, keccak256, parseAbi, parseSignature } from "viem";
+export { createPublicClient, createWalletClient, hashTypedData, http, keccak256, parseAbi, parseSignature, recoverTypedDataAddress } from "viem";
 export { privateKeyToAccount, generatePrivateKey } from "viem/accounts";
 
 export const root = new URL("../..", import.meta.url).pathname.replace(/\/$/, "");
@@ -13,40 +13,40 @@ export const chain_id = 31337;
 
 // The first accounts of anvil's well-known test mnemonic: money without worth, keys without secrets.
 export const dev_keys = {
-    deployer: "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80",
-    operator: "0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d",
-    provider1: "0x5de4111afa1a4b94908f83103eb1f1706367c2e68ca870fc3fb9a804cdab365a",
-    provider2: "0x7c852118294e51e653712a81e05800f419141751be58f605c371e15141b007a6",
-    buyer: "0x47e179ec197488593b187f80a00eb0da91f1b9d0b13f8733639f19c30a34926a",
-    delegate: "0x8b3a350cf5c34c9194ca85829a2df0ec3153be0318b5e2d3348e872092edffba",
+  deployer: "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80",
+  operator: "0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d",
+  provider1: "0x5de4111afa1a4b94908f83103eb1f1706367c2e68ca870fc3fb9a804cdab365a",
+  provider2: "0x7c852118294e51e653712a81e05800f419141751be58f605c371e15141b007a6",
+  buyer: "0x47e179ec197488593b187f80a00eb0da91f1b9d0b13f8733639f19c30a34926a",
+  delegate: "0x8b3a350cf5c34c9194ca85829a2df0ec3153be0318b5e2d3348e872092edffba",
 };
 
 /** Starts anvil on a free port; transactions are mined at once, and a block a second passes besides. */
 export async function start_chain(processes, { port } = {}) {
-    port ??= await free_port();
-    const url = `http://127.0.0.1:${port}`;
-    processes.start("anvil", join(root, "contracts/node_modules/.bin/anvil"), [
-        ...["--host", "127.0.0.1", "--port", String(port), "--chain-id", String(chain_id)],
-        ...["--block-time", "1", "--mixed-mining", "--silent"],
-    ]);
-    const chain = defineChain({
-        id: chain_id,
-        name: "local",
-        nativeCurrency: { name: "Ether", symbol: "ETH", decimals: 18 },
-        rpcUrls: { default: { http: [url] } },
-    });
-    const client = createPublicClient({ chain, transport: http(url) });
-    await processes.until("anvil", "the chain to answer", () => client.getBlockNumber());
-    return { url, port, chain, client, test: createTestClient({ chain, mode: "anvil", transport: http(url) }) };
+  port ??= await free_port();
+  const url = `http://127.0.0.1:${port}`;
+  processes.start("anvil", join(root, "contracts/node_modules/.bin/anvil"), [
+    ...["--host", "127.0.0.1", "--port", String(port), "--chain-id", String(chain_id)],
+    ...["--block-time", "1", "--mixed-mining", "--silent"],
+  ]);
+  const chain = defineChain({
+    id: chain_id,
+    name: "local",
+    nativeCurrency: { name: "Ether", symbol: "ETH", decimals: 18 },
+    rpcUrls: { default: { http: [url] } },
+  });
+  const client = createPublicClient({ chain, transport: http(url) });
+  await processes.until("anvil", "the chain to answer", () => client.getBlockNumber());
+  return { url, port, chain, client, test: createTestClient({ chain, mode: "anvil", transport: http(url) }) };
 }
 
 /** Deploys the contracts and the settlement token; gives the deployment document. */
 export async function deploy(chain, deployment_file, options = {}) {
-    const args = ["deploy/deploy.mjs", "--rpc", chain.url, "--out", deployment_file];
-    for (const [name, value] of Object.entries(options)) args.push(`--${name}`, String(value));
-    const result = await run(process.execPath, args, { cwd: join(root, "contracts") });
-    if (result.code !== 0) throw new Error(`deploying the contracts failed:\n${result.stderr || result.stdout}`);
-    return JSON.parse(readFileSync(deployment_file, "utf8"));
+  const args = ["deploy/deploy.mjs", "--rpc", chain.url, "--out", deployment_file];
+  for (const [name, value] of Object.entries(options)) args.push(`--${name}`, String(value));
+  const result = await run(process.execPath, args, { cwd: join(root, "contracts") });
+  if (result.code !== 0) throw new Error(`deploying the contracts failed:\n${result.stderr || result.stdout}`);
+  return JSON.parse(readFileSync(deployment_file, "utf8"));
 }
 
 /** Atoms of the settlement token (6 decimals) as people read them. */
