@@ -205,6 +205,16 @@ Result<Outcome> parse_outcome(std::string_view text) {
     return fail(ErrorCode::invalid_encoding, "the outcome file holds no known word");
 }
 
+/// Where the work starts moves on with each receipt; the rest never changes.
+Result<void> check_same(const LeaseTerms& known, LeaseTerms terms) {
+    terms.start_step = known.start_step;
+    terms.start_checkpoint = known.start_checkpoint;
+    if (terms != known)
+        return fail(ErrorCode::exists_with_different_body,
+                    "lease " + to_hex(terms.lease) + " is known with other terms");
+    return {};
+}
+
 }  // namespace
 
 std::string_view to_string(Outcome outcome) noexcept {
@@ -229,9 +239,7 @@ Result<std::shared_ptr<LeaseBook>> LeaseBook::create(const std::filesystem::path
     std::error_code error;
     if (std::filesystem::exists(folder / "terms.json", error)) {
         TRY_ASSIGN(auto book, open(folder));
-        if (book->terms() != terms)
-            return fail(ErrorCode::exists_with_different_body,
-                        "lease " + to_hex(terms.lease) + " is known with other terms");
+        TRY(check_same(book->terms(), terms));
         return book;
     }
     std::filesystem::create_directories(folder, error);
@@ -260,7 +268,10 @@ Result<void> LeaseBook::load() {
         remember(stored, ledger::eth::struct_hash(stored.receipt));
     }
     TRY_ASSIGN(const auto vouchers, read_records(folder_ / "vouchers", kVoucherBytes));
-    if (!vouchers.empty()) voucher_ = decode_voucher(vouchers.back(), terms_);
+    if (!vouchers.empty()) {
+        voucher_ = decode_voucher(vouchers.back(), terms_);
+        acknowledged_ = std::min<std::uint64_t>(voucher_->voucher.sequence, receipts_.size());
+    }
     const Result<std::string> outcome = read_file(folder_ / "outcome", 64);
     if (outcome) {
         TRY_ASSIGN(outcome_, parse_outcome(*outcome));
@@ -461,9 +472,8 @@ std::vector<std::shared_ptr<LeaseBook>> LeaseStore::all() const {
 
 Result<std::shared_ptr<LeaseBook>> LeaseStore::create(const LeaseTerms& terms) {
     if (std::shared_ptr<LeaseBook> known = find(terms.lease)) {
-        if (known->terms() == terms) return known;
-        return fail(ErrorCode::exists_with_different_body,
-                    "lease " + to_hex(terms.lease) + " is known with other terms");
+        TRY(check_same(known->terms(), terms));
+        return known;
     }
     TRY_ASSIGN(auto book, LeaseBook::create(folder_ / to_hex(terms.lease).substr(2), terms));
     const std::lock_guard lock(mutex_);

@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "worker/agent/train_session.hpp"
+
+#include "ledger/base/hex.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <future>
+#include <utility>
+#include <variant>
+
+namespace worker::agent {
+namespace {
+
+using ledger::base::Error;
+using ledger::base::ErrorCode;
+using ledger::base::fail;
+using ledger::base::to_hex;
+namespace wire = marketplace::wire;
+
+constexpr std::size_t kPendingSegmentsMax = 2;
+constexpr std::size_t kQueueMax = 1000;
+
+}  // namespace
+
+TrainSession::TrainSession(const SessionContext& context, std::shared_ptr<LeaseBook> book)
+    : context_(context),
+      book_(std::move(book)),
+      name_(to_hex(book_->terms().lease).substr(0, 10)),
+      data_hash_(salted_hash(book_->terms().salt, book_->terms().spec)) {
+    if (book_->outcome() != Outcome::kOpen) phase_ = Phase::kOver;
+    actor_.post([this] { prepare(); });
+}
+
+TrainSession::~TrainSession() { stop(); }
+
+void TrainSession::note(LogLevel level, std::string_view text) const {
+    context_.log(level, fmt::format("lease {}: {}", name_, text));
+}
+
+void TrainSession::resync(const Hash32& /*lease*/, std::uint64_t market_sequence) {
+    actor_.post([this, market_sequence] {
+        book_->acknowledge(market_sequence);
+        say_again();
+    });
+}
+
+void TrainSession::paid() {
+    actor_.post([this] { check_payment(); });
+}
+
+void TrainSession::cancel(const std::string& reason) {
+    actor_.post([this, reason] {
+        if (phase_ == Phase::kOver) return;
+        note(LogLevel::kInfo, "cancelled by the market: " + reason);
+        end(Outcome::kCancelled);
+    });
+}
+
+void TrainSession::tick() {
+    if (actor_.waiting() > kQueueMax) return;
+    actor_.post([this] {
+        const std::uint64_t now = context_.clock.now_ms();
+        if (phase_ == Phase::kPreparing && now >= next_attempt_ms_) prepare();
+        if (phase_ == Phase::kRunning) {
+            if (now >= next_attempt_ms_) settle_segments();
+            check_payment();
+        }
+        if (now >= last_sent_ms_ + context_.resend_ms && !book_->unacknowledged().empty())
+            say_again();
+    });
+}
+
+void TrainSession::infer(const wire::Infer& request) {
+    context_.outbox.send(wire::CompletionRefused{request.request, "wrong_state",
+                                                 "the lease is for training"});
+}
+
+void TrainSession::abort(std::uint64_t /*request*/) {}
+
+bool TrainSession::active() const { return phase_ != Phase::kOver; }
+
+void TrainSession::stop() {
+    // The job's thread posts to the actor: end it first, from the actor, then the actor.
+    actor_.post([this] {
+        stopping_ = true;
+        if (job_) job_->stop();
+    });
+    actor_.post([this] { job_.reset(); });
+    std::promise<void> done;
+    if (actor_.post([&done] { done.set_value(); })) done.get_future().wait();
+    actor_.stop();
+}
+
+void TrainSession::prepare() {
+    if (phase_ != Phase::kPreparing || stopping_) return;
+    const std::uint64_t now = context_.clock.now_ms();
+    if (began_ms_ == 0) began_ms_ = now;
+    const Result<void> started = try_start();
+    if (started) {
+        phase_ = Phase::kRunning;
+        return;
+    }
+    const Error& error = started.error();
+    if (is_transient(error.code()) && now < began_ms_ + context_.give_up_ms) {
+        note(LogLevel::kWarning, "cannot start yet: " + error.message());
+        next_attempt_ms_ = now + context_.retry_ms;
+        return;
+    }
+    fail_lease(error);
+}
+
+Result<void> TrainSession::try_start() {
+    TRY(context_.guard.check(book_->terms()));
+    TRY_ASSIGN(const model::JobSpec spec, model::parse_job_spec(book_->terms().spec));
+    const auto* train = std::get_if<model::TrainSpec>(&spec);
+    if (train == nullptr) return fail(ErrorCode::job_spec_invalid, "the lease is for training");
+    TRY_ASSIGN(const executor::TrainTask task, make_task(*train));
+    TRY_ASSIGN(auto job, context_.executor.start_train(task, [this](const executor::JobEvent& e) {
+        const bool droppable = std::holds_alternative<executor::Metrics>(e);
+        if (droppable && actor_.waiting() > kQueueMax) return;
+        actor_.post([this, e] { on_event(e); });
+    }));
+    job_ = std::move(job);
+    return {};
+}
+
+Result<executor::TrainTask> TrainSession::make_task(const model::TrainSpec& spec) {
+    executor::TrainTask task;
+    task.spec_json = book_->terms().spec;
+    task.runtime = context_.runtime;
+    task.limits = context_.limits;
+    task.job_dir = context_.jobs_folder / to_hex(book_->terms().lease).substr(2);
+    std::error_code error;
+    std::filesystem::create_directories(task.job_dir, error);
+    if (error) return fail(ErrorCode::io_error, "cannot make the job's folder");
+    if (const auto* text = std::get_if<model::TextData>(&spec.data)) {
+        TRY_ASSIGN(task.files.text, context_.blobs.fetch(text->blob));
+    } else if (const auto* idx = std::get_if<model::IdxData>(&spec.data)) {
+        TRY_ASSIGN(task.files.images, context_.blobs.fetch(idx->images));
+        TRY_ASSIGN(task.files.labels, context_.blobs.fetch(idx->labels));
+    }
+    Hash32 checkpoint = book_->terms().start_checkpoint;
+    if (const auto last = book_->last_receipt()) checkpoint = last->receipt.response_hash;
+    if (!checkpoint.is_zero()) {
+        TRY_ASSIGN(task.files.checkpoint, context_.blobs.fetch(checkpoint));
+        model_hash_ = checkpoint;
+    } else if (spec.init) {
+        TRY_ASSIGN(task.files.init, context_.blobs.fetch(*spec.init));
+        model_hash_ = *spec.init;
+    }
+    return task;
+}
+
+void TrainSession::on_event(const executor::JobEvent& event) {
+    if (phase_ == Phase::kOver || stopping_) return;
+    const Hash32& lease = book_->terms().lease;
+    if (const auto* ready = std::get_if<executor::Ready>(&event)) {
+        note(LogLevel::kInfo, fmt::format("training from step {}", ready->step));
+        started_ = true;
+        context_.outbox.send(wire::Started{lease});
+    } else if (const auto* metrics = std::get_if<executor::Metrics>(&event)) {
+        context_.outbox.send(wire::Metrics{lease, metrics->step, "train", metrics->loss, 0,
+                                           metrics->samples_per_s});
+    } else if (const auto* eval = std::get_if<executor::Evaluated>(&event)) {
+        context_.outbox.send(
+            wire::Metrics{lease, eval->step, "eval", eval->loss, eval->accuracy, 0});
+    } else if (const auto* segment = std::get_if<executor::Segment>(&event)) {
+        on_segment(*segment);
+    } else if (std::holds_alternative<executor::Finished>(event)) {
+        trained_ = true;
+        finish_when_settled();
+    } else if (const auto* failed = std::get_if<executor::Failed>(&event)) {
+        failure_ = failed->error;
+        finish_when_settled();
+    }
+}
+
+void TrainSession::on_segment(const executor::Segment& segment) {
+    pending_.push_back(segment);
+    settle_segments();
+    if (pending_.size() > kPendingSegmentsMax && job_ && !paused_) {
+        paused_ = true;
+        note(LogLevel::kWarning, "paused: checkpoints cannot be uploaded");
+        job_->pause();
+    }
+}
+
+void TrainSession::settle_segments() {
+    while (!pending_.empty()) {
+        const Result<void> settled = settle(pending_.front());
+        if (!settled && is_transient(settled.error().code())) {
+            note(LogLevel::kWarning, "checkpoint not uploaded yet: " + settled.error().message());
+            next_attempt_ms_ = context_.clock.now_ms() + context_.retry_ms;
+            return;
+        }
+        if (!settled) {
+            fail_lease(settled.error());
+            return;
+        }
+        pending_.pop_front();
+    }
+    check_payment();
+    finish_when_settled();
+}
+
+Result<void> TrainSession::settle(const executor::Segment& segment) {
+    TRY(context_.blobs.publish(segment.checkpoint, segment.sha256));
+    WorkDone work;
+    work.step = segment.step;
+    work.cumulative_units = segment.step - std::min(segment.step, book_->terms().start_step);
+    work.model_hash = model_hash_;
+    work.request_hash = data_hash_;
+    work.response_hash = segment.sha256;
+    work.start_ms = segment.start_ms;
+    work.end_ms = segment.end_ms;
+    TRY_ASSIGN(const StoredReceipt stored, book_->append(work, context_.worker, context_.domain));
+    model_hash_ = segment.sha256;
+    last_sent_ms_ = context_.clock.now_ms();
+    context_.outbox.send(to_message(stored));
+    note(LogLevel::kInfo, fmt::format("step {}: receipt {} for {} atoms in all", segment.step,
+                                      stored.receipt.sequence,
+                                      stored.receipt.cumulative_amount_atoms));
+    return {};
+}
+
+void TrainSession::check_payment() {
+    if (phase_ != Phase::kRunning || !job_) return;
+    const bool blocked = pending_.size() > kPendingSegmentsMax ||
+                         payment_overdue(*book_, context_.payment, context_.clock.now_ms());
+    if (blocked && !paused_) {
+        note(LogLevel::kWarning, "paused: two voucher periods are unpaid");
+        job_->pause();
+    } else if (!blocked && paused_) {
+        note(LogLevel::kInfo, "goes on: paid");
+        job_->resume();
+    }
+    paused_ = blocked;
+}
+
+void TrainSession::finish_when_settled() {
+    if (phase_ != Phase::kRunning || !pending_.empty()) return;
+    if (trained_) {
+        note(LogLevel::kInfo, "finished");
+        context_.outbox.send(wire::WorkFinished{book_->terms().lease});
+        end(Outcome::kFinished);
+    } else if (failure_) {
+        fail_lease(*failure_);
+    }
+}
+
+void TrainSession::fail_lease(const Error& error) {
+    note(LogLevel::kError, error.message());
+    failure_ = error;
+    context_.outbox.send(wire::WorkFailed{
+        book_->terms().lease, std::string(ledger::base::to_string(error.code())), error.detail()});
+    end(Outcome::kFailed);
+}
+
+void TrainSession::end(Outcome outcome) {
+    phase_ = Phase::kOver;
+    if (const Result<void> stored = book_->set_outcome(outcome); !stored)
+        note(LogLevel::kError, stored.error().message());
+    job_.reset();
+    pending_.clear();
+    std::error_code ignored;
+    // Checkpoints that matter were moved to the cache.
+    if (outcome == Outcome::kFinished)
+        std::filesystem::remove_all(context_.jobs_folder / to_hex(book_->terms().lease).substr(2),
+                                    ignored);
+}
+
+void TrainSession::say_again() {
+    last_sent_ms_ = context_.clock.now_ms();
+    const Hash32& lease = book_->terms().lease;
+    if (started_ && phase_ == Phase::kRunning) context_.outbox.send(wire::Started{lease});
+    for (const StoredReceipt& stored : book_->unacknowledged())
+        context_.outbox.send(to_message(stored));
+    if (book_->outcome() == Outcome::kFinished) {
+        context_.outbox.send(wire::WorkFinished{lease});
+    } else if (book_->outcome() == Outcome::kFailed) {
+        const Error error = failure_.value_or(Error(ErrorCode::worker_failed));
+        context_.outbox.send(wire::WorkFailed{
+            lease, std::string(ledger::base::to_string(error.code())), error.detail()});
+    }
+}
+
+}  // namespace worker::agent
