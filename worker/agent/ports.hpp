@@ -54,6 +54,9 @@ struct PaymentPolicy {
     std::uint64_t period_ms = 60'000;
 };
 
+/// How often what the market does not acknowledge is said again before the next reconnect.
+inline constexpr unsigned kResendsMax = 12;
+
 /// What all sessions share. References outlive the sessions.
 struct SessionContext {
     const ledger::crypto::PrivateKey& worker;

@@ -79,6 +79,7 @@ void ServeSession::resync(const Hash32& lease, std::uint64_t market_sequence) {
         for (const auto& book : {input_, output_}) {
             if (!book || book->terms().lease != lease) continue;
             book->acknowledge(market_sequence);
+            resends_left_ = kResendsMax;
             say_again(*book);
         }
         if (phase_ == Phase::kServing) announce();
@@ -99,7 +100,8 @@ void ServeSession::tick() {
     actor_.post([this] {
         const std::uint64_t now = context_.clock.now_ms();
         if (phase_ == Phase::kLoading && now >= next_attempt_ms_) prepare();
-        if (now < last_sent_ms_ + context_.resend_ms) return;
+        if (now < last_sent_ms_ + context_.resend_ms || resends_left_ == 0) return;
+        --resends_left_;
         for (const auto& book : {input_, output_})
             if (book && !book->unacknowledged().empty()) say_again(*book);
     });
@@ -284,6 +286,7 @@ void ServeSession::on_done(const executor::GenerationDone& done) {
     if (auto receipt = bill(*output_, done.completion_tokens, running, done))
         message.receipts.push_back(std::move(*receipt));
     last_sent_ms_ = context_.clock.now_ms();
+    resends_left_ = kResendsMax;
     context_.outbox.send(message);
 }
 

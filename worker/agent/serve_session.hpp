@@ -69,6 +69,7 @@ class ServeSession final : public Session {
     std::uint64_t began_ms_ = 0;
     std::uint64_t next_attempt_ms_ = 0;
     std::uint64_t last_sent_ms_ = 0;
+    unsigned resends_left_ = kResendsMax;
     bool stopping_ = false;
     mutable std::mutex serving_mutex_;
     std::optional<Hash32> serving_;

@@ -42,6 +42,7 @@ void TrainSession::note(LogLevel level, std::string_view text) const {
 void TrainSession::resync(const Hash32& /*lease*/, std::uint64_t market_sequence) {
     actor_.post([this, market_sequence] {
         book_->acknowledge(market_sequence);
+        resends_left_ = kResendsMax;
         say_again();
     });
 }
@@ -67,8 +68,11 @@ void TrainSession::tick() {
             if (now >= next_attempt_ms_) settle_segments();
             check_payment();
         }
-        if (now >= last_sent_ms_ + context_.resend_ms && !book_->unacknowledged().empty())
+        if (now >= last_sent_ms_ + context_.resend_ms && resends_left_ > 0 &&
+            !book_->unacknowledged().empty()) {
+            --resends_left_;
             say_again();
+        }
     });
 }
 
@@ -218,6 +222,7 @@ Result<void> TrainSession::settle(const executor::Segment& segment) {
     TRY_ASSIGN(const StoredReceipt stored, book_->append(work, context_.worker, context_.domain));
     model_hash_ = segment.sha256;
     last_sent_ms_ = context_.clock.now_ms();
+    resends_left_ = kResendsMax;
     context_.outbox.send(to_message(stored));
     note(LogLevel::kInfo, fmt::format("step {}: receipt {} for {} atoms in all", segment.step,
                                       stored.receipt.sequence,

@@ -57,6 +57,7 @@ class TrainSession final : public Session {
     std::uint64_t began_ms_ = 0;
     std::uint64_t next_attempt_ms_ = 0;
     std::uint64_t last_sent_ms_ = 0;
+    unsigned resends_left_ = kResendsMax;
     std::deque<executor::Segment> pending_;
     std::optional<ledger::base::Error> failure_;
     Hash32 model_hash_;  // weights the running segment began from

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "ledger/base/result.hpp"
+#include "ledger/crypto/secp256k1.hpp"
+#include "ledger/eth/messages.hpp"
+#include "ledger/settlement/deployment.hpp"
+#include "marketplace/domain/resource.hpp"
+#include "worker/agent/ports.hpp"
+
+#include <filesystem>
+#include <mutex>
+#include <string>
+#include <vector>
+
+namespace worker::agent {
+
+/// Where to sign and for whom, as the market tells it.
+struct MarketFacts {
+    ledger::settlement::Deployment deployment;
+    std::string deployment_json;
+    Address operator_address;
+    std::uint64_t voucher_period_atoms = 0;
+};
+
+/// The market's REST routes that a worker uses. Thread-safe: each call has a connection of its own.
+/// Errors: those of the market's problem documents by their code; unavailable and timeout when it
+/// did not answer.
+class MarketHttp {
+ public:
+    /// `key` signs in (Sign-In with Ethereum) when a route wants a session.
+    MarketHttp(std::string market, const ledger::crypto::PrivateKey& key);
+
+    [[nodiscard]] Result<MarketFacts> facts() const;
+    /// A session token: the one from before, or a new one.
+    [[nodiscard]] Result<std::string> token();
+    /// The market refused the token: the next call signs in again.
+    void forget_token();
+
+    /// Lists an ask. Posting the same ask again is fine.
+    [[nodiscard]] Result<void> post_ask(const ledger::eth::Ask& ask, const Signature& signature,
+                                        const marketplace::domain::Resource& resource);
+    [[nodiscard]] Result<void> cancel_ask(const Hash32& ask);
+
+    /// Writes the blob to `file` (goes on where a cut download ended); not checked here.
+    [[nodiscard]] Result<void> download(const Hash32& hash, const std::filesystem::path& file);
+    [[nodiscard]] Result<void> upload(const Hash32& hash, const std::filesystem::path& file);
+
+    /// Any GET with a session: the answer's text.
+    [[nodiscard]] Result<std::string> get(const std::string& target);
+
+    [[nodiscard]] const std::string& market() const noexcept { return market_; }
+
+ private:
+    [[nodiscard]] Result<std::string> sign_in();
+
+    const std::string market_;
+    const ledger::crypto::PrivateKey& key_;
+    std::mutex mutex_;
+    std::string token_;
+};
+
+/// Blobs in a folder, fetched from the market when they are missing. At most `bytes_max` are kept:
+/// the least recently used go first.
+class CachedBlobs final : public Blobs {
+ public:
+    CachedBlobs(MarketHttp& market, std::filesystem::path folder, std::uint64_t bytes_max);
+    [[nodiscard]] Result<std::filesystem::path> fetch(const Hash32& hash) override;
+    [[nodiscard]] Result<void> publish(const std::filesystem::path& file,
+                                       const Hash32& hash) override;
+
+ private:
+    [[nodiscard]] std::filesystem::path path_of(const Hash32& hash) const;
+    void trim(const std::filesystem::path& keep);
+
+    MarketHttp& market_;
+    const std::filesystem::path folder_;
+    const std::uint64_t bytes_max_;
+    std::mutex mutex_;
+};
+
+/// SHA-256 of a file, read in pieces.
+[[nodiscard]] Result<Hash32> hash_file(const std::filesystem::path& file);
+
+}  // namespace worker::agent
