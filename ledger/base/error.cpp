@@ -16,6 +16,14 @@ std::string_view to_string(ErrorCode code) noexcept {
     return "internal";
 }
 
+std::optional<ErrorCode> parse_error_code(std::string_view text) noexcept {
+#define MILLRACE_ERROR_PARSE(name, help) \
+    if (text == #name) return ErrorCode::name;
+    MILLRACE_ERROR_CODES(MILLRACE_ERROR_PARSE)
+#undef MILLRACE_ERROR_PARSE
+    return std::nullopt;
+}
+
 std::string_view help_for(ErrorCode code) noexcept {
     switch (code) {
 #define MILLRACE_ERROR_HELP(name, help) \

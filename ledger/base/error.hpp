@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -95,6 +96,9 @@ enum class ErrorCode : std::uint16_t {
 
 /// Stable text of a code, e.g. "insufficient_funds".
 [[nodiscard]] std::string_view to_string(ErrorCode code) noexcept;
+
+/// The code of that name, for programs that read what another said.
+[[nodiscard]] std::optional<ErrorCode> parse_error_code(std::string_view text) noexcept;
 
 /// One sentence that says what to do next.
 [[nodiscard]] std::string_view help_for(ErrorCode code) noexcept;
