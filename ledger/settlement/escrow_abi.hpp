@@ -17,7 +17,7 @@ namespace ledger::settlement {
 /// A buyer's or provider's money in escrow.
 struct EscrowAccount {
     std::uint64_t free_atoms = 0;         ///< may be locked by new leases or withdrawn
-    std::uint64_t locked_atoms = 0;       ///< behind open leases
+    std::uint64_t locked_atoms = 0;       ///< maxima of leases not closed, with what they paid
     std::uint64_t credit_atoms = 0;       ///< earned, swept out at any time
     std::uint64_t withdrawing_atoms = 0;  ///< leaves after the delay
     std::uint64_t withdrawable_at_s = 0;
@@ -26,6 +26,12 @@ struct EscrowAccount {
                                                               const base::Address& escrow,
                                                               const base::Address& account,
                                                               rpc::BlockTag at);
+/// Atoms owed to all accounts and leases together.
+[[nodiscard]] base::Result<eth::U256> read_liabilities(rpc::Chain& chain,
+                                                       const base::Address& escrow,
+                                                       rpc::BlockTag at);
+/// Token units of one atom: 1 for a token of 6 decimals.
+[[nodiscard]] base::Result<eth::U256> read_scale(rpc::Chain& chain, const base::Address& escrow);
 
 // Calls to Escrow.
 [[nodiscard]] base::Bytes encode_deposit(const base::Address& account, std::uint64_t amount_atoms);
@@ -45,6 +51,7 @@ struct Permit {
                                                      std::uint64_t deadline_s,
                                                      const base::Signature& permit);
 [[nodiscard]] base::Bytes encode_request_withdraw(std::uint64_t amount_atoms);
+[[nodiscard]] base::Bytes encode_cancel_withdraw();
 [[nodiscard]] base::Bytes encode_withdraw();
 [[nodiscard]] base::Bytes encode_sweep(const base::Address& account);
 
@@ -90,6 +97,10 @@ struct WithdrawRequested {
     std::uint64_t amount_atoms = 0;
     std::uint64_t withdrawable_at_s = 0;
 };
+struct WithdrawCancelled {
+    base::Address account;
+    std::uint64_t amount_atoms = 0;
+};
 struct Withdrawn {
     base::Address account;
     std::uint64_t amount_atoms = 0;
@@ -98,8 +109,8 @@ struct Swept {
     base::Address account;
     std::uint64_t amount_atoms = 0;
 };
-using EscrowEvent =
-    std::variant<Deposited, Locked, Unlocked, Credited, WithdrawRequested, Withdrawn, Swept>;
+using EscrowEvent = std::variant<Deposited, Locked, Unlocked, Credited, WithdrawRequested,
+                                 WithdrawCancelled, Withdrawn, Swept>;
 [[nodiscard]] base::Result<std::optional<EscrowEvent>> decode_escrow_event(
     const rpc::LogEntry& entry);
 

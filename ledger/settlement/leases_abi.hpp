@@ -83,6 +83,8 @@ enum class LeaseState : std::uint8_t { kNone = 0, kOpen = 1, kClosing = 2, kClos
 [[nodiscard]] base::Bytes encode_request_close(const LeaseKey& key, const Parties& parties,
                                                CloseReason reason);
 [[nodiscard]] base::Bytes encode_finalize_close(const base::Hash32& lease, const Parties& parties);
+/// By anybody, a close window after the lease's expiry.
+[[nodiscard]] base::Bytes encode_reclaim(const LeaseKey& key, const Parties& parties);
 [[nodiscard]] base::Bytes encode_revoke_delegations();
 
 /// What the contract knows of a lease.
@@ -93,11 +95,11 @@ struct LeaseView {
     std::uint64_t claimed_units = 0;
     std::uint64_t expiry_s = 0;
     LeaseState state = LeaseState::kNone;
-    base::Hash32 parties_hash;
 };
-/// Reads `leases(lease)` at a block; a lease that was never opened has state kNone.
+/// Reads a lease between these parties at a block; kNone when there is no such lease.
 [[nodiscard]] base::Result<LeaseView> read_lease(rpc::Chain& chain, const base::Address& leases,
-                                                 const base::Hash32& lease, rpc::BlockTag at);
+                                                 const base::Hash32& lease, const Parties& parties,
+                                                 rpc::BlockTag at);
 /// Reads `delegationNonce(owner)`.
 [[nodiscard]] base::Result<std::uint64_t> read_delegation_nonce(rpc::Chain& chain,
                                                                 const base::Address& leases,

@@ -27,6 +27,9 @@ struct SubmitterOptions {
     std::uint64_t gas_limit_max = 16'777'216;
     std::uint32_t in_flight_max = 16;  ///< nodes keep 16 slots per account
     std::uint32_t foreign_polls = 3;   ///< sightings before a foreign nonce halts us
+    /// The way out of foreign_nonce: the operator looked, stopped the other program, and lets the
+    /// submitter go on from the chain's nonce. Works only when nothing is in flight.
+    bool adopt_chain_nonce = false;
 };
 
 /// What happened to an instruction since the poll before.
@@ -62,8 +65,10 @@ class Submitter {
     /// Once the record is stored a send that fails is not an error: `poll` goes on with it.
     [[nodiscard]] base::Result<TransactionRecord> submit(const Instruction& instruction);
 
-    /// One round over all records alive: receipts, finality, re-sending, fee bumps.
-    /// On an error (the node cannot be asked) the events seen before it come with the next poll.
+    /// One round over all records alive: receipts, finality, re-sending, fee bumps. Events seen
+    /// before an error are returned; the error comes back with the next poll if it lasts.
+    /// The events are news, not the truth: a crash may swallow one. What a transaction did is
+    /// read from the chain by `Watcher`, whose cursor the caller stores with the effects.
     [[nodiscard]] base::Result<std::vector<SubmitterEvent>> poll();
 
     /// Transactions not yet final.
@@ -74,15 +79,19 @@ class Submitter {
  private:
     struct Round;
     [[nodiscard]] base::Result<void> check_running() const;
-    [[nodiscard]] base::Result<TransactionVersion> sign_version(const Instruction& instruction,
-                                                                std::uint64_t nonce,
-                                                                std::uint64_t gas_limit,
+    [[nodiscard]] base::Error halt(std::uint64_t nonce);
+    [[nodiscard]] base::Result<std::uint64_t> plan_nonce();
+    [[nodiscard]] base::Result<std::uint64_t> plan_gas(const Instruction& instruction);
+    [[nodiscard]] base::Result<TransactionVersion> sign_version(const TransactionRecord& record,
                                                                 const eth::U256& max_fee,
                                                                 const eth::U256& priority_fee);
-    [[nodiscard]] base::Result<std::uint64_t> plan_nonce();
-    [[nodiscard]] base::Result<void> send(TransactionRecord& record);
+    void send(TransactionRecord& record);
+    [[nodiscard]] base::Result<std::optional<rpc::TransactionReceipt>> find_receipt(
+        const TransactionRecord& record);
     [[nodiscard]] base::Result<void> advance(TransactionRecord& record, Round& round);
-    [[nodiscard]] base::Result<void> nudge(TransactionRecord& record, const Round& round);
+    [[nodiscard]] base::Result<void> on_mined(TransactionRecord& record, const Round& round,
+                                              rpc::TransactionReceipt receipt);
+    [[nodiscard]] base::Result<void> on_missing(TransactionRecord& record, Round& round);
     [[nodiscard]] base::Result<void> bump(TransactionRecord& record);
 
     rpc::Chain& chain_;
@@ -91,6 +100,7 @@ class Submitter {
     const base::Clock& clock_;
     SubmitterOptions options_;
     bool started_ = false;
+    std::uint64_t nonce_floor_ = 0;         // adopted from the chain
     std::vector<TransactionRecord> alive_;  // by nonce
     std::vector<SubmitterEvent> events_;    // not yet handed out
     std::uint32_t foreign_sightings_ = 0;
