@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "marketplace/app/config.hpp"
+
+#include <toml++/toml.h>
+
+#include <array>
+#include <fstream>
+#include <limits>
+
+namespace marketplace::app {
+namespace {
+
+using ledger::base::ErrorCode;
+using ledger::base::fail;
+using ledger::base::Result;
+constexpr std::size_t kMaxBytes = 64 * 1024;
+
+Result<void> set_text(const toml::node& node, std::string_view key, std::string& out) {
+    const auto value = node.value_exact<std::string>();
+    if (!value || value->empty())
+        return fail(ErrorCode::config_invalid, std::string(key) + " must be a text");
+    out = *value;
+    return {};
+}
+
+Result<void> set_path(const toml::node& node, std::string_view key,
+                      const std::filesystem::path& base, std::filesystem::path& out) {
+    std::string text;
+    TRY(set_text(node, key, text));
+    out = base / text;
+    return {};
+}
+
+Result<void> set_number(const toml::node& node, std::string_view key, std::uint64_t& out,
+                        std::uint64_t least, std::uint64_t most) {
+    const auto value = node.value_exact<std::int64_t>();
+    if (!value || *value < 0 || static_cast<std::uint64_t>(*value) < least ||
+        static_cast<std::uint64_t>(*value) > most)
+        return fail(ErrorCode::config_invalid,
+                    std::string(key) + " must be a number from " + std::to_string(least) + " to " +
+                        std::to_string(most));
+    out = static_cast<std::uint64_t>(*value);
+    return {};
+}
+
+Result<void> set_listen(const toml::node& node, Config& config) {
+    std::string text;
+    TRY(set_text(node, "listen", text));
+    const auto colon = text.rfind(':');
+    if (colon == std::string::npos)
+        return fail(ErrorCode::config_invalid, "listen must be ADDRESS:PORT");
+    const std::string port = text.substr(colon + 1);
+    std::uint64_t number = 0;
+    for (const char c : port) {
+        if (c < '0' || c > '9' || number > 65'535)
+            return fail(ErrorCode::config_invalid, "listen: port must be 0 to 65535");
+        number = number * 10 + static_cast<std::uint64_t>(c - '0');
+    }
+    if (port.empty() || number > 65'535)
+        return fail(ErrorCode::config_invalid, "listen: port must be 0 to 65535");
+    config.listen_address = text.substr(0, colon);
+    config.listen_port = static_cast<std::uint16_t>(number);
+    return {};
+}
+
+Result<void> set_key(std::string_view key, const toml::node& node,
+                     const std::filesystem::path& base, Config& c) {
+    constexpr std::uint64_t kAny = std::numeric_limits<std::int64_t>::max();
+    constexpr std::uint64_t kDayMs = 86'400'000;
+    if (key == "listen") return set_listen(node, c);
+    if (key == "data_dir") return set_path(node, key, base, c.data_dir);
+    if (key == "deployment") return set_path(node, key, base, c.deployment);
+    if (key == "signer_socket") return set_path(node, key, base, c.signer_socket);
+    if (key == "rpc_url") return set_text(node, key, c.rpc_url);
+    if (key == "finality_depth") return set_number(node, key, c.finality_depth, 1, 1000);
+    if (key == "worker_grace_ms") return set_number(node, key, c.worker_grace_ms, 100, kDayMs);
+    if (key == "settle_poll_ms") return set_number(node, key, c.settle_poll_ms, 10, kDayMs);
+    if (key == "claim_at_atoms") return set_number(node, key, c.claim_at_atoms, 1, kAny);
+    if (key == "anchor_every_ms") return set_number(node, key, c.anchor_every_ms, 100, kDayMs);
+    if (key == "voucher_period_atoms")
+        return set_number(node, key, c.voucher_period_atoms, 1, kAny);
+    if (key == "max_failovers") return set_number(node, key, c.max_failovers, 0, 100);
+    if (key == "blob_quota_bytes") return set_number(node, key, c.blob_quota_bytes, 1, kAny);
+    return fail(ErrorCode::config_invalid, "unknown setting " + std::string(key));
+}
+
+}  // namespace
+
+Result<Config> parse_config(std::string_view text, const std::filesystem::path& base) {
+    toml::table table;
+    try {
+        table = toml::parse(text);
+    } catch (const toml::parse_error& error) {
+        return fail(ErrorCode::config_invalid,
+                    "line " + std::to_string(error.source().begin.line) + " is not TOML: " +
+                        std::string(error.description()));
+    }
+    Config config;
+    for (const auto& [key, node] : table) TRY(set_key(key.str(), node, base, config));
+    if (config.data_dir.empty()) return fail(ErrorCode::config_invalid, "data_dir is missing");
+    if (config.deployment.empty()) return fail(ErrorCode::config_invalid, "deployment is missing");
+    if (config.signer_socket.empty())
+        return fail(ErrorCode::config_invalid, "signer_socket is missing");
+    return config;
+}
+
+Result<Config> read_config(const std::filesystem::path& file) {
+    std::ifstream in(file, std::ios::binary);
+    if (!in)
+        return fail(ErrorCode::config_invalid, "cannot read the settings file " + file.string());
+    std::string text(kMaxBytes + 1, '\0');
+    in.read(text.data(), static_cast<std::streamsize>(text.size()));
+    text.resize(static_cast<std::size_t>(in.gcount()));
+    if (text.size() > kMaxBytes)
+        return fail(ErrorCode::config_invalid, "the settings file passes 64 KiB");
+    return parse_config(text, std::filesystem::absolute(file).parent_path());
+}
+
+}  // namespace marketplace::app

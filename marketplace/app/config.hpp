@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+#include "ledger/base/result.hpp"
+
+namespace marketplace::app {
+
+/// Settings of `millrace-market`: a TOML file; every key has a default but the three paths.
+struct Config {
+    std::string listen_address = "127.0.0.1";
+    std::uint16_t listen_port = 8460;
+    std::filesystem::path data_dir;       ///< database and blobs
+    std::filesystem::path deployment;     ///< JSON file of the deploy script
+    std::filesystem::path signer_socket;  ///< of millrace-signer
+    std::string rpc_url = "http://127.0.0.1:8545";
+    std::uint64_t finality_depth = 2;           ///< blocks, itself counted, before an event counts
+    std::uint64_t worker_grace_ms = 15'000;     ///< away this long: the worker is lost
+    std::uint64_t settle_poll_ms = 500;         ///< between looks at the chain
+    std::uint64_t claim_at_atoms = 250'000;     ///< unclaimed value that is worth a claim
+    std::uint64_t anchor_every_ms = 60'000;     ///< between anchored log heads
+    std::uint64_t voucher_period_atoms = 250'000;
+    std::uint64_t max_failovers = 5;
+    std::uint64_t blob_quota_bytes = 32ULL << 30;
+};
+
+/// config_invalid names the key; unknown keys are refused. Paths are relative to the file.
+[[nodiscard]] ledger::base::Result<Config> parse_config(std::string_view text,
+                                                        const std::filesystem::path& base);
+/// config_invalid when the file cannot be read.
+[[nodiscard]] ledger::base::Result<Config> read_config(const std::filesystem::path& file);
+
+}  // namespace marketplace::app

@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "marketplace/app/engine_thread.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+
+#include "ledger/base/check.hpp"
+
+namespace marketplace::app {
+namespace {
+
+using ledger::base::Error;
+using ledger::base::ErrorCode;
+using ledger::base::fail;
+using ledger::base::Result;
+constexpr std::size_t kGroupMax = 256;
+constexpr std::size_t kLoadChunk = 1000;
+
+}  // namespace
+
+EngineThread::EngineThread(engine::EngineConfig config, storage::Database& database,
+                           const ledger::base::Clock& clock, std::size_t queue_max)
+    : config_(config),
+      database_(database),
+      journal_(database),
+      clock_(clock),
+      queue_max_(queue_max),
+      engine_(std::move(config)) {}
+
+EngineThread::~EngineThread() { stop(); }
+
+Result<void> EngineThread::load(
+    const std::function<void(const engine::Record&, ledger::base::ByteView)>& seen) {
+    engine::Engine fresh(config_);
+    std::uint64_t sequence = 0;
+    domain::Hash32 previous;
+    for (;;) {
+        TRY_ASSIGN(const std::vector<domain::Bytes> chunk, journal_.read(sequence, kLoadChunk));
+        if (chunk.empty()) break;
+        for (const domain::Bytes& bytes : chunk) {
+            const std::string name = "journal record " + std::to_string(sequence);
+            TRY_ASSIGN(const engine::Record record, engine::decode_record(bytes));
+            if (record.sequence != sequence || record.previous != previous)
+                return fail(ErrorCode::audit_failed, name + " does not follow the one before");
+            const auto events = fresh.apply(record.command, record.time_ms);
+            if (!events || *events != record.events || fresh.state_hash() != record.state_hash)
+                return fail(ErrorCode::audit_failed, name + " does not replay");
+            seen(record, bytes);
+            previous = engine::record_hash(bytes);
+            ++sequence;
+        }
+    }
+    engine_ = std::move(fresh);
+    next_sequence_ = sequence;
+    previous_ = previous;
+    return {};
+}
+
+void EngineThread::add_observer(Observer observer) { observers_.push_back(std::move(observer)); }
+
+void EngineThread::start() {
+    MR_CHECK(!thread_.joinable());
+    thread_ = std::thread([this] { run(); });
+}
+
+void EngineThread::stop() {
+    {
+        const std::scoped_lock lock(mutex_);
+        stopping_ = true;
+    }
+    wake_.notify_all();
+    if (thread_.joinable()) thread_.join();
+}
+
+bool EngineThread::push(Task task) {
+    {
+        const std::scoped_lock lock(mutex_);
+        if (stopping_ || queue_.size() >= queue_max_) return false;
+        queue_.push_back(std::move(task));
+    }
+    wake_.notify_one();
+    return true;
+}
+
+void EngineThread::submit(domain::Command command, Done done) {
+    Task task;
+    task.commands.push_back(std::move(command));
+    task.done = done;
+    if (!push(std::move(task))) done(fail(ErrorCode::queue_full, "the market is busy"));
+}
+
+bool EngineThread::query(std::function<void(const engine::Engine&)> read) {
+    Task task;
+    task.read = std::move(read);
+    return push(std::move(task));
+}
+
+Result<std::vector<domain::Event>> EngineThread::apply(domain::Command command) {
+    auto promise = std::make_shared<std::promise<Result<std::vector<domain::Event>>>>();
+    auto future = promise->get_future();
+    submit(std::move(command), [promise](auto result) { promise->set_value(std::move(result)); });
+    return future.get();
+}
+
+Result<void> EngineThread::transact(std::vector<domain::Command> commands, Write write) {
+    auto promise = std::make_shared<std::promise<Result<std::vector<domain::Event>>>>();
+    auto future = promise->get_future();
+    Task task;
+    task.commands = std::move(commands);
+    task.write = std::move(write);
+    task.tolerant = true;
+    task.done = [promise](auto result) { promise->set_value(std::move(result)); };
+    if (!push(std::move(task))) return fail(ErrorCode::queue_full, "the market is busy");
+    TRY(future.get());
+    return {};
+}
+
+void EngineThread::run() {
+    for (;;) {
+        std::vector<Task> group;
+        {
+            std::unique_lock lock(mutex_);
+            wake_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
+            if (queue_.empty()) return;
+            // A task with rows of its own goes alone: its failure is nobody else's.
+            const auto alone = std::find_if(queue_.begin(), queue_.end(),
+                                            [](const Task& t) { return t.write != nullptr; });
+            const auto before = static_cast<std::size_t>(alone - queue_.begin());
+            const std::size_t count = std::min(std::max<std::size_t>(before, 1), kGroupMax);
+            for (std::size_t i = 0; i < count; ++i) {
+                group.push_back(std::move(queue_.front()));
+                queue_.pop_front();
+            }
+        }
+        run_group(std::move(group));
+    }
+}
+
+Result<std::vector<domain::Event>> EngineThread::apply_one(const domain::Command& command,
+                                                           std::vector<Written>& written) {
+    const domain::TimeMs now = std::max(clock_.now_ms(), engine_.last_time_ms());
+    const domain::Hash32 before = engine_.state_hash();
+    TRY_ASSIGN(std::vector<domain::Event> events, engine_.apply(command, now));
+    // A repetition changes nothing and leaves no record.
+    if (events.empty() && engine_.state_hash() == before) return events;
+    engine::Record record;
+    record.sequence = next_sequence_;
+    record.time_ms = now;
+    record.previous = previous_;
+    record.command = command;
+    record.events = events;
+    record.state_hash = engine_.state_hash();
+    domain::Bytes bytes = engine::encode_record(record);
+    TRY(journal_.append(record.sequence, bytes));
+    previous_ = engine::record_hash(bytes);
+    ++next_sequence_;
+    written.push_back({std::move(record), std::move(bytes)});
+    return events;
+}
+
+Result<std::vector<domain::Event>> EngineThread::run_task(Task& task,
+                                                          std::vector<Written>& written) {
+    std::vector<domain::Event> events;
+    for (const domain::Command& command : task.commands) {
+        auto result = apply_one(command, written);
+        if (!result) {
+            const ErrorCode code = result.error().code();
+            if (code == ErrorCode::io_error || code == ErrorCode::disk_full || !task.tolerant)
+                return result;
+            spdlog::debug("{} left out: {}", domain::name_of(command), result.error().message());
+            continue;
+        }
+        events.insert(events.end(), result->begin(), result->end());
+    }
+    if (task.write) TRY(task.write(database_));
+    return events;
+}
+
+void EngineThread::fail_group(std::vector<Task>& group, const std::vector<Written>& written,
+                              const Error& error) {
+    spdlog::error("nothing was written: {}", error.message());
+    database_.rollback();
+    if (!written.empty()) {
+        // The engine ran ahead of the disk: what is on disk is the truth.
+        if (const auto loaded = load([](const auto&, auto) {}); !loaded)
+            spdlog::critical("the journal cannot be read back: {}", loaded.error().message());
+    }
+    for (Task& task : group) {
+        if (task.read) task.read(engine_);
+        if (task.done) task.done(tl::make_unexpected(error));
+    }
+}
+
+void EngineThread::run_group(std::vector<Task> group) {
+    const bool writes = std::any_of(group.begin(), group.end(), [](const Task& t) { return !t.read; });
+    std::vector<Written> written;
+    std::vector<Result<std::vector<domain::Event>>> results;
+    results.reserve(group.size());
+    if (writes) {
+        if (const auto begun = database_.begin(); !begun) return fail_group(group, written, begun.error());
+    }
+    for (Task& task : group) {
+        results.push_back(task.read ? Result<std::vector<domain::Event>>{} : run_task(task, written));
+        const auto& result = results.back();
+        if (!result && (task.write || result.error().code() == ErrorCode::io_error ||
+                        result.error().code() == ErrorCode::disk_full))
+            return fail_group(group, written, result.error());
+    }
+    if (writes) {
+        if (const auto committed = database_.commit(); !committed)
+            return fail_group(group, written, committed.error());
+    }
+    for (const Written& item : written)
+        for (const Observer& observer : observers_) observer(item.record, item.bytes, engine_);
+    for (std::size_t i = 0; i < group.size(); ++i) {
+        if (group[i].read) group[i].read(engine_);
+        if (group[i].done) group[i].done(std::move(results[i]));
+    }
+}
+
+}  // namespace marketplace::app

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <future>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "ledger/base/clock.hpp"
+#include "marketplace/api/ports.hpp"
+#include "marketplace/engine/engine.hpp"
+#include "marketplace/engine/journal.hpp"
+#include "marketplace/storage/database.hpp"
+#include "marketplace/storage/journal_store.hpp"
+
+namespace marketplace::app {
+
+/// Owns the engine and the writing database connection: one thread, a bounded queue in front,
+/// group commit behind. A command is answered when its record is on disk.
+///
+/// A group of queued tasks shares one transaction. When the commit fails nothing of the group
+/// counts: the engine is rebuilt from the journal and every caller gets the error.
+class EngineThread final : public api::EnginePort {
+   public:
+    /// A record that is on disk, with the engine right after its group. On the engine thread.
+    using Observer = std::function<void(const engine::Record&, ledger::base::ByteView bytes,
+                                        const engine::Engine&)>;
+    using Write = std::function<ledger::base::Result<void>(storage::Database&)>;
+
+    EngineThread(engine::EngineConfig config, storage::Database& database,
+                 const ledger::base::Clock& clock, std::size_t queue_max);
+    ~EngineThread() override;
+
+    /// Replays the journal; audit_failed names the first record that does not follow.
+    /// `seen` is called for every record (to fill the public log).
+    [[nodiscard]] ledger::base::Result<void> load(
+        const std::function<void(const engine::Record&, ledger::base::ByteView)>& seen);
+    void add_observer(Observer observer);  ///< before `start`
+    void start();
+    /// Ends what is queued, then the thread. Later calls fail with `unavailable`.
+    void stop();
+
+    void submit(domain::Command command,
+                std::function<void(ledger::base::Result<std::vector<domain::Event>>)> done) override;
+    [[nodiscard]] bool query(std::function<void(const engine::Engine&)> read) override;
+
+    // For threads that may wait, never for io threads or the engine thread itself.
+
+    [[nodiscard]] ledger::base::Result<std::vector<domain::Event>> apply(domain::Command command);
+    /// Commands and rows in one transaction. A command the engine refuses is left out (the chain
+    /// may repeat itself); a write that fails undoes this task alone.
+    [[nodiscard]] ledger::base::Result<void> transact(std::vector<domain::Command> commands,
+                                                      Write write);
+    /// Runs `read` on the engine thread and returns its value.
+    template <typename Read>
+    [[nodiscard]] auto ask(Read read)
+        -> ledger::base::Result<std::invoke_result_t<Read, const engine::Engine&>> {
+        using Value = std::invoke_result_t<Read, const engine::Engine&>;
+        auto promise = std::make_shared<std::promise<Value>>();
+        auto future = promise->get_future();
+        if (!query([promise, read](const engine::Engine& e) { promise->set_value(read(e)); }))
+            return ledger::base::fail(ledger::base::ErrorCode::queue_full);
+        return future.get();
+    }
+
+   private:
+    using Done = std::function<void(ledger::base::Result<std::vector<domain::Event>>)>;
+    struct Task {
+        std::vector<domain::Command> commands;
+        Write write;
+        std::function<void(const engine::Engine&)> read;
+        Done done;
+        bool tolerant = false;  ///< refused commands are left out
+    };
+    struct Written {
+        engine::Record record;
+        domain::Bytes bytes;
+    };
+
+    [[nodiscard]] bool push(Task task);
+    void run();
+    void run_group(std::vector<Task> group);
+    [[nodiscard]] ledger::base::Result<std::vector<domain::Event>> run_task(
+        Task& task, std::vector<Written>& written);
+    [[nodiscard]] ledger::base::Result<std::vector<domain::Event>> apply_one(
+        const domain::Command& command, std::vector<Written>& written);
+    void fail_group(std::vector<Task>& group, const std::vector<Written>& written,
+                    const ledger::base::Error& error);
+
+    engine::EngineConfig config_;
+    storage::Database& database_;
+    storage::JournalStore journal_;
+    const ledger::base::Clock& clock_;
+    const std::size_t queue_max_;
+    engine::Engine engine_;
+    std::uint64_t next_sequence_ = 0;
+    domain::Hash32 previous_;
+    std::vector<Observer> observers_;
+
+    std::mutex mutex_;
+    std::condition_variable wake_;
+    std::deque<Task> queue_;
+    bool stopping_ = false;
+    std::thread thread_;
+};
+
+}  // namespace marketplace::app
