@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "marketplace/app/inference_router.hpp"
+
+#include <algorithm>
+
+#include "ledger/base/hex.hpp"
+
+namespace marketplace::app {
+namespace {
+
+using ledger::base::Error;
+using ledger::base::ErrorCode;
+using ledger::base::fail;
+using ledger::base::Result;
+
+bool has_room(const domain::Lease* lease, std::uint64_t units) {
+    return lease != nullptr && lease->state == domain::LeaseState::kRunning &&
+           lease->max_units - lease->units >= units;
+}
+
+}  // namespace
+
+std::uint64_t InferenceRouter::start(api::InferenceRequest request, OnToken on_token,
+                                     OnDone on_done) {
+    std::uint64_t id = 0;
+    {
+        const std::scoped_lock lock(mutex_);
+        id = next_id_++;
+        Completion completion;
+        completion.request = std::move(request);
+        completion.on_token = std::move(on_token);
+        completion.on_done = std::move(on_done);
+        completion.heard_ms = clock_.now_ms();
+        completions_.emplace(id, std::move(completion));
+    }
+    route(id);
+    return id;
+}
+
+void InferenceRouter::route(std::uint64_t id) {
+    const bool asked = engine_.query([this, id](const engine::Engine& e) { route_with(id, e); });
+    if (!asked) finish(id, fail(ErrorCode::queue_full, "the market is busy"));
+}
+
+std::optional<InferenceRouter::Endpoint> InferenceRouter::pick(const Completion& completion,
+                                                               const engine::Engine& engine) {
+    const Endpoint* best = nullptr;
+    const auto worth = [](const Endpoint& e) { return std::tie(e.in_flight, e.price_atoms, e.output_lease); };
+    for (const auto& [lease, endpoint] : endpoints_) {
+        if (endpoint.buyer != completion.request.buyer ||
+            endpoint.model != completion.request.model || completion.tried.contains(endpoint.worker))
+            continue;
+        // A token is at least one byte, so the prompt has at most as many tokens as bytes.
+        if (!has_room(engine.find_lease(endpoint.output_lease), completion.request.max_tokens) ||
+            !has_room(engine.find_lease(endpoint.input_lease), completion.request.prompt.size()))
+            continue;
+        if (best == nullptr || worth(endpoint) < worth(*best)) best = &endpoint;
+    }
+    return best == nullptr ? std::optional<Endpoint>() : std::optional(*best);
+}
+
+// On the engine thread.
+void InferenceRouter::route_with(std::uint64_t id, const engine::Engine& engine) {
+    wire::Infer message;
+    domain::Address worker;
+    {
+        const std::scoped_lock lock(mutex_);
+        const auto found = completions_.find(id);
+        if (found == completions_.end()) return;
+        Completion& completion = found->second;
+        const auto endpoint = pick(completion, engine);
+        if (endpoint) {
+            worker = endpoint->worker;
+            completion.endpoint = endpoint->output_lease;
+            completion.worker = worker;
+            completion.tried.insert(worker);
+            ++endpoints_.at(endpoint->output_lease).in_flight;
+            message.request = id;
+            message.input_lease = endpoint->input_lease;
+            message.output_lease = endpoint->output_lease;
+            message.prompt = completion.request.prompt;
+            message.max_tokens = completion.request.max_tokens;
+            message.temperature = completion.request.temperature;
+            message.top_p = completion.request.top_p;
+            message.seed = completion.request.seed;
+            message.stop = completion.request.stop;
+        }
+    }
+    if (message.request == 0)
+        return finish(id, fail(ErrorCode::no_capacity,
+                               "no open serving lease of yours has room for this request"));
+    if (!gateway_.send(worker, message))
+        retry_or_fail(id, Error(ErrorCode::worker_lost, "the worker is away"));
+}
+
+void InferenceRouter::abort(std::uint64_t id) {
+    domain::Address worker;
+    {
+        const std::scoped_lock lock(mutex_);
+        const auto found = completions_.find(id);
+        if (found == completions_.end()) return;
+        worker = found->second.worker;
+        // What was generated is still billed: the worker ends it with a normal "done".
+        found->second.on_token = [](const std::string&) {};
+    }
+    if (!worker.is_zero()) gateway_.send(worker, wire::AbortCompletion{id});
+}
+
+void InferenceRouter::tick() {
+    std::vector<std::uint64_t> silent;
+    {
+        const std::scoped_lock lock(mutex_);
+        const domain::TimeMs now = clock_.now_ms();
+        for (const auto& [id, completion] : completions_)
+            if (now > completion.heard_ms + kSilenceMs) silent.push_back(id);
+    }
+    for (const std::uint64_t id : silent) {
+        abort(id);
+        finish(id, fail(ErrorCode::timeout, "the worker fell silent"));
+    }
+}
+
+void InferenceRouter::on_serving(const domain::Address& worker, const domain::Hash32& output_lease,
+                                 const std::string& model) {
+    const bool asked = engine_.query([this, worker, output_lease, model](const engine::Engine& e) {
+        const domain::Lease* output = e.find_lease(output_lease);
+        const engine::Job* job = output == nullptr ? nullptr : e.find_job(output->job);
+        if (job == nullptr || output->worker != worker) return;
+        Endpoint endpoint;
+        endpoint.worker = worker;
+        endpoint.buyer = output->buyer;
+        endpoint.model = model;
+        endpoint.output_lease = output_lease;
+        endpoint.price_atoms = output->price_atoms;
+        std::uint64_t input_billed = 0;
+        for (const domain::Hash32& id : job->leases) {
+            const domain::Lease* lease = e.find_lease(id);
+            if (lease != nullptr && lease->worker == worker &&
+                lease->unit_kind == ledger::eth::UnitKind::kInputToken &&
+                lease->state <= domain::LeaseState::kRunning) {
+                endpoint.input_lease = id;
+                input_billed = lease->amount_atoms;
+            }
+        }
+        if (endpoint.input_lease.is_zero()) return;
+        const std::scoped_lock lock(mutex_);
+        billed_atoms_[output_lease] = output->amount_atoms;
+        billed_atoms_[endpoint.input_lease] = input_billed;
+        endpoints_[output_lease] = std::move(endpoint);
+    });
+    if (!asked) gateway_.send(worker, wire::MarketError{"queue_full", "say `serving` again"});
+}
+
+void InferenceRouter::on_token(const domain::Address& worker, const wire::Token& token) {
+    OnToken deliver;
+    {
+        const std::scoped_lock lock(mutex_);
+        const auto found = completions_.find(token.request);
+        if (found == completions_.end() || found->second.worker != worker) return;
+        found->second.started = true;
+        found->second.heard_ms = clock_.now_ms();
+        deliver = found->second.on_token;
+    }
+    deliver(token.text);
+}
+
+void InferenceRouter::on_done(const domain::Address& worker, const wire::CompletionDone& done) {
+    {
+        const std::scoped_lock lock(mutex_);
+        const auto found = completions_.find(done.request);
+        const bool expected = found != completions_.end() && found->second.worker == worker;
+        if (expected) {
+            Completion& completion = found->second;
+            completion.heard_ms = clock_.now_ms();
+            completion.result.prompt_tokens = done.prompt_tokens;
+            completion.result.completion_tokens = done.completion_tokens;
+            completion.result.finish_reason = done.finish_reason;
+            completion.receipts_left = done.receipts.size();
+        }
+    }
+    if (done.receipts.empty())
+        return finish(done.request, fail(ErrorCode::worker_failed, "no receipt came"));
+    // Receipts count even when nobody waits for the completion any more: the work was done.
+    for (const wire::SignedReceipt& receipt : done.receipts)
+        gateway_.take_receipt(worker, receipt,
+                              [this, id = done.request, body = receipt.receipt](
+                                  const Result<void>& result) { receipt_settled(id, body, result); });
+}
+
+void InferenceRouter::receipt_settled(std::uint64_t id, const ledger::eth::Receipt& receipt,
+                                      const Result<void>& result) {
+    std::optional<api::InferenceDone> complete;
+    {
+        const std::scoped_lock lock(mutex_);
+        std::uint64_t cost = 0;
+        if (result) {
+            std::uint64_t& billed = billed_atoms_[receipt.lease];
+            cost = receipt.cumulative_amount_atoms - std::min(billed, receipt.cumulative_amount_atoms);
+            billed = std::max(billed, receipt.cumulative_amount_atoms);
+        }
+        const auto found = completions_.find(id);
+        if (found == completions_.end()) return;
+        Completion& completion = found->second;
+        if (result) {
+            completion.result.cost_atoms += cost;
+            completion.result.receipts.push_back(
+                ledger::base::to_hex(ledger::eth::struct_hash(receipt)));
+        }
+        if (completion.receipts_left > 0) --completion.receipts_left;
+        if (completion.receipts_left == 0) complete = completion.result;
+    }
+    if (!result) return finish(id, tl::make_unexpected(result.error()));
+    if (complete) finish(id, std::move(*complete));
+}
+
+void InferenceRouter::on_refused(const domain::Address& worker,
+                                 const wire::CompletionRefused& refused) {
+    {
+        const std::scoped_lock lock(mutex_);
+        const auto found = completions_.find(refused.request);
+        if (found == completions_.end() || found->second.worker != worker) return;
+    }
+    if (refused.code == "context_length_exceeded")
+        return finish(refused.request, fail(ErrorCode::context_length_exceeded, refused.detail));
+    retry_or_fail(refused.request, Error(ErrorCode::worker_failed, "the worker refused"));
+}
+
+void InferenceRouter::on_worker_gone(const domain::Address& worker) {
+    std::vector<std::uint64_t> affected;
+    {
+        const std::scoped_lock lock(mutex_);
+        std::erase_if(endpoints_, [&](const auto& e) { return e.second.worker == worker; });
+        for (const auto& [id, completion] : completions_)
+            if (completion.worker == worker) affected.push_back(id);
+    }
+    for (const std::uint64_t id : affected)
+        retry_or_fail(id, Error(ErrorCode::worker_lost, "the worker went away"));
+}
+
+// A buyer who has seen nothing yet gets another worker; one who has must know.
+void InferenceRouter::retry_or_fail(std::uint64_t id, const Error& error) {
+    bool retry = false;
+    {
+        const std::scoped_lock lock(mutex_);
+        const auto found = completions_.find(id);
+        if (found == completions_.end()) return;
+        retry = !found->second.started;
+        if (const auto e = endpoints_.find(found->second.endpoint); e != endpoints_.end())
+            e->second.in_flight -= std::min<std::uint64_t>(e->second.in_flight, 1);
+        found->second.endpoint = {};
+        found->second.worker = {};
+    }
+    if (retry) return route(id);
+    finish(id, tl::make_unexpected(error));
+}
+
+void InferenceRouter::finish(std::uint64_t id, Result<api::InferenceDone> result) {
+    OnDone done;
+    {
+        const std::scoped_lock lock(mutex_);
+        const auto found = completions_.find(id);
+        if (found == completions_.end()) return;
+        if (const auto e = endpoints_.find(found->second.endpoint); e != endpoints_.end())
+            e->second.in_flight -= std::min<std::uint64_t>(e->second.in_flight, 1);
+        done = std::move(found->second.on_done);
+        completions_.erase(found);
+    }
+    done(std::move(result));
+}
+
+}  // namespace marketplace::app

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <unordered_map>
+
+#include "marketplace/app/engine_thread.hpp"
+#include "marketplace/app/worker_gateway.hpp"
+
+namespace marketplace::app {
+
+/// Routes completions among the open serving leases of the buyer: the least busy worker that has
+/// room, cheapest first among equals. A worker that goes away before the first token is replaced.
+/// Thread-safe.
+class InferenceRouter final : public api::InferencePort, public InferenceEvents {
+   public:
+    static constexpr std::uint64_t kSilenceMs = 60'000;  ///< no token for this long: timeout
+
+    InferenceRouter(EngineThread& engine, WorkerGateway& gateway, const ledger::base::Clock& clock)
+        : engine_(engine), gateway_(gateway), clock_(clock) {}
+
+    std::uint64_t start(api::InferenceRequest request, OnToken on_token, OnDone on_done) override;
+    void abort(std::uint64_t id) override;
+    /// Ends completions that fell silent. Call about once a second.
+    void tick();
+
+    void on_serving(const domain::Address& worker, const domain::Hash32& output_lease,
+                    const std::string& model) override;
+    void on_token(const domain::Address& worker, const wire::Token& token) override;
+    void on_done(const domain::Address& worker, const wire::CompletionDone& done) override;
+    void on_refused(const domain::Address& worker, const wire::CompletionRefused& refused) override;
+    void on_worker_gone(const domain::Address& worker) override;
+
+   private:
+    struct Endpoint {  // one serving lease pair
+        domain::Address worker;
+        domain::Address buyer;
+        std::string model;
+        domain::Hash32 input_lease;
+        domain::Hash32 output_lease;
+        std::uint64_t price_atoms = 0;
+        std::uint64_t in_flight = 0;
+    };
+    struct Completion {
+        api::InferenceRequest request;
+        OnToken on_token;
+        OnDone on_done;
+        domain::Hash32 endpoint;  // its output lease; zero while unrouted
+        domain::Address worker;
+        bool started = false;  // a token came
+        std::set<domain::Address> tried;
+        domain::TimeMs heard_ms = 0;
+        // Settling: receipts on their way into the engine.
+        std::size_t receipts_left = 0;
+        api::InferenceDone result;
+    };
+
+    void route(std::uint64_t id);
+    void route_with(std::uint64_t id, const engine::Engine& engine);
+    [[nodiscard]] std::optional<Endpoint> pick(const Completion& completion,
+                                               const engine::Engine& engine);
+    void retry_or_fail(std::uint64_t id, const ledger::base::Error& error);
+    void receipt_settled(std::uint64_t id, const ledger::eth::Receipt& receipt,
+                         const ledger::base::Result<void>& result);
+    void finish(std::uint64_t id, ledger::base::Result<api::InferenceDone> result);
+
+    EngineThread& engine_;
+    WorkerGateway& gateway_;
+    const ledger::base::Clock& clock_;
+    std::mutex mutex_;
+    std::uint64_t next_id_ = 1;
+    std::unordered_map<domain::Hash32, Endpoint> endpoints_;  // by output lease
+    std::unordered_map<std::uint64_t, Completion> completions_;
+    std::unordered_map<domain::Hash32, std::uint64_t> billed_atoms_;  // per lease, for the cost
+};
+
+}  // namespace marketplace::app
