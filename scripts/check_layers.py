@@ -29,7 +29,7 @@ ROOMS = {
     "marketplace/domain": PURE_LEDGER,
     "marketplace/matching": PURE_LEDGER | {"marketplace/domain"},
     "marketplace/engine": PURE_LEDGER | {"marketplace/domain", "marketplace/matching", "ledger/books", "ledger/log"},
-    "marketplace/storage": PURE_LEDGER | {"marketplace/domain", "marketplace/engine", "ledger/books"},
+    "marketplace/storage": PURE_LEDGER | {"marketplace/domain", "marketplace/engine", "ledger/settlement", "ledger/rpc"},
     "marketplace/wire": PURE_LEDGER | {"marketplace/domain"},
     "marketplace/http": set(),
     "marketplace/api": PURE_LEDGER | {

@@ -36,9 +36,9 @@ Result<void> set_number(const toml::node& node, std::string_view key, std::uint6
     const auto value = node.value_exact<std::int64_t>();
     if (!value || *value < 0 || static_cast<std::uint64_t>(*value) < least ||
         static_cast<std::uint64_t>(*value) > most)
-        return fail(ErrorCode::config_invalid,
-                    std::string(key) + " must be a number from " + std::to_string(least) + " to " +
-                        std::to_string(most));
+        return fail(ErrorCode::config_invalid, std::string(key) + " must be a number from " +
+                                                   std::to_string(least) + " to " +
+                                                   std::to_string(most));
     out = static_cast<std::uint64_t>(*value);
     return {};
 }
@@ -92,11 +92,12 @@ Result<Config> parse_config(std::string_view text, const std::filesystem::path& 
         table = toml::parse(text);
     } catch (const toml::parse_error& error) {
         return fail(ErrorCode::config_invalid,
-                    "line " + std::to_string(error.source().begin.line) + " is not TOML: " +
-                        std::string(error.description()));
+                    "line " + std::to_string(error.source().begin.line) +
+                        " is not TOML: " + std::string(error.description()));
     }
     Config config;
-    for (const auto& [key, node] : table) TRY(set_key(key.str(), node, base, config));
+    for (const auto& [key, node] : table)
+        TRY(set_key(key.str(), node, base, config));
     if (config.data_dir.empty()) return fail(ErrorCode::config_invalid, "data_dir is missing");
     if (config.deployment.empty()) return fail(ErrorCode::config_invalid, "deployment is missing");
     if (config.signer_socket.empty())

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "ledger/base/result.hpp"
+
 #include <cstdint>
 #include <filesystem>
 #include <string>
 #include <string_view>
-
-#include "ledger/base/result.hpp"
 
 namespace marketplace::app {
 
@@ -18,11 +18,11 @@ struct Config {
     std::filesystem::path deployment;     ///< JSON file of the deploy script
     std::filesystem::path signer_socket;  ///< of millrace-signer
     std::string rpc_url = "http://127.0.0.1:8545";
-    std::uint64_t finality_depth = 2;           ///< blocks, itself counted, before an event counts
-    std::uint64_t worker_grace_ms = 15'000;     ///< away this long: the worker is lost
-    std::uint64_t settle_poll_ms = 500;         ///< between looks at the chain
-    std::uint64_t claim_at_atoms = 250'000;     ///< unclaimed value that is worth a claim
-    std::uint64_t anchor_every_ms = 60'000;     ///< between anchored log heads
+    std::uint64_t finality_depth = 2;        ///< blocks, itself counted, before an event counts
+    std::uint64_t worker_grace_ms = 15'000;  ///< away this long: the worker is lost
+    std::uint64_t settle_poll_ms = 500;      ///< between looks at the chain
+    std::uint64_t claim_at_atoms = 250'000;  ///< unclaimed value that is worth a claim
+    std::uint64_t anchor_every_ms = 60'000;  ///< between anchored log heads
     std::uint64_t voucher_period_atoms = 250'000;
     std::uint64_t max_failovers = 5;
     std::uint64_t blob_quota_bytes = 32ULL << 30;

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "marketplace/app/engine_thread.hpp"
 
+#include "ledger/base/check.hpp"
+
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-
-#include "ledger/base/check.hpp"
 
 namespace marketplace::app {
 namespace {
@@ -28,7 +28,9 @@ EngineThread::EngineThread(engine::EngineConfig config, storage::Database& datab
       queue_max_(queue_max),
       engine_(std::move(config)) {}
 
-EngineThread::~EngineThread() { stop(); }
+EngineThread::~EngineThread() {
+    stop();
+}
 
 Result<void> EngineThread::load(
     const std::function<void(const engine::Record&, ledger::base::ByteView)>& seen) {
@@ -57,7 +59,9 @@ Result<void> EngineThread::load(
     return {};
 }
 
-void EngineThread::add_observer(Observer observer) { observers_.push_back(std::move(observer)); }
+void EngineThread::add_observer(Observer observer) {
+    observers_.push_back(std::move(observer));
+}
 
 void EngineThread::start() {
     MR_CHECK(!thread_.joinable());
@@ -193,15 +197,18 @@ void EngineThread::fail_group(std::vector<Task>& group, const std::vector<Writte
 }
 
 void EngineThread::run_group(std::vector<Task> group) {
-    const bool writes = std::any_of(group.begin(), group.end(), [](const Task& t) { return !t.read; });
+    const bool writes =
+        std::any_of(group.begin(), group.end(), [](const Task& t) { return !t.read; });
     std::vector<Written> written;
     std::vector<Result<std::vector<domain::Event>>> results;
     results.reserve(group.size());
     if (writes) {
-        if (const auto begun = database_.begin(); !begun) return fail_group(group, written, begun.error());
+        if (const auto begun = database_.begin(); !begun)
+            return fail_group(group, written, begun.error());
     }
     for (Task& task : group) {
-        results.push_back(task.read ? Result<std::vector<domain::Event>>{} : run_task(task, written));
+        results.push_back(task.read ? Result<std::vector<domain::Event>>{}
+                                    : run_task(task, written));
         const auto& result = results.back();
         if (!result && (task.write || result.error().code() == ErrorCode::io_error ||
                         result.error().code() == ErrorCode::disk_full))
@@ -212,7 +219,8 @@ void EngineThread::run_group(std::vector<Task> group) {
             return fail_group(group, written, committed.error());
     }
     for (const Written& item : written)
-        for (const Observer& observer : observers_) observer(item.record, item.bytes, engine_);
+        for (const Observer& observer : observers_)
+            observer(item.record, item.bytes, engine_);
     for (std::size_t i = 0; i < group.size(); ++i) {
         if (group[i].read) group[i].read(engine_);
         if (group[i].done) group[i].done(std::move(results[i]));

@@ -1,6 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "ledger/base/clock.hpp"
+#include "marketplace/api/ports.hpp"
+#include "marketplace/engine/engine.hpp"
+#include "marketplace/engine/journal.hpp"
+#include "marketplace/storage/database.hpp"
+#include "marketplace/storage/journal_store.hpp"
+
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -8,13 +15,6 @@
 #include <mutex>
 #include <thread>
 #include <vector>
-
-#include "ledger/base/clock.hpp"
-#include "marketplace/api/ports.hpp"
-#include "marketplace/engine/engine.hpp"
-#include "marketplace/engine/journal.hpp"
-#include "marketplace/storage/database.hpp"
-#include "marketplace/storage/journal_store.hpp"
 
 namespace marketplace::app {
 
@@ -24,7 +24,7 @@ namespace marketplace::app {
 /// A group of queued tasks shares one transaction. When the commit fails nothing of the group
 /// counts: the engine is rebuilt from the journal and every caller gets the error.
 class EngineThread final : public api::EnginePort {
-   public:
+ public:
     /// A record that is on disk, with the engine right after its group. On the engine thread.
     using Observer = std::function<void(const engine::Record&, ledger::base::ByteView bytes,
                                         const engine::Engine&)>;
@@ -43,8 +43,9 @@ class EngineThread final : public api::EnginePort {
     /// Ends what is queued, then the thread. Later calls fail with `unavailable`.
     void stop();
 
-    void submit(domain::Command command,
-                std::function<void(ledger::base::Result<std::vector<domain::Event>>)> done) override;
+    void submit(
+        domain::Command command,
+        std::function<void(ledger::base::Result<std::vector<domain::Event>>)> done) override;
     [[nodiscard]] bool query(std::function<void(const engine::Engine&)> read) override;
 
     // For threads that may wait, never for io threads or the engine thread itself.
@@ -66,7 +67,7 @@ class EngineThread final : public api::EnginePort {
         return future.get();
     }
 
-   private:
+ private:
     using Done = std::function<void(ledger::base::Result<std::vector<domain::Event>>)>;
     struct Task {
         std::vector<domain::Command> commands;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "marketplace/app/inference_router.hpp"
 
-#include <algorithm>
-
 #include "ledger/base/hex.hpp"
+
+#include <algorithm>
 
 namespace marketplace::app {
 namespace {
@@ -45,10 +45,13 @@ void InferenceRouter::route(std::uint64_t id) {
 std::optional<InferenceRouter::Endpoint> InferenceRouter::pick(const Completion& completion,
                                                                const engine::Engine& engine) {
     const Endpoint* best = nullptr;
-    const auto worth = [](const Endpoint& e) { return std::tie(e.in_flight, e.price_atoms, e.output_lease); };
+    const auto worth = [](const Endpoint& e) {
+        return std::tie(e.in_flight, e.price_atoms, e.output_lease);
+    };
     for (const auto& [lease, endpoint] : endpoints_) {
         if (endpoint.buyer != completion.request.buyer ||
-            endpoint.model != completion.request.model || completion.tried.contains(endpoint.worker))
+            endpoint.model != completion.request.model ||
+            completion.tried.contains(endpoint.worker))
             continue;
         // A token is at least one byte, so the prompt has at most as many tokens as bytes.
         if (!has_room(engine.find_lease(endpoint.output_lease), completion.request.max_tokens) ||
@@ -182,9 +185,11 @@ void InferenceRouter::on_done(const domain::Address& worker, const wire::Complet
         return finish(done.request, fail(ErrorCode::worker_failed, "no receipt came"));
     // Receipts count even when nobody waits for the completion any more: the work was done.
     for (const wire::SignedReceipt& receipt : done.receipts)
-        gateway_.take_receipt(worker, receipt,
-                              [this, id = done.request, body = receipt.receipt](
-                                  const Result<void>& result) { receipt_settled(id, body, result); });
+        gateway_.take_receipt(
+            worker, receipt,
+            [this, id = done.request, body = receipt.receipt](const Result<void>& result) {
+                receipt_settled(id, body, result);
+            });
 }
 
 void InferenceRouter::receipt_settled(std::uint64_t id, const ledger::eth::Receipt& receipt,
@@ -195,7 +200,8 @@ void InferenceRouter::receipt_settled(std::uint64_t id, const ledger::eth::Recei
         std::uint64_t cost = 0;
         if (result) {
             std::uint64_t& billed = billed_atoms_[receipt.lease];
-            cost = receipt.cumulative_amount_atoms - std::min(billed, receipt.cumulative_amount_atoms);
+            cost =
+                receipt.cumulative_amount_atoms - std::min(billed, receipt.cumulative_amount_atoms);
             billed = std::max(billed, receipt.cumulative_amount_atoms);
         }
         const auto found = completions_.find(id);
@@ -231,7 +237,8 @@ void InferenceRouter::on_worker_gone(const domain::Address& worker) {
         const std::scoped_lock lock(mutex_);
         std::erase_if(endpoints_, [&](const auto& e) { return e.second.worker == worker; });
         for (const auto& [id, completion] : completions_)
-            if (completion.worker == worker) affected.push_back(id);
+            if (completion.worker == worker && completion.result.finish_reason.empty())
+                affected.push_back(id);
     }
     for (const std::uint64_t id : affected)
         retry_or_fail(id, Error(ErrorCode::worker_lost, "the worker went away"));

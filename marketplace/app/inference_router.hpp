@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "marketplace/app/engine_thread.hpp"
+#include "marketplace/app/worker_gateway.hpp"
+
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <set>
 #include <unordered_map>
-
-#include "marketplace/app/engine_thread.hpp"
-#include "marketplace/app/worker_gateway.hpp"
 
 namespace marketplace::app {
 
@@ -16,7 +16,7 @@ namespace marketplace::app {
 /// room, cheapest first among equals. A worker that goes away before the first token is replaced.
 /// Thread-safe.
 class InferenceRouter final : public api::InferencePort, public InferenceEvents {
-   public:
+ public:
     static constexpr std::uint64_t kSilenceMs = 60'000;  ///< no token for this long: timeout
 
     InferenceRouter(EngineThread& engine, WorkerGateway& gateway, const ledger::base::Clock& clock)
@@ -34,7 +34,7 @@ class InferenceRouter final : public api::InferencePort, public InferenceEvents 
     void on_refused(const domain::Address& worker, const wire::CompletionRefused& refused) override;
     void on_worker_gone(const domain::Address& worker) override;
 
-   private:
+ private:
     struct Endpoint {  // one serving lease pair
         domain::Address worker;
         domain::Address buyer;

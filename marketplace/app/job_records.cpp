@@ -28,9 +28,11 @@ std::vector<api::JobRecord> JobRecords::after(const domain::JobId& job, std::uin
     const auto found = rings_.find(job);
     if (found == rings_.end()) return out;
     const auto& records = found->second.records;
-    auto first = std::upper_bound(records.begin(), records.end(), after,
-                                  [](std::uint64_t value, const auto& r) { return value < r.sequence; });
-    for (; first != records.end() && out.size() < limit; ++first) out.push_back(*first);
+    auto first =
+        std::upper_bound(records.begin(), records.end(), after,
+                         [](std::uint64_t value, const auto& r) { return value < r.sequence; });
+    for (; first != records.end() && out.size() < limit; ++first)
+        out.push_back(*first);
     return out;
 }
 

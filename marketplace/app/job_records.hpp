@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "marketplace/api/ports.hpp"
+
 #include <deque>
 #include <mutex>
 #include <unordered_map>
-
-#include "marketplace/api/ports.hpp"
 
 namespace marketplace::app {
 
 /// The live record of each job in memory: the last kPerJob entries of the last kJobs jobs.
 /// Phases can be read from the log at any time; metrics are for watching. Thread-safe.
 class JobRecords final : public api::JobRecordsPort {
-   public:
+ public:
     static constexpr std::size_t kPerJob = 4096;
     static constexpr std::size_t kJobs = 1024;
 
@@ -21,7 +21,7 @@ class JobRecords final : public api::JobRecordsPort {
     [[nodiscard]] std::vector<api::JobRecord> after(const domain::JobId& job, std::uint64_t after,
                                                     std::size_t limit) const override;
 
-   private:
+ private:
     struct Ring {
         std::uint64_t next = 1;
         std::deque<api::JobRecord> records;

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <functional>
-#include <shared_mutex>
-
 #include "ledger/log/merkle_tree.hpp"
 #include "marketplace/api/ports.hpp"
+
+#include <functional>
+#include <shared_mutex>
 
 namespace marketplace::app {
 
 /// The Merkle log over the journal's records, with its last signed head. Thread-safe.
 class PublicLog final : public api::LogPort {
-   public:
+ public:
     /// Reads record bytes of [first, first + limit) from disk; called on the reader's thread.
     using ReadRecords =
         std::function<std::vector<domain::Bytes>(std::uint64_t first, std::size_t limit)>;
@@ -31,7 +31,7 @@ class PublicLog final : public api::LogPort {
         std::uint64_t old_size, std::uint64_t size) const override;
     [[nodiscard]] ledger::base::Result<domain::Hash32> root_at(std::uint64_t size) const;
 
-   private:
+ private:
     ReadRecords read_;
     mutable std::shared_mutex mutex_;
     ledger::log::MerkleTree tree_;

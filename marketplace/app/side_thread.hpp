@@ -12,7 +12,7 @@ namespace marketplace::app {
 /// One thread for what may wait (the chain, the signer), so that io threads never do.
 /// Bounded queue; work that does not fit is refused.
 class SideThread {
-   public:
+ public:
     explicit SideThread(std::size_t queue_max) : queue_max_(queue_max) {
         thread_ = std::thread([this] { run(); });
     }
@@ -41,7 +41,7 @@ class SideThread {
         if (thread_.joinable()) thread_.join();
     }
 
-   private:
+ private:
     void run() {
         for (;;) {
             std::function<void()> work;

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "marketplace/app/worker_gateway.hpp"
 
-#include <fmt/format.h>
-#include <spdlog/spdlog.h>
-
-#include <cmath>
-
 #include "ledger/base/hex.hpp"
 #include "ledger/base/sha256.hpp"
 #include "ledger/crypto/address.hpp"
 #include "ledger/crypto/secp256k1.hpp"
 #include "ledger/settlement/providers_abi.hpp"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <cmath>
 
 namespace marketplace::app {
 namespace {
@@ -46,7 +46,7 @@ wire::MarketError market_error(const Error& error) {
 /// One socket. Its worker is known from the session; work starts after hello was admitted.
 class WorkerGateway::Connection final : public http::WebSocketHandler,
                                         public std::enable_shared_from_this<Connection> {
-   public:
+ public:
     Connection(WorkerGateway& gateway, const domain::Address& worker)
         : gateway_(gateway), worker_(worker) {}
 
@@ -63,10 +63,11 @@ class WorkerGateway::Connection final : public http::WebSocketHandler,
         return session && session->send(wire::encode(message));
     }
     void close(http::WsClose code, std::string reason) {
-        if (const http::WebSocketSessionPtr session = session_) session->close(code, std::move(reason));
+        if (const http::WebSocketSessionPtr session = session_)
+            session->close(code, std::move(reason));
     }
 
-   private:
+ private:
     WorkerGateway& gateway_;
     const domain::Address worker_;
     http::WebSocketSessionPtr session_;
@@ -77,7 +78,9 @@ WorkerGateway::WorkerGateway(Deps deps)
       separator_(ledger::eth::domain_separator(deps_.deployment.leases_domain())),
       side_(kSideQueue) {}
 
-WorkerGateway::~WorkerGateway() { stop(); }
+WorkerGateway::~WorkerGateway() {
+    stop();
+}
 
 void WorkerGateway::observe() {
     deps_.engine.add_observer([this](const engine::Record& record, ledger::base::ByteView,
@@ -135,8 +138,8 @@ void WorkerGateway::tick() {
 }
 
 http::WebSocketFactory WorkerGateway::factory(Authorise authorise) {
-    return [this, authorise = std::move(authorise)](const http::Request& request)
-               -> Result<std::shared_ptr<http::WebSocketHandler>> {
+    return [this, authorise = std::move(authorise)](
+               const http::Request& request) -> Result<std::shared_ptr<http::WebSocketHandler>> {
         TRY_ASSIGN(const domain::Address worker, authorise(request));
         return std::make_shared<Connection>(*this, worker);
     };
@@ -161,7 +164,8 @@ void WorkerGateway::on_message(const std::shared_ptr<Connection>& connection,
         return;
     }
     const domain::Address& worker = connection->worker();
-    if (const auto* hello = std::get_if<wire::Hello>(&*message)) return on_hello(connection, *hello);
+    if (const auto* hello = std::get_if<wire::Hello>(&*message))
+        return on_hello(connection, *hello);
     {
         const std::scoped_lock lock(mutex_);
         const auto found = connections_.find(worker);
@@ -170,30 +174,31 @@ void WorkerGateway::on_message(const std::shared_ptr<Connection>& connection,
             return;
         }
     }
-    std::visit(
-        Overloaded{
-            [](const wire::Hello&) {},
-            [&](const wire::Started& m) { submit_for(worker, m.lease, domain::LeaseStarted{m.lease}); },
-            [&](const wire::Metrics& m) { on_metrics(worker, m); },
-            [&](const wire::ReceiptMessage& m) { on_receipt(worker, m); },
-            [&](const wire::WorkerVoucher& m) { on_voucher(worker, m); },
-            [&](const wire::WorkFailed& m) { on_failed(worker, m); },
-            [&](const wire::WorkFinished& m) {
-                submit_for(worker, m.lease, domain::LeaseFinished{m.lease});
-            },
-            [&](const wire::Serving& m) {
-                if (inference_ != nullptr) inference_->on_serving(worker, m.lease, m.model);
-            },
-            [&](const wire::Token& m) {
-                if (inference_ != nullptr) inference_->on_token(worker, m);
-            },
-            [&](const wire::CompletionDone& m) {
-                if (inference_ != nullptr) inference_->on_done(worker, m);
-            },
-            [&](const wire::CompletionRefused& m) {
-                if (inference_ != nullptr) inference_->on_refused(worker, m);
-            }},
-        *message);
+    std::visit(Overloaded{[](const wire::Hello&) {},
+                          [&](const wire::Started& m) {
+                              submit_for(worker, m.lease, domain::LeaseStarted{m.lease});
+                          },
+                          [&](const wire::Metrics& m) { on_metrics(worker, m); },
+                          [&](const wire::ReceiptMessage& m) { on_receipt(worker, m); },
+                          [&](const wire::WorkerVoucher& m) { on_voucher(worker, m); },
+                          [&](const wire::WorkFailed& m) { on_failed(worker, m); },
+                          [&](const wire::WorkFinished& m) {
+                              submit_for(worker, m.lease, domain::LeaseFinished{m.lease});
+                          },
+                          [&](const wire::Serving& m) {
+                              if (inference_ != nullptr)
+                                  inference_->on_serving(worker, m.lease, m.model);
+                          },
+                          [&](const wire::Token& m) {
+                              if (inference_ != nullptr) inference_->on_token(worker, m);
+                          },
+                          [&](const wire::CompletionDone& m) {
+                              if (inference_ != nullptr) inference_->on_done(worker, m);
+                          },
+                          [&](const wire::CompletionRefused& m) {
+                              if (inference_ != nullptr) inference_->on_refused(worker, m);
+                          }},
+               *message);
 }
 
 void WorkerGateway::on_close(Connection& connection) {
@@ -232,8 +237,9 @@ void WorkerGateway::admit(const std::shared_ptr<Connection>& connection, const w
         return;
     }
     if (!*active) {
-        connection->send(market_error(Error(
-            ErrorCode::unknown_worker, "no active key of provider " + to_checksum(hello.provider))));
+        connection->send(
+            market_error(Error(ErrorCode::unknown_worker,
+                               "no active key of provider " + to_checksum(hello.provider))));
         connection->close(http::WsClose::kPolicy, "unknown worker");
         return;
     }
@@ -244,7 +250,8 @@ void WorkerGateway::admit(const std::shared_ptr<Connection>& connection, const w
         older = std::exchange(slot, connection);
         away_since_.erase(hello.worker);
     }
-    if (older && older != connection) older->close(http::WsClose::kPolicy, "a newer connection came");
+    if (older && older != connection)
+        older->close(http::WsClose::kPolicy, "a newer connection came");
     spdlog::info("worker {} of provider {} connected", to_checksum(hello.worker),
                  to_checksum(hello.provider));
     wire::Welcome welcome;
@@ -345,9 +352,9 @@ void WorkerGateway::on_failed(const domain::Address& worker, const wire::WorkFai
     spdlog::warn("worker {} failed lease {}", to_checksum(worker),
                  ledger::base::to_hex(failed.lease));
     // The code goes into the public log: a name and nothing else.
-    const bool is_name = !failed.code.empty() && failed.code.size() <= 64 &&
-                         failed.code.find_first_not_of("abcdefghijklmnopqrstuvwxyz_") ==
-                             std::string::npos;
+    const bool is_name =
+        !failed.code.empty() && failed.code.size() <= 64 &&
+        failed.code.find_first_not_of("abcdefghijklmnopqrstuvwxyz_") == std::string::npos;
     submit_for(worker, failed.lease,
                domain::LeaseFailed{failed.lease, is_name ? failed.code : "worker_failed"});
 }
@@ -355,14 +362,14 @@ void WorkerGateway::on_failed(const domain::Address& worker, const wire::WorkFai
 void WorkerGateway::on_metrics(const domain::Address& worker, const wire::Metrics& metrics) {
     const auto job = job_of(worker, metrics.lease);
     if (!job) return;
-    deps_.records.add(
-        *job, deps_.clock.now_ms(), metrics.kind == "eval" ? "eval" : "train",
-        fmt::format(R"({{"step":{},"loss":{},"metric":{},"tokens_per_s":{}}})", metrics.step,
-                    json_number(metrics.loss), json_number(metrics.metric),
-                    json_number(metrics.tokens_per_s)));
+    deps_.records.add(*job, deps_.clock.now_ms(), metrics.kind == "eval" ? "eval" : "train",
+                      fmt::format(R"({{"step":{},"loss":{},"metric":{},"tokens_per_s":{}}})",
+                                  metrics.step, json_number(metrics.loss),
+                                  json_number(metrics.metric), json_number(metrics.tokens_per_s)));
 }
 
-void WorkerGateway::take_receipt(const domain::Address& worker, const wire::SignedReceipt& signed_receipt,
+void WorkerGateway::take_receipt(const domain::Address& worker,
+                                 const wire::SignedReceipt& signed_receipt,
                                  std::function<void(Result<void>)> done) {
     if (!job_of(worker, signed_receipt.receipt.lease))
         return done(fail(ErrorCode::not_found, "no such lease of this worker"));
@@ -373,12 +380,13 @@ void WorkerGateway::take_receipt(const domain::Address& worker, const wire::Sign
     domain::SubmitReceipt command;
     command.receipt = signed_receipt.receipt;
     command.signature = signed_receipt.signature;
-    deps_.engine.submit(command, [this, worker, done = std::move(done), lease = command.receipt.lease,
-                                  sequence = command.receipt.sequence](const auto& result) {
-        if (!result) return done(tl::make_unexpected(result.error()));
-        send(worker, wire::Ack{lease, sequence});
-        done({});
-    });
+    deps_.engine.submit(command,
+                        [this, worker, done = std::move(done), lease = command.receipt.lease,
+                         sequence = command.receipt.sequence](const auto& result) {
+                            if (!result) return done(tl::make_unexpected(result.error()));
+                            send(worker, wire::Ack{lease, sequence});
+                            done({});
+                        });
 }
 
 void WorkerGateway::on_receipt(const domain::Address& worker, const wire::ReceiptMessage& message) {
@@ -443,7 +451,8 @@ void WorkerGateway::on_voucher(const domain::Address& worker, const wire::Worker
     if (!pending) return want_voucher(message.voucher.lease);
     const domain::Hash32 digest =
         ledger::eth::typed_digest(separator_, ledger::eth::struct_hash(message.voucher));
-    if (const auto valid = ledger::crypto::verify(digest, message.worker_signature, worker); !valid) {
+    if (const auto valid = ledger::crypto::verify(digest, message.worker_signature, worker);
+        !valid) {
         send(worker, market_error(valid.error()));
         return;
     }

@@ -1,14 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <functional>
-#include <map>
-#include <memory>
-#include <mutex>
-#include <optional>
-#include <set>
-#include <unordered_map>
-
 #include "ledger/rpc/chain.hpp"
 #include "ledger/settlement/deployment.hpp"
 #include "ledger/signer/signer_client.hpp"
@@ -19,11 +11,19 @@
 #include "marketplace/http/router.hpp"
 #include "marketplace/wire/worker_json.hpp"
 
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <unordered_map>
+
 namespace marketplace::app {
 
 /// What concerns completions, answered by the inference router.
 class InferenceEvents {
-   public:
+ public:
     virtual ~InferenceEvents() = default;
     virtual void on_serving(const domain::Address& worker, const domain::Hash32& output_lease,
                             const std::string& model) = 0;
@@ -38,7 +38,7 @@ class InferenceEvents {
 /// receipts into the engine, gets vouchers signed by the buyers' delegate and countersigned by
 /// the worker, and reports workers that stay away. Thread-safe.
 class WorkerGateway {
-   public:
+ public:
     struct Deps {
         EngineThread& engine;
         api::CatalogPort& catalog;
@@ -75,7 +75,7 @@ class WorkerGateway {
     void take_receipt(const domain::Address& worker, const wire::SignedReceipt& receipt,
                       std::function<void(ledger::base::Result<void>)> done);
 
-   private:
+ private:
     class Connection;
     struct Pending {
         ledger::eth::Voucher voucher;
@@ -117,9 +117,9 @@ class WorkerGateway {
     std::mutex mutex_;
     std::unordered_map<domain::Address, std::shared_ptr<Connection>> connections_;
     std::unordered_map<domain::Address, domain::TimeMs> away_since_;
-    std::unordered_map<domain::Hash32, Assigned> assigned_;   // leases handed out
-    std::unordered_map<domain::Hash32, Pending> pending_;     // vouchers not yet countersigned
-    std::set<domain::Hash32> wanted_;                         // vouchers queued
+    std::unordered_map<domain::Hash32, Assigned> assigned_;  // leases handed out
+    std::unordered_map<domain::Hash32, Pending> pending_;    // vouchers not yet countersigned
+    std::set<domain::Hash32> wanted_;                        // vouchers queued
 };
 
 }  // namespace marketplace::app

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "marketplace/storage/catalog_store.hpp"
+
+#include "marketplace/storage/columns.hpp"
+
+namespace marketplace::storage {
+namespace {
+
+using domain::Address;
+using domain::Hash32;
+using ledger::base::ErrorCode;
+using ledger::base::fail;
+using ledger::base::Result;
+
+ModelRow read_model(SQLite::Statement& row) {
+    return {row.getColumn(0).getString(), fixed<Address>(row.getColumn(1)),
+            row.getColumn(2).getString(), number(row.getColumn(3))};
+}
+
+ApiKey read_key(SQLite::Statement& row) {
+    return {row.getColumn(0).getString(),     fixed<Hash32>(row.getColumn(1)),
+            fixed<Address>(row.getColumn(2)), row.getColumn(3).getString(),
+            number(row.getColumn(4)),         row.getColumn(5).getInt() != 0};
+}
+
+}  // namespace
+
+Result<void> CatalogStore::put_model(const ModelRow& model) {
+    TRY_ASSIGN(const auto existing, this->model(model.name));
+    if (existing && existing->owner != model.owner)
+        return fail(ErrorCode::exists_with_different_body, "model " + model.name);
+    return database_.run([&](SQLite::Database& db) {
+        SQLite::Statement insert(
+            db, "INSERT OR REPLACE INTO models(name, owner, spec, created_ms) VALUES(?, ?, ?, ?)");
+        insert.bind(1, model.name);
+        bind_blob(insert, 2, model.owner.span());
+        insert.bind(3, model.spec);
+        insert.bind(4, to_column(model.created_ms));
+        insert.exec();
+    });
+}
+
+Result<std::optional<ModelRow>> CatalogStore::model(const std::string& name) {
+    std::optional<ModelRow> out;
+    TRY(database_.run([&](SQLite::Database& db) {
+        SQLite::Statement select(db,
+                                 "SELECT name, owner, spec, created_ms FROM models WHERE name = ?");
+        select.bind(1, name);
+        if (select.executeStep()) out = read_model(select);
+    }));
+    return out;
+}
+
+Result<std::vector<ModelRow>> CatalogStore::models() {
+    std::vector<ModelRow> out;
+    TRY(database_.run([&](SQLite::Database& db) {
+        SQLite::Statement select(
+            db, "SELECT name, owner, spec, created_ms FROM models ORDER BY created_ms, name");
+        while (select.executeStep())
+            out.push_back(read_model(select));
+    }));
+    return out;
+}
+
+Result<void> CatalogStore::put_job_spec(const Hash32& hash, const std::string& spec) {
+    return database_.run([&](SQLite::Database& db) {
+        SQLite::Statement insert(db, "INSERT OR IGNORE INTO job_specs(hash, spec) VALUES(?, ?)");
+        bind_blob(insert, 1, hash.span());
+        insert.bind(2, spec);
+        insert.exec();
+    });
+}
+
+Result<std::optional<std::string>> CatalogStore::job_spec(const Hash32& hash) {
+    std::optional<std::string> out;
+    TRY(database_.run([&](SQLite::Database& db) {
+        SQLite::Statement select(db, "SELECT spec FROM job_specs WHERE hash = ?");
+        bind_blob(select, 1, hash.span());
+        if (select.executeStep()) out = select.getColumn(0).getString();
+    }));
+    return out;
+}
+
+Result<void> CatalogStore::put_api_key(const ApiKey& key) {
+    return database_.run([&](SQLite::Database& db) {
+        SQLite::Statement insert(db,
+                                 "INSERT INTO api_keys(id, key_hash, owner, label, created_ms, "
+                                 "revoked) VALUES(?, ?, ?, ?, ?, ?)");
+        insert.bind(1, key.id);
+        bind_blob(insert, 2, key.key_hash.span());
+        bind_blob(insert, 3, key.owner.span());
+        insert.bind(4, key.label);
+        insert.bind(5, to_column(key.created_ms));
+        insert.bind(6, key.revoked ? 1 : 0);
+        insert.exec();
+    });
+}
+
+Result<void> CatalogStore::revoke_api_key(const std::string& id, const Address& owner) {
+    int changed = 0;
+    TRY(database_.run([&](SQLite::Database& db) {
+        SQLite::Statement update(db, "UPDATE api_keys SET revoked = 1 WHERE id = ? AND owner = ?");
+        update.bind(1, id);
+        bind_blob(update, 2, owner.span());
+        changed = update.exec();
+    }));
+    if (changed == 0) return fail(ErrorCode::not_found, "API key " + id);
+    return {};
+}
+
+Result<std::optional<ApiKey>> CatalogStore::api_key(const Hash32& hash) {
+    std::optional<ApiKey> out;
+    TRY(database_.run([&](SQLite::Database& db) {
+        SQLite::Statement select(
+            db,
+            "SELECT id, key_hash, owner, label, created_ms, revoked FROM api_keys "
+            "WHERE key_hash = ?");
+        bind_blob(select, 1, hash.span());
+        if (select.executeStep()) out = read_key(select);
+    }));
+    return out;
+}
+
+Result<std::vector<ApiKey>> CatalogStore::api_keys(const Address& owner) {
+    std::vector<ApiKey> out;
+    TRY(database_.run([&](SQLite::Database& db) {
+        SQLite::Statement select(
+            db,
+            "SELECT id, key_hash, owner, label, created_ms, revoked FROM api_keys "
+            "WHERE owner = ? ORDER BY created_ms, id");
+        bind_blob(select, 1, owner.span());
+        while (select.executeStep())
+            out.push_back(read_key(select));
+    }));
+    return out;
+}
+
+Result<void> CatalogStore::put_setting(const std::string& name, ledger::base::ByteView value) {
+    return database_.run([&](SQLite::Database& db) {
+        SQLite::Statement insert(db, "INSERT OR REPLACE INTO settings(name, value) VALUES(?, ?)");
+        insert.bind(1, name);
+        bind_blob(insert, 2, value);
+        insert.exec();
+    });
+}
+
+Result<std::optional<ledger::base::Bytes>> CatalogStore::setting(const std::string& name) {
+    std::optional<ledger::base::Bytes> out;
+    TRY(database_.run([&](SQLite::Database& db) {
+        SQLite::Statement select(db, "SELECT value FROM settings WHERE name = ?");
+        select.bind(1, name);
+        if (select.executeStep()) out = blob(select.getColumn(0));
+    }));
+    return out;
+}
+
+}  // namespace marketplace::storage

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "ledger/base/clock.hpp"
+#include "marketplace/domain/resource.hpp"
+#include "marketplace/storage/database.hpp"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace marketplace::storage {
+
+/// A published model: the serve job spec's canonical bytes under a name.
+struct ModelRow {
+    std::string name;
+    domain::Address owner;
+    std::string spec;
+    domain::TimeMs created_ms = 0;
+};
+struct ApiKey {
+    std::string id;
+    domain::Hash32 key_hash;
+    domain::Address owner;
+    std::string label;
+    domain::TimeMs created_ms = 0;
+    bool revoked = false;
+};
+
+/// Rows beside the engine. Writing needs the caller's transaction; same thread rule as its
+/// database. exists_with_different_body: the name belongs to another owner.
+class CatalogStore {
+ public:
+    explicit CatalogStore(Database& database) : database_(database) {}
+
+    [[nodiscard]] ledger::base::Result<void> put_model(const ModelRow& model);
+    [[nodiscard]] ledger::base::Result<std::optional<ModelRow>> model(const std::string& name);
+    [[nodiscard]] ledger::base::Result<std::vector<ModelRow>> models();
+
+    [[nodiscard]] ledger::base::Result<void> put_job_spec(const domain::Hash32& hash,
+                                                          const std::string& spec);
+    [[nodiscard]] ledger::base::Result<std::optional<std::string>> job_spec(
+        const domain::Hash32& hash);
+
+    [[nodiscard]] ledger::base::Result<void> put_api_key(const ApiKey& key);
+    [[nodiscard]] ledger::base::Result<void> revoke_api_key(const std::string& id,
+                                                            const domain::Address& owner);
+    [[nodiscard]] ledger::base::Result<std::optional<ApiKey>> api_key(const domain::Hash32& hash);
+    [[nodiscard]] ledger::base::Result<std::vector<ApiKey>> api_keys(const domain::Address& owner);
+
+    [[nodiscard]] ledger::base::Result<void> put_setting(const std::string& name,
+                                                         ledger::base::ByteView value);
+    [[nodiscard]] ledger::base::Result<std::optional<ledger::base::Bytes>> setting(
+        const std::string& name);
+
+ private:
+    Database& database_;
+};
+
+}  // namespace marketplace::storage

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "marketplace/storage/journal_store.hpp"
+
+#include "marketplace/storage/columns.hpp"
+
+namespace marketplace::storage {
+
+ledger::base::Result<void> JournalStore::append(std::uint64_t sequence,
+                                                ledger::base::ByteView record) {
+    return database_.run([&](SQLite::Database& db) {
+        SQLite::Statement insert(db, "INSERT INTO journal(sequence, record) VALUES(?, ?)");
+        insert.bind(1, to_column(sequence));
+        bind_blob(insert, 2, record);
+        insert.exec();
+    });
+}
+
+ledger::base::Result<std::vector<ledger::base::Bytes>> JournalStore::read(std::uint64_t first,
+                                                                          std::size_t limit) {
+    std::vector<ledger::base::Bytes> out;
+    TRY(database_.run([&](SQLite::Database& db) {
+        SQLite::Statement select(
+            db, "SELECT record FROM journal WHERE sequence >= ? ORDER BY sequence LIMIT ?");
+        select.bind(1, to_column(first));
+        select.bind(2, to_column(limit));
+        while (select.executeStep())
+            out.push_back(blob(select.getColumn(0)));
+    }));
+    return out;
+}
+
+}  // namespace marketplace::storage

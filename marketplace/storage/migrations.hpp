@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+
+/// Numbered, forward only: entry n brings the schema from version n to n + 1. Never edit one
+/// that was released; add another.
+namespace marketplace::storage {
+
+inline constexpr std::array<const char*, 1> kMigrations = {R"sql(
+-- The market itself: one record per command. Everything the engine knows is replayed from here.
+CREATE TABLE journal(
+    sequence INTEGER PRIMARY KEY,
+    record BLOB NOT NULL
+) STRICT;
+
+-- Beside the engine: documents, models and keys.
+CREATE TABLE job_specs(
+    hash BLOB PRIMARY KEY CHECK(length(hash) = 32),
+    spec TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE models(
+    name TEXT PRIMARY KEY,
+    owner BLOB NOT NULL CHECK(length(owner) = 20),
+    spec TEXT NOT NULL,
+    created_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE api_keys(
+    id TEXT PRIMARY KEY,
+    key_hash BLOB NOT NULL UNIQUE CHECK(length(key_hash) = 32),
+    owner BLOB NOT NULL CHECK(length(owner) = 20),
+    label TEXT NOT NULL,
+    created_ms INTEGER NOT NULL,
+    revoked INTEGER NOT NULL CHECK(revoked IN (0, 1))
+) STRICT, WITHOUT ROWID;
+CREATE INDEX api_keys_by_owner ON api_keys(owner, created_ms);
+
+-- Settlement: one intent per nonce, signed bytes before they are sent.
+CREATE TABLE transactions(
+    nonce INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    kind TEXT NOT NULL,
+    destination BLOB NOT NULL CHECK(length(destination) = 20),
+    data BLOB NOT NULL,
+    gas_limit INTEGER NOT NULL,
+    state INTEGER NOT NULL CHECK(state BETWEEN 0 AND 3),
+    mined_hash BLOB,
+    mined_block INTEGER,
+    mined_block_hash BLOB,
+    mined_succeeded INTEGER,
+    mined_gas INTEGER,
+    last_sent_ms INTEGER NOT NULL,
+    created_ms INTEGER NOT NULL
+) STRICT;
+CREATE INDEX transactions_alive ON transactions(nonce) WHERE state < 3;
+
+CREATE TABLE transaction_versions(
+    nonce INTEGER NOT NULL REFERENCES transactions(nonce),
+    position INTEGER NOT NULL,
+    hash BLOB NOT NULL CHECK(length(hash) = 32),
+    raw BLOB NOT NULL,
+    max_fee TEXT NOT NULL,
+    priority_fee TEXT NOT NULL,
+    signed_at_ms INTEGER NOT NULL,
+    PRIMARY KEY(nonce, position)
+) STRICT, WITHOUT ROWID;
+
+-- Which lease (and which of its vouchers) a transaction settles: each at most once.
+CREATE TABLE settlement_items(
+    kind TEXT NOT NULL,
+    lease BLOB NOT NULL CHECK(length(lease) = 32),
+    sequence INTEGER NOT NULL,
+    nonce INTEGER NOT NULL REFERENCES transactions(nonce),
+    PRIMARY KEY(kind, lease, sequence)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX settlement_items_by_nonce ON settlement_items(nonce);
+
+-- Chain cursor, salt secret, identity of the deployment this file belongs to.
+CREATE TABLE settings(
+    name TEXT PRIMARY KEY,
+    value BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+)sql"};
+
+}  // namespace marketplace::storage
