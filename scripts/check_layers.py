@@ -41,7 +41,7 @@ ROOMS = {
         "ledger/books", "ledger/log", "ledger/rpc", "ledger/settlement", "ledger/signer",
     },
     "marketplace/cli": PURE_LEDGER | {
-        "marketplace/domain", "marketplace/wire", "ledger/rpc", "ledger/audit",
+        "marketplace/domain", "marketplace/wire", "ledger/rpc", "ledger/settlement", "ledger/log", "ledger/audit",
     },
     "worker/model": set(),
     "worker/executor": {"worker/model", "worker/sandbox"},
@@ -49,7 +49,7 @@ ROOMS = {
     "worker/sandbox": set(),
     "worker/agent": PURE_LEDGER | {
         "worker/model", "worker/executor", "worker/sandbox",
-        "marketplace/domain", "marketplace/wire", "ledger/rpc",
+        "marketplace/domain", "marketplace/wire", "ledger/rpc", "ledger/settlement", "ledger/log",
     },
 }
 

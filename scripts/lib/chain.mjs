@@ -35,16 +35,24 @@ export async function start_chain(processes, { port } = {}) {
     nativeCurrency: { name: "Ether", symbol: "ETH", decimals: 18 },
     rpcUrls: { default: { http: [url] } },
   });
-  const client = createPublicClient({ chain, transport: http(url) });
+  const client = createPublicClient({ chain, transport: http(url, { retryCount: 0 }) });
   await processes.until("anvil", "the chain to answer", () => client.getBlockNumber());
   return { url, port, chain, client, test: createTestClient({ chain, mode: "anvil", transport: http(url) }) };
 }
 
-/** Deploys the contracts and the settlement token; gives the deployment document. */
-export async function deploy(chain, deployment_file, options = {}) {
-  const args = ["deploy/deploy.mjs", "--rpc", chain.url, "--out", deployment_file];
+/**
+ * Deploys the contracts and the settlement token; gives the deployment document. `mint` is a list of
+ * [address, atoms]; other options are those of contracts/deploy/deploy.mjs, without the dashes in front.
+ */
+export async function deploy(chain, deployment_file, { operator, mint = [], ...options }) {
+  const args = ["deploy/deploy.mjs", "--rpc", chain.url, "--key-env", "MILLRACE_DEPLOYER_KEY"];
+  args.push("--operator", operator, "--out", deployment_file);
+  for (const [address, atoms] of mint) args.push("--mint", `${address}=${atoms}`);
   for (const [name, value] of Object.entries(options)) args.push(`--${name}`, String(value));
-  const result = await run(process.execPath, args, { cwd: join(root, "contracts") });
+  const result = await run(process.execPath, args, {
+    cwd: join(root, "contracts"),
+    env: { MILLRACE_DEPLOYER_KEY: dev_keys.deployer },
+  });
   if (result.code !== 0) throw new Error(`deploying the contracts failed:\n${result.stderr || result.stdout}`);
   return JSON.parse(readFileSync(deployment_file, "utf8"));
 }

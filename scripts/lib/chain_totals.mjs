@@ -23,7 +23,8 @@ export async function events(chain, deployment, contract, key) {
 /** Leases, payments and gas of the operator's transactions since the deployment; amounts in atoms. */
 export async function settlement_totals(chain, deployment) {
   const of_leases = await events(chain, deployment, "Leases", "leases");
-  const anchors = await events(chain, deployment, "ReceiptLog", "receipt_log");
+  const of_log = await events(chain, deployment, "ReceiptLog", "receipt_log");
+  const anchors = of_log.filter((event) => event.eventName === "Anchored");
   const sum = (name, field) =>
     of_leases.filter((event) => event.eventName === name).reduce((total, event) => total + event.args[field], 0n);
   const named = (name) => of_leases.filter((event) => event.eventName === name);
@@ -43,7 +44,7 @@ export async function settlement_totals(chain, deployment) {
     lease.reason = args.reason;
   }
 
-  const hashes = new Set([...of_leases, ...anchors].map((event) => event.transactionHash));
+  const hashes = new Set([...of_leases.filter((event) => event.args.lease), ...anchors].map((event) => event.transactionHash));
   let gas_used = 0n;
   for (const hash of hashes) gas_used += (await chain.client.getTransactionReceipt({ hash })).gasUsed;
   return {
