@@ -30,10 +30,10 @@ ROOMS = {
     "marketplace/matching": PURE_LEDGER | {"marketplace/domain"},
     "marketplace/engine": PURE_LEDGER | {"marketplace/domain", "marketplace/matching", "ledger/books", "ledger/log"},
     "marketplace/storage": PURE_LEDGER | {"marketplace/domain", "marketplace/engine", "ledger/settlement", "ledger/rpc"},
-    "marketplace/wire": PURE_LEDGER | {"marketplace/domain"},
+    "marketplace/wire": PURE_LEDGER | {"marketplace/domain", "ledger/rpc"},  # rpc: the JSON reader
     "marketplace/http": set(),
     "marketplace/api": PURE_LEDGER | {
-        "marketplace/domain", "marketplace/wire", "marketplace/http", "marketplace/engine",
+        "marketplace/domain", "marketplace/wire", "marketplace/http", "marketplace/engine", "ledger/rpc",
     },
     "marketplace/app": PURE_LEDGER | {
         "marketplace/domain", "marketplace/matching", "marketplace/engine", "marketplace/storage",

@@ -20,6 +20,8 @@ inline constexpr std::chrono::seconds kHttpHeaderTimeout{5};
 inline constexpr std::chrono::seconds kHttpBodyTimeout{10};
 inline constexpr std::chrono::seconds kHttpIdleTimeout{30};
 inline constexpr std::chrono::seconds kHttpWriteTimeout{10};
+inline constexpr std::chrono::seconds kHttpHandlerTimeout{120};
+inline constexpr std::size_t kHttpStreamQueueBytes = 1024 * 1024;
 inline constexpr std::size_t kWsMessageBytes = 64 * 1024;
 inline constexpr std::size_t kWsQueueBytes = 1024 * 1024;
 

@@ -62,7 +62,8 @@ class Router {
     void before(std::function<std::optional<Response>(const Request&)> filter);
     /// Runs on every response before it is sent (CORS, rate-limit headers).
     void after(std::function<void(const Request&, Response&)> filter);
-    /// Builds the answer for the server's own refusals: 400, 404, 405, 408, 413, 431, 500, 503.
+    /// Builds the answer for the server's own refusals: 400, 404, 405, 408, 413, 431, 500, 503, …
+    /// Status 0: a sink's or WebSocket factory's refusal, the status follows from its code.
     void on_error(
         std::function<Response(const Request&, int status, const ledger::base::Error&)> render);
 

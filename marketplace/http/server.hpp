@@ -10,6 +10,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 
 namespace marketplace::http {
 
@@ -32,10 +33,13 @@ struct ServerOptions {
     std::chrono::milliseconds header_timeout = ledger::base::limits::kHttpHeaderTimeout;
     std::chrono::milliseconds body_timeout = ledger::base::limits::kHttpBodyTimeout;
     std::chrono::milliseconds idle_timeout = ledger::base::limits::kHttpIdleTimeout;
+    std::chrono::milliseconds handler_timeout = ledger::base::limits::kHttpHandlerTimeout;
     std::chrono::milliseconds write_timeout = ledger::base::limits::kHttpWriteTimeout;
     std::chrono::milliseconds heartbeat{15'000};
     /// Called on io threads after each request; must not block.
     std::function<void(const AccessRecord&)> on_access;
+    /// A handler threw: the request id the client was given, and what().
+    std::function<void(std::string_view request_id, std::string_view what)> on_incident;
 };
 
 struct ServerStats {
