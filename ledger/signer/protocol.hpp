@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "ledger/base/bytes.hpp"
+#include "ledger/base/result.hpp"
+#include "ledger/eth/messages.hpp"
+#include "ledger/eth/transaction.hpp"
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+/// One JSON line each way over the signer's socket. A bare digest cannot be asked for: the signer
+/// sees what it signs.
+namespace ledger::signer {
+
+/// Longest line either way: a full batch of opens fits.
+inline constexpr std::size_t kLineBytes = 1024 * 1024;
+
+struct ListAddresses {
+    friend bool operator==(const ListAddresses&, const ListAddresses&) = default;
+};
+struct SignTransaction {
+    base::Address from;
+    eth::Transaction transaction;
+    friend bool operator==(const SignTransaction&, const SignTransaction&) = default;
+};
+struct SignVoucher {
+    base::Address signer;
+    eth::Domain domain;
+    eth::Voucher voucher;
+    friend bool operator==(const SignVoucher&, const SignVoucher&) = default;
+};
+struct SignTreeHead {
+    base::Address signer;
+    eth::Domain domain;
+    eth::TreeHead head;
+    friend bool operator==(const SignTreeHead&, const SignTreeHead&) = default;
+};
+using Request = std::variant<ListAddresses, SignTransaction, SignVoucher, SignTreeHead>;
+
+/// Without the newline.
+[[nodiscard]] std::string encode_request(const Request& request);
+/// Strict: unknown operations and fields, wrong types and missing fields are refused.
+[[nodiscard]] base::Result<Request> decode_request(std::string_view line);
+
+/// Addresses for ListAddresses; else the signed raw transaction or the 65-byte signature.
+struct Answer {
+    std::vector<base::Address> addresses;
+    base::Bytes bytes;
+    friend bool operator==(const Answer&, const Answer&) = default;
+};
+[[nodiscard]] std::string encode_answer(const base::Result<Answer>& answer);
+/// The signer's own error comes back as it was there.
+[[nodiscard]] base::Result<Answer> decode_answer(std::string_view line);
+
+}  // namespace ledger::signer
