@@ -81,6 +81,10 @@ void fields(A& a, Like<LeaseFailed> auto& v) {
 }
 template <typename A>
 void fields(A&, Like<Tick> auto&) {}
+template <typename A>
+void fields(A& a, Like<LeaseCloseRequested> auto& v) {
+    a(v.lease, v.transaction);
+}
 
 // Events
 template <typename A>

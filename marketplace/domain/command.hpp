@@ -130,11 +130,18 @@ struct Tick {
     friend bool operator==(const Tick&, const Tick&) = default;
 };
 
+/// The chain saw the request to close a lease: its orders' volumes are free again there.
+struct LeaseCloseRequested {
+    Hash32 lease;
+    Hash32 transaction;
+    friend bool operator==(const LeaseCloseRequested&, const LeaseCloseRequested&) = default;
+};
+
 /// The position in the variant is the record's kind byte: append only.
 using Command = std::variant<PostAsk, PostJob, CancelAsk, CancelJob, WorkerConnected, WorkerLost,
                              EscrowDeposited, EscrowWithdrawn, LeaseOpened, LeaseOpenFailed,
                              ClaimConfirmed, LeaseCloseConfirmed, LeaseStarted, SubmitReceipt,
-                             RecordVoucher, LeaseFinished, LeaseFailed, Tick>;
+                             RecordVoucher, LeaseFinished, LeaseFailed, Tick, LeaseCloseRequested>;
 
 /// "post_ask", "submit_receipt", …
 [[nodiscard]] std::string_view name_of(const Command& command) noexcept;

@@ -32,12 +32,25 @@ constexpr std::array<std::string_view, kMismatchCount> kMismatches = {
     "gpu_count", "vram",        "region",      "runtime",  "step_too_large", "reliability",
     "window",    "quantity",    "capacity",    "price"};
 constexpr std::array<std::string_view, std::variant_size_v<Command>> kCommands = {
-    "post_ask",          "post_job",         "cancel_ask",
-    "cancel_job",        "worker_connected", "worker_lost",
-    "escrow_deposited",  "escrow_withdrawn", "lease_opened",
-    "lease_open_failed", "claim_confirmed",  "lease_close_confirmed",
-    "lease_started",     "submit_receipt",   "record_voucher",
-    "lease_finished",    "lease_failed",     "tick"};
+    "post_ask",
+    "post_job",
+    "cancel_ask",
+    "cancel_job",
+    "worker_connected",
+    "worker_lost",
+    "escrow_deposited",
+    "escrow_withdrawn",
+    "lease_opened",
+    "lease_open_failed",
+    "claim_confirmed",
+    "lease_close_confirmed",
+    "lease_started",
+    "submit_receipt",
+    "record_voucher",
+    "lease_finished",
+    "lease_failed",
+    "tick",
+    "lease_close_requested"};
 constexpr std::array<std::string_view, std::variant_size_v<Event>> kEvents = {
     "ask_accepted", "ask_closed",      "job_changed",      "not_matched",
     "matched",      "lease_changed",   "receipt_accepted", "voucher_accepted",

@@ -111,7 +111,7 @@ std::vector<Hash32> ids_of(const Leases& leases, const std::set<Index>& queue, s
 }  // namespace
 
 std::vector<Hash32> Engine::leases_to_open(std::size_t limit) const {
-    return ids_of(impl_->leases_, impl_->to_open_, limit);
+    return impl_->leases_to_open(limit);
 }
 
 std::vector<Hash32> Engine::leases_to_claim(std::size_t limit) const {

@@ -51,6 +51,7 @@ struct ReceiptMark {
 struct AskState {
     AskEntry entry;
     std::string close_reason;
+    std::uint64_t chain_units = 0;  ///< of its leases that the contract counts against the volume
 };
 struct JobRecordState {
     Job job;
@@ -66,6 +67,8 @@ struct LeaseRecord {
     Index job = 0;
     Index ask = 0;
     bool holds_capacity = true;
+    bool on_chain_volume = true;  ///< the contract counts it against its orders' volumes
+    std::uint64_t claimed_units = 0;
     bool voucher_overdue = false;  ///< closing, and its last voucher did not come in time
     ledger::log::CompactTree tree;
     std::vector<ReceiptMark> receipts;  ///< [i] has sequence i + 1
@@ -116,9 +119,12 @@ class Engine::Impl {
     Result<void> on(const domain::LeaseFailed& command);
     Result<void> on(const domain::ClaimConfirmed& command);
     Result<void> on(const domain::LeaseCloseConfirmed& command);
+    Result<void> on(const domain::LeaseCloseRequested& command);
     // receipts.cpp
     Result<void> on(const domain::SubmitReceipt& command);
     Result<void> on(const domain::RecordVoucher& command);
+
+    [[nodiscard]] std::vector<Hash32> leases_to_open(std::size_t limit) const;
 
     // Shape checks, also used before a quote.
     [[nodiscard]] Result<void> check_shape(const domain::PostAsk& command) const;
@@ -178,6 +184,8 @@ class Engine::Impl {
     void set_lease_state(Index lease, LeaseState next, CloseReason reason);
     void end_lease(Index lease, CloseReason reason);
     void release_capacity(LeaseRecord& record);
+    void release_chain_volume(LeaseRecord& record);
+    [[nodiscard]] bool bid_has_room(Index lease) const;
     void update_queues(Index lease);
     void on_voucher_due(Index lease);
     [[nodiscard]] static bool is_active(const Lease& lease) noexcept;

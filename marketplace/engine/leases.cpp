@@ -68,13 +68,59 @@ void Engine::Impl::release_capacity(LeaseRecord& record) {
     rematch_ = true;
 }
 
+/// The contract gives the volumes back when a close is requested, not before.
+void Engine::Impl::release_chain_volume(LeaseRecord& record) {
+    if (!record.on_chain_volume) return;
+    record.on_chain_volume = false;
+    asks_[record.ask].chain_units -= record.lease.max_units;
+}
+
+/// Would the contract find room in the bid's volume after all leases made before this one? Units
+/// claimed are gone for good.
+bool Engine::Impl::bid_has_room(Index lease) const {
+    const LeaseRecord& record = leases_[lease];
+    const Job& job = jobs_[record.job].job;
+    std::uint64_t used = 0;
+    for (const Hash32& id : job.leases) {
+        const Index index = lease_by_id_.at(id);
+        const LeaseRecord& other = leases_[index];
+        if (index > lease || other.lease.leg != record.lease.leg) continue;
+        used += other.on_chain_volume ? other.lease.max_units : other.claimed_units;
+    }
+    return used <= job.legs[record.lease.leg].bid.volume_units;
+}
+
+/// Oldest first, without those the contract would refuse for want of volume: an earlier lease of
+/// the same orders has to close before them.
+std::vector<Hash32> Engine::Impl::leases_to_open(std::size_t limit) const {
+    std::map<Index, std::uint64_t> units;  // of each ask: open on chain, then those before
+    for (const Index index : to_open_) {
+        const LeaseRecord& record = leases_[index];
+        const auto it = units.try_emplace(record.ask, asks_[record.ask].chain_units).first;
+        it->second -= record.lease.max_units;
+    }
+    std::vector<Hash32> out;
+    for (const Index index : to_open_) {
+        if (out.size() >= limit) break;
+        const LeaseRecord& record = leases_[index];
+        std::uint64_t& used = units.at(record.ask);
+        used += record.lease.max_units;
+        if (used <= asks_[record.ask].entry.ask.volume_units && bid_has_room(index))
+            out.push_back(record.lease.id);
+    }
+    return out;
+}
+
 /// No further work under this lease. One that is still being opened is closed when it is open.
 void Engine::Impl::end_lease(Index index, CloseReason reason) {
     LeaseRecord& record = leases_[index];
     const bool is_opening = record.lease.state == LeaseState::kMatched;
     set_lease_state(index, is_opening ? LeaseState::kMatched : LeaseState::kClosing, reason);
     release_capacity(record);
-    if (record.lease.amount_atoms > record.lease.voucher_amount_atoms)
+    // A lost worker signs nothing now; what it signs later is taken until the close is final.
+    record.voucher_overdue = reason == CloseReason::kWorkerLost;
+    update_queues(index);
+    if (record.lease.amount_atoms > record.lease.voucher_amount_atoms && !record.voucher_overdue)
         add_timer(now_ms_ + kVoucherGraceMs, TimerKind::kVoucherDue, index);
 }
 
@@ -119,6 +165,7 @@ Result<void> Engine::Impl::on(const domain::LeaseOpenFailed& command) {
     const bool was_active = is_active(record.lease);
     set_lease_state(index, LeaseState::kOpenFailed, record.lease.close_reason);
     release_capacity(record);
+    release_chain_volume(record);
     give_back(record.lease, record.lease.locked_atoms);
     if (!was_active) return {};
     JobRecordState& job = jobs_[record.job];
@@ -180,7 +227,8 @@ Result<void> Engine::Impl::on(const domain::LeaseFailed& command) {
 Result<void> Engine::Impl::on(const domain::ClaimConfirmed& command) {
     if (command.fee_atoms > command.paid_atoms) return fail(ErrorCode::out_of_range, "fee");
     TRY_ASSIGN(const Index index, lease_index(command.lease));
-    Lease& lease = leases_[index].lease;
+    LeaseRecord& record = leases_[index];
+    Lease& lease = record.lease;
     if (command.cumulative_amount_atoms <= lease.claimed_atoms) return {};
     const bool is_open = lease.state == LeaseState::kOpen || lease.state == LeaseState::kRunning ||
                          lease.state == LeaseState::kClosing;
@@ -194,6 +242,8 @@ Result<void> Engine::Impl::on(const domain::ClaimConfirmed& command) {
     TRY(books_.capture(lease.id, lease.provider, paid, fee, cause(command.transaction)));
     lease.claimed_atoms = command.cumulative_amount_atoms;
     lease.fee_atoms += command.fee_atoms;
+    if (command.sequence != 0 && command.sequence <= record.receipts.size())
+        record.claimed_units = record.receipts[command.sequence - 1].units;
     lease.changed_ms = now_ms_;
     update_queues(index);
     emit(domain::Paid{lease.id, command.paid_atoms, command.fee_atoms});
@@ -217,11 +267,31 @@ Result<void> Engine::Impl::on(const domain::LeaseCloseConfirmed& command) {
     const bool was_active = is_active(lease);
     if (was_active) end_lease(index, CloseReason::kProviderLeft);
     lease.refunded_atoms = command.refunded_atoms;
+    release_chain_volume(record);
     set_lease_state(index, LeaseState::kClosed, lease.close_reason);
     give_back(lease, command.refunded_atoms);
     if (was_active)
         fail_over(jobs_[record.job],
                   {"provider_left", CloseReason::kProviderLeft, lease.worker, 0});
+    return {};
+}
+
+Result<void> Engine::Impl::on(const domain::LeaseCloseRequested& command) {
+    TRY_ASSIGN(const Index index, lease_index(command.lease));
+    LeaseRecord& record = leases_[index];
+    const Lease& lease = record.lease;
+    if (lease.state == LeaseState::kMatched || lease.state == LeaseState::kOpenFailed)
+        return fail(ErrorCode::wrong_state, "the lease is not open");
+    if (!record.on_chain_volume) return {};
+    release_chain_volume(record);
+    // Asked for by somebody else: the work ends here.
+    if (is_active(lease)) {
+        end_lease(index, CloseReason::kProviderLeft);
+        fail_over(jobs_[record.job],
+                  {"provider_left", CloseReason::kProviderLeft, lease.worker, 0});
+        return {};
+    }
+    set_lease_state(index, lease.state, lease.close_reason);
     return {};
 }
 

@@ -156,6 +156,7 @@ void Engine::Impl::match(JobRecordState& state, const Plan& planned) {
         lease.receipts_root = record.tree.root();
         lease.matched_ms = lease.changed_ms = now_ms_;
         ask.units_out += fill.units;
+        asks_[fill.ask].chain_units += fill.units;
         if (job.terms.kind == JobKind::kTrain) ++workers_[lease.worker].training;
         const ledger::base::Money amount(static_cast<std::int64_t>(fill.locked_atoms));
         MR_CHECK(books_.reserve(lease.id, job.buyer, amount, cause(lease.id)).has_value());

@@ -99,7 +99,8 @@ std::vector<Command> sample_commands(std::uint64_t seed) {
             voucher,
             LeaseFinished{},
             failed,
-            Tick{}};
+            Tick{},
+            LeaseCloseRequested{}};
 }
 
 std::vector<Event> sample_events(std::uint64_t seed) {

@@ -134,6 +134,47 @@ TEST_CASE("leases: a lost worker's job goes on elsewhere from its last checkpoin
     CHECK(market.job(1).excluded == std::vector{worker(1)});
 }
 
+TEST_CASE("leases: a lease waits until the chain has room in its orders again") {
+    Market market;
+    run_job(market);  // the bid's volume is exactly the job's steps
+    const Hash32 first = market.lease(1).id;
+    market.work(first, 25);
+    market.must(market.full_voucher(first));
+    market.must(market.full_claim(first));
+    market.work(first, 25);  // never vouched for
+    market.must(WorkerLost{worker(1)});
+    const Hash32 second = market.lease(1).id;
+    CHECK(market.engine.leases_to_open(9).empty());
+    CHECK(market.engine.leases_to_close(9) == std::vector<Hash32>{first});
+    market.must(LeaseCloseRequested{first, {}});
+    CHECK(market.must(LeaseCloseRequested{first, {}}).empty());
+    CHECK(market.engine.leases_to_open(9) == std::vector<Hash32>{second});
+    CHECK(market.refused(LeaseCloseRequested{second, {}}) == ErrorCode::wrong_state);
+}
+
+TEST_CASE("leases: a lease given up while it is opened does not block the next for ever") {
+    Market market;
+    market.deposit(buyer(1), 1'000'000);
+    market.list(1, 1);
+    market.list(2, 2);
+    market.must(make_train_job(1, 1));
+    const Hash32 first = market.lease(1).id;
+    market.must(WorkerLost{worker(1)});
+    const Hash32 second = market.lease(1).id;
+    CHECK(market.engine.leases_to_open(9) == std::vector<Hash32>{first});
+    market.must(LeaseOpenFailed{first, "worker_lost"});
+    CHECK(market.engine.leases_to_open(9) == std::vector<Hash32>{second});
+}
+
+TEST_CASE("leases: a close somebody else requested ends the work") {
+    Market market;
+    run_job(market);
+    const Hash32 first = market.lease(1).id;
+    market.must(LeaseCloseRequested{first, {}});
+    CHECK(market.engine.find_lease(first)->state == LeaseState::kClosing);
+    CHECK(market.lease(1).worker == worker(2));
+}
+
 TEST_CASE("leases: a worker lost after its last receipt has completed the job") {
     Market market;
     run_job(market);
