@@ -24,8 +24,8 @@ ROOMS = {
     "ledger/rpc": PURE_LEDGER,
     "ledger/settlement": PURE_LEDGER | {"ledger/rpc"},
     "ledger/log": {"ledger/crypto"},
-    "ledger/audit": PURE_LEDGER | {"ledger/rpc", "ledger/log"},
-    "ledger/signer": PURE_LEDGER,
+    "ledger/audit": PURE_LEDGER | {"ledger/rpc", "ledger/log", "ledger/settlement"},
+    "ledger/signer": PURE_LEDGER | {"ledger/rpc"},  # json.hpp
     "marketplace/domain": PURE_LEDGER,
     "marketplace/matching": PURE_LEDGER | {"marketplace/domain"},
     "marketplace/engine": PURE_LEDGER | {"marketplace/domain", "marketplace/matching", "ledger/books", "ledger/log"},
