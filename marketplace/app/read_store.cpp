@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "marketplace/app/read_store.hpp"
+
+namespace marketplace::app {
+namespace {
+
+using ledger::base::Result;
+using storage::CatalogStore;
+using storage::Database;
+
+api::PublishedModel to_model(const storage::ModelRow& row) {
+    return {row.name, row.owner, row.spec, row.created_ms};
+}
+api::ApiKeyRow to_key(const storage::ApiKey& row) {
+    return {row.id, row.key_hash, row.owner, row.label, row.created_ms, row.revoked};
+}
+
+}  // namespace
+
+Result<void> Catalog::put_model(const api::PublishedModel& model) {
+    return engine_.transact({}, [model](Database& db) {
+        return CatalogStore(db).put_model({model.name, model.owner, model.spec, model.created_ms});
+    });
+}
+
+std::optional<api::PublishedModel> Catalog::model(const std::string& name) const {
+    const auto row = reads_.with([&](Database& db) { return CatalogStore(db).model(name); });
+    if (!row || !*row) return std::nullopt;
+    return to_model(**row);
+}
+
+std::vector<api::PublishedModel> Catalog::models() const {
+    std::vector<api::PublishedModel> out;
+    const auto rows = reads_.with([](Database& db) { return CatalogStore(db).models(); });
+    if (rows)
+        for (const auto& row : *rows)
+            out.push_back(to_model(row));
+    return out;
+}
+
+Result<void> Catalog::put_job_spec(const domain::Hash32& spec_hash, std::string bytes) {
+    return engine_.transact({}, [spec_hash, bytes = std::move(bytes)](Database& db) {
+        return CatalogStore(db).put_job_spec(spec_hash, bytes);
+    });
+}
+
+std::optional<std::string> Catalog::job_spec(const domain::Hash32& spec_hash) const {
+    auto spec = reads_.with([&](Database& db) { return CatalogStore(db).job_spec(spec_hash); });
+    if (!spec) return std::nullopt;
+    return std::move(*spec);
+}
+
+Result<void> Catalog::put_api_key(const api::ApiKeyRow& key) {
+    return engine_.transact({}, [key](Database& db) {
+        return CatalogStore(db).put_api_key(
+            {key.id, key.key_hash, key.owner, key.label, key.created_ms, key.revoked});
+    });
+}
+
+Result<void> Catalog::revoke_api_key(const std::string& id, const domain::Address& owner) {
+    return engine_.transact(
+        {}, [id, owner](Database& db) { return CatalogStore(db).revoke_api_key(id, owner); });
+}
+
+std::optional<api::ApiKeyRow> Catalog::api_key(const domain::Hash32& hash) const {
+    const auto row = reads_.with([&](Database& db) { return CatalogStore(db).api_key(hash); });
+    if (!row || !*row) return std::nullopt;
+    return to_key(**row);
+}
+
+std::vector<api::ApiKeyRow> Catalog::api_keys(const domain::Address& owner) const {
+    std::vector<api::ApiKeyRow> out;
+    const auto rows = reads_.with([&](Database& db) { return CatalogStore(db).api_keys(owner); });
+    if (rows)
+        for (const auto& row : *rows)
+            out.push_back(to_key(row));
+    return out;
+}
+
+}  // namespace marketplace::app
