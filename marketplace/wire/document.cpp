@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "marketplace/wire/document.hpp"
+
+#include "ledger/base/limits.hpp"
+#include "ledger/base/sha256.hpp"
+#include "ledger/rpc/json.hpp"
+#include "marketplace/wire/fields.hpp"
+
+namespace marketplace::wire {
+namespace {
+
+namespace limits = ledger::base::limits;
+
+constexpr auto resource_fields = [](auto& v, auto& r) {
+    v.integer("cpu_cores", r.cpu_cores);
+    v.integer("gpu_count", r.gpu_count);
+    v.text("gpu_model", r.gpu_model);
+    v.integer("max_flops_per_step", r.max_flops_per_step);
+    v.integer("ram_mib", r.ram_mib);
+    v.text("region", r.region);
+    v.text("runtime", r.runtime);
+    v.integer("vram_mib", r.vram_mib);
+    v.hex("worker", r.worker);
+};
+
+constexpr auto constraint_fields = [](auto& v, auto& c) {
+    v.addresses("exclude_providers", c.exclude_providers);
+    v.texts("gpu_models", c.gpu_models);
+    v.integer("min_gpu_count", c.min_gpu_count);
+    v.integer("min_vram_mib", c.min_vram_mib);
+    v.addresses("providers", c.providers);
+    v.texts("regions", c.regions);
+    v.texts("runtimes", c.runtimes);
+};
+
+Result<void> check_values(const json& value) {
+    // parse_json bounds the depth, so this recursion is bounded too.
+    if (value.is_null() || value.is_number_float())
+        return fail(ErrorCode::unsupported,
+                    "documents have no null and no fractions: write decimals as strings");
+    if (value.is_structured())
+        for (const json& item : value)
+            TRY(check_values(item));
+    return {};
+}
+
+/// Parses only what is in canonical form already.
+Result<json> parse_canonical(std::string_view text) {
+    ledger::rpc::JsonLimits bounds;
+    bounds.bytes = limits::kJobSpecBytes;
+    TRY_ASSIGN(json document, ledger::rpc::parse_json(text, bounds));
+    TRY(check_values(document));
+    if (ledger::rpc::to_text(document) != text)
+        return fail(ErrorCode::invalid_encoding,
+                    "the document is not canonical: sort the keys and remove the spaces");
+    return document;
+}
+
+tl::unexpected<Error> invalid(const std::string& field, const std::string& problem) {
+    return fail(ErrorCode::job_spec_invalid, field + " " + problem);
+}
+
+/// A member of an object, or null when it is absent.
+const json* member(const json& object, const char* name) {
+    const auto found = object.find(name);
+    return found == object.end() ? nullptr : &*found;
+}
+
+Result<std::uint64_t> integer(const json& object, const char* name, std::uint64_t least,
+                              std::uint64_t most) {
+    const json* value = member(object, name);
+    if (value == nullptr || !value->is_number_unsigned())
+        return invalid(name, "must be an integer");
+    const auto number = value->get<std::uint64_t>();
+    if (number < least || number > most)
+        return fail(ErrorCode::job_limit, std::string(name) + " must be from " +
+                                              std::to_string(least) + " to " +
+                                              std::to_string(most));
+    return number;
+}
+
+Result<std::string> text(const json& object, const char* name) {
+    const json* value = member(object, name);
+    if (value == nullptr || !value->is_string()) return invalid(name, "must be a string");
+    return value->get<std::string>();
+}
+
+Result<domain::Hash32> blob(const json& object, const char* name) {
+    TRY_ASSIGN(const std::string value, text(object, name));
+    auto hash = ledger::base::parse_fixed<domain::Hash32>(value);
+    if (!hash) return invalid(name, "must name a blob: 0x and 64 hex digits");
+    return *hash;
+}
+
+Result<void> read_model(const json& document, JobSpec& out) {
+    const json* model = member(document, "model");
+    if (model == nullptr || !model->is_object()) return invalid("model", "must be an object");
+    TRY_ASSIGN(out.arch, text(*model, "arch"));
+    if (out.arch == "gpt") {
+        TRY_ASSIGN(out.context, integer(*model, "context", 1, 1U << 20U));
+    } else if (out.arch != "cnn") {
+        return fail(ErrorCode::job_spec_invalid, "arch must be \"gpt\" or \"cnn\"");
+    }
+    return {};
+}
+
+Result<void> read_train(const json& document, JobSpec& out) {
+    out.kind = domain::JobKind::kTrain;
+    out.terms.kind = out.kind;
+    TRY_ASSIGN(out.terms.total_units, integer(document, "steps", 1, limits::kMaxTrainingSteps));
+    TRY_ASSIGN(out.terms.segment_units,
+               integer(document, "segment_steps", 1, out.terms.total_units));
+    TRY_ASSIGN(out.terms.flops_per_step, integer(document, "flops_per_step", 1, UINT64_MAX / 2));
+    const json* data = member(document, "data");
+    if (data == nullptr || !data->is_object()) return invalid("data", "must be an object");
+    TRY_ASSIGN(const std::string format, text(*data, "format"));
+    if (format == "text") {
+        TRY_ASSIGN(const domain::Hash32 hash, blob(*data, "blob"));
+        out.blobs.push_back(hash);
+    } else if (format == "idx") {
+        TRY_ASSIGN(const domain::Hash32 images, blob(*data, "images"));
+        TRY_ASSIGN(const domain::Hash32 labels, blob(*data, "labels"));
+        out.blobs = {images, labels};
+    } else {
+        return fail(ErrorCode::job_spec_invalid, "data.format must be \"text\" or \"idx\"");
+    }
+    if (member(document, "init") != nullptr) {
+        TRY_ASSIGN(const domain::Hash32 init, blob(document, "init"));
+        out.blobs.push_back(init);
+    }
+    return {};
+}
+
+Result<void> read_serve(const json& document, JobSpec& out) {
+    out.kind = domain::JobKind::kServe;
+    out.terms.kind = out.kind;
+    if (out.arch != "gpt") return invalid("model.arch", "cannot be served");
+    TRY_ASSIGN(out.model_name, text(document, "name"));
+    const bool named = !out.model_name.empty() && out.model_name.size() <= 64 &&
+                       out.model_name.find_first_not_of(
+                           "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") ==
+                           std::string::npos;
+    if (!named) return invalid("name", "has 1 to 64 letters, digits, '-', '_' or '.'");
+    TRY_ASSIGN(const domain::Hash32 weights, blob(document, "weights"));
+    out.blobs.push_back(weights);
+    return {};
+}
+
+}  // namespace
+
+domain::Hash32 document_hash(std::string_view canonical) {
+    return ledger::base::sha256(ledger::base::as_bytes(canonical));
+}
+
+Result<std::string> canonicalise(std::string_view text) {
+    ledger::rpc::JsonLimits bounds;
+    bounds.bytes = limits::kJobSpecBytes;
+    TRY_ASSIGN(const json document, ledger::rpc::parse_json(text, bounds));
+    TRY(check_values(document));
+    return ledger::rpc::to_text(document);
+}
+
+std::string resource_document(const domain::Resource& resource) {
+    return ledger::rpc::to_text(write_fields(resource, resource_fields));
+}
+
+Result<domain::Resource> parse_resource(std::string_view canonical) {
+    TRY_ASSIGN(const json document, parse_canonical(canonical));
+    return read_fields<domain::Resource>(document, resource_fields);
+}
+
+std::string constraints_document(const domain::Constraints& constraints) {
+    return ledger::rpc::to_text(write_fields(constraints, constraint_fields));
+}
+
+Result<domain::Constraints> parse_constraints(std::string_view canonical) {
+    TRY_ASSIGN(const json document, parse_canonical(canonical));
+    return read_fields<domain::Constraints>(document, constraint_fields);
+}
+
+Result<JobSpec> parse_job_spec(std::string_view canonical) {
+    TRY_ASSIGN(const json document, parse_canonical(canonical));
+    if (!document.is_object()) return invalid("/", "must be an object");
+    TRY(integer(document, "version", 1, 1));
+    TRY_ASSIGN(const std::string kind, text(document, "kind"));
+    JobSpec out;
+    TRY(read_model(document, out));
+    if (kind == "train") {
+        TRY(read_train(document, out));
+    } else if (kind == "infer.serve") {
+        TRY(read_serve(document, out));
+    } else {
+        return fail(ErrorCode::job_spec_invalid, "kind must be \"train\" or \"infer.serve\"");
+    }
+    return out;
+}
+
+}  // namespace marketplace::wire

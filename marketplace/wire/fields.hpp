@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "ledger/base/hex.hpp"
+#include "ledger/base/ids.hpp"
+#include "ledger/base/money.hpp"
+#include "ledger/crypto/address.hpp"
+#include "ledger/eth/messages.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <cmath>
+#include <limits>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+/// One list of fields per type serves both directions: a template `fields(visitor, value)` names
+/// each member once; FieldWriter makes JSON of it, FieldReader takes JSON apart strictly.
+/// For the .cpp files of this room.
+namespace marketplace::wire {
+
+using ledger::base::Error;
+using ledger::base::ErrorCode;
+using ledger::base::fail;
+using ledger::base::Result;
+using nlohmann::json;
+
+inline constexpr std::size_t kTextMax = 64 * 1024;
+inline constexpr std::size_t kListMax = 1024;
+
+/// Makes a JSON object.
+class FieldWriter {
+ public:
+    [[nodiscard]] json take() { return std::move(object_); }
+
+    void decimal(const char* name, std::uint64_t value) { object_[name] = std::to_string(value); }
+    template <typename Integer>
+    void integer(const char* name, Integer value) {
+        object_[name] = value;
+    }
+    void text(const char* name, const std::string& value) { object_[name] = value; }
+    template <std::size_t N, typename Tag>
+    void hex(const char* name, const ledger::base::FixedBytes<N, Tag>& value) {
+        object_[name] = ledger::base::to_hex(value);
+    }
+    void address(const char* name, const ledger::base::Address& value) {
+        object_[name] = ledger::crypto::to_checksum(value);
+    }
+    void id(const char* name, const ledger::base::JobId& value) {
+        object_[name] = value.to_string();
+    }
+    void unit_kind(const char* name, ledger::eth::UnitKind value) {
+        object_[name] = std::string(ledger::eth::to_string(value));
+    }
+    void order_class(const char* name, ledger::eth::OrderClass value) {
+        object_[name] = std::string(ledger::eth::to_string(value));
+    }
+    void real(const char* name, double value) {
+        object_[name] = std::isfinite(value) ? json(value) : json(nullptr);
+    }
+    void texts(const char* name, const std::vector<std::string>& values) { object_[name] = values; }
+    void addresses(const char* name, const std::vector<ledger::base::Address>& values) {
+        json& list = object_[name] = json::array();
+        for (const auto& value : values)
+            list.push_back(ledger::crypto::to_checksum(value));
+    }
+    /// A member object whose fields are listed by `list(visitor, value)`.
+    template <typename Value, typename List>
+    void object(const char* name, const Value& value, List list) {
+        FieldWriter inner;
+        list(inner, value);
+        object_[name] = inner.take();
+    }
+    template <typename Value, typename List>
+    void objects(const char* name, const std::vector<Value>& values, List list) {
+        json& out = object_[name] = json::array();
+        for (const Value& value : values) {
+            FieldWriter inner;
+            list(inner, value);
+            out.push_back(inner.take());
+        }
+    }
+
+ private:
+    json object_ = json::object();
+};
+
+/// Takes a JSON object apart. Keeps the first trouble (missing, wrong type, out of range, unknown)
+/// with a JSON pointer; `finish` returns it.
+class FieldReader {
+ public:
+    explicit FieldReader(const json& object, std::string path = {})
+        : object_(object), path_(std::move(path)) {
+        if (!object.is_object()) set(ErrorCode::invalid_request, path_, "must be an object");
+    }
+
+    /// Fails on fields that were not asked for.
+    [[nodiscard]] Result<void> finish() {
+        if (!error_)
+            for (const auto& [key, value] : object_.items())
+                if (!seen_.contains(key)) {
+                    set(ErrorCode::unknown_field, path_ + "/" + key.substr(0, 64), "is not known");
+                    break;
+                }
+        if (error_) return tl::make_unexpected(*error_);
+        return {};
+    }
+    [[nodiscard]] bool has(const char* name) const {
+        return object_.is_object() && object_.contains(name);
+    }
+
+    void decimal(const char* name, std::uint64_t& out) {
+        const json* value = find(name);
+        if (value == nullptr) return;
+        if (!value->is_string()) return wrong(name, "must be a decimal number in a string");
+        const auto parsed = ledger::base::parse_u64(value->get_ref<const std::string&>());
+        if (!parsed)
+            return set(parsed.error().code(), at(name), "must be a decimal number below 2^64");
+        out = *parsed;
+    }
+    template <typename Integer>
+    void integer(const char* name, Integer& out) {
+        const json* value = find(name);
+        if (value == nullptr) return;
+        if (!value->is_number_unsigned()) return wrong(name, "must be an integer, 0 or above");
+        const auto number = value->get<std::uint64_t>();
+        if (number > std::numeric_limits<Integer>::max())
+            return set(ErrorCode::out_of_range, at(name), "is too large");
+        out = static_cast<Integer>(number);
+    }
+    void text(const char* name, std::string& out) {
+        const json* value = find(name);
+        if (value == nullptr) return;
+        if (!value->is_string()) return wrong(name, "must be a string");
+        if (value->get_ref<const std::string&>().size() > kTextMax)
+            return set(ErrorCode::too_large, at(name), "passes 64 KiB");
+        out = value->get<std::string>();
+    }
+    template <std::size_t N, typename Tag>
+    void hex(const char* name, ledger::base::FixedBytes<N, Tag>& out) {
+        using Fixed = ledger::base::FixedBytes<N, Tag>;
+        const json* value = find(name);
+        if (value == nullptr) return;
+        if (!value->is_string()) return wrong(name, "must be a hex string");
+        const auto parsed = ledger::base::parse_fixed<Fixed>(value->get_ref<const std::string&>());
+        if (!parsed) return wrong(name, parsed.error().detail());
+        out = *parsed;
+    }
+    void address(const char* name, ledger::base::Address& out) {
+        const json* value = find(name);
+        if (value == nullptr) return;
+        if (!value->is_string()) return wrong(name, "must be an address");
+        const auto parsed = ledger::crypto::parse_address(value->get_ref<const std::string&>());
+        if (!parsed) return wrong(name, parsed.error().detail());
+        out = *parsed;
+    }
+    void id(const char* name, ledger::base::JobId& out) {
+        std::string value;
+        text(name, value);
+        if (error_) return;
+        const auto parsed = ledger::base::JobId::parse(value);
+        if (!parsed) return wrong(name, parsed.error().detail());
+        out = *parsed;
+    }
+    void unit_kind(const char* name, ledger::eth::UnitKind& out) {
+        named(name, out, &ledger::eth::parse_unit_kind);
+    }
+    void order_class(const char* name, ledger::eth::OrderClass& out) {
+        named(name, out, &ledger::eth::parse_order_class);
+    }
+    void real(const char* name, double& out) {
+        const json* value = find(name);
+        if (value == nullptr) return;
+        if (value->is_null()) {
+            out = std::numeric_limits<double>::quiet_NaN();
+        } else if (value->is_number()) {
+            out = value->get<double>();
+        } else {
+            wrong(name, "must be a number or null");
+        }
+    }
+    void texts(const char* name, std::vector<std::string>& out) {
+        each(name, [&](const json& item) {
+            if (!item.is_string() || item.get_ref<const std::string&>().size() > kTextMax)
+                return wrong(name, "must be a list of strings");
+            out.push_back(item.get<std::string>());
+        });
+    }
+    void addresses(const char* name, std::vector<ledger::base::Address>& out) {
+        each(name, [&](const json& item) {
+            const auto parsed =
+                item.is_string() ? ledger::crypto::parse_address(item.get_ref<const std::string&>())
+                                 : Result<ledger::base::Address>(fail(ErrorCode::invalid_field));
+            if (!parsed) return wrong(name, "must be a list of addresses");
+            out.push_back(*parsed);
+        });
+    }
+    template <typename Value, typename List>
+    void object(const char* name, Value& value, List list) {
+        const json* member = find(name);
+        if (member == nullptr) return;
+        read_object(*member, at(name), value, list);
+    }
+    template <typename Value, typename List>
+    void objects(const char* name, std::vector<Value>& values, List list) {
+        std::size_t index = 0;
+        each(name, [&](const json& item) {
+            Value value;
+            read_object(item, at(name) + "/" + std::to_string(index++), value, list);
+            values.push_back(std::move(value));
+        });
+    }
+    void set(ErrorCode code, const std::string& path, std::string_view problem) {
+        if (!error_) error_ = Error(code, (path.empty() ? "/" : path) + " " + std::string(problem));
+    }
+
+ private:
+    template <typename Value, typename List>
+    void read_object(const json& member, std::string path, Value& value, List list) {
+        FieldReader inner(member, std::move(path));
+        list(inner, value);
+        if (const auto result = inner.finish(); !result && !error_) error_ = result.error();
+    }
+    template <typename Use>
+    void each(const char* name, Use use) {
+        const json* member = find(name);
+        if (member == nullptr) return;
+        if (!member->is_array()) return wrong(name, "must be a list");
+        if (member->size() > kListMax)
+            return set(ErrorCode::too_large, at(name), "has more than 1024 items");
+        for (const json& item : *member)
+            use(item);
+    }
+    template <typename Enum>
+    void named(const char* name, Enum& out, Result<Enum> (*parse)(std::string_view)) {
+        std::string value;
+        text(name, value);
+        if (error_) return;
+        const auto parsed = parse(value);
+        if (!parsed) return wrong(name, parsed.error().detail());
+        out = *parsed;
+    }
+    [[nodiscard]] std::string at(const char* name) const { return path_ + "/" + name; }
+    void wrong(const char* name, std::string_view problem) {
+        set(ErrorCode::invalid_field, at(name), problem);
+    }
+    [[nodiscard]] const json* find(const char* name) {
+        if (!object_.is_object()) return nullptr;
+        seen_.insert(name);
+        const auto found = object_.find(name);
+        if (found == object_.end()) {
+            set(ErrorCode::missing_field, at(name), "is missing");
+            return nullptr;
+        }
+        return &*found;
+    }
+
+    const json& object_;
+    std::string path_;
+    std::set<std::string, std::less<>> seen_;
+    std::optional<Error> error_;
+};
+
+/// A whole document of one type.
+template <typename Value, typename List>
+[[nodiscard]] Result<Value> read_fields(const json& document, List list) {
+    Value value;
+    FieldReader reader(document);
+    list(reader, value);
+    TRY(reader.finish());
+    return value;
+}
+template <typename Value, typename List>
+[[nodiscard]] json write_fields(const Value& value, List list) {
+    FieldWriter writer;
+    list(writer, value);
+    return writer.take();
+}
+
+}  // namespace marketplace::wire

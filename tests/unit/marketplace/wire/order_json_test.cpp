@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "marketplace/wire/order_json.hpp"
+
+#include <doctest/doctest.h>
+
+using namespace marketplace;
+using ledger::base::ErrorCode;
+
+namespace {
+domain::PostAsk example_ask() {
+    domain::PostAsk ask;
+    ask.resource.gpu_model = "cpu";
+    ask.ask.resource_hash = wire::document_hash(wire::resource_document(ask.resource));
+    ask.ask.price_atoms = 200;
+    ask.ask.volume_units = UINT64_MAX;
+    ask.signature.data()[64] = 27;
+    return ask;
+}
+wire::PostJobBody example_job() {
+    wire::PostJobBody job;
+    job.spec = R"({"data":{"blob":"0x)" + std::string(64, '1') +
+               R"(","format":"text"},"flops_per_step":5,"kind":"train",)"
+               R"("model":{"arch":"gpt","context":8},"segment_steps":2,"steps":4,"version":1})";
+    domain::BidLeg leg;
+    leg.bid.job_spec_hash = wire::document_hash(job.spec);
+    leg.bid.constraints_hash = wire::document_hash(wire::constraints_document(leg.constraints));
+    job.command.legs.push_back(leg);
+    job.command.terms = wire::parse_job_spec(job.spec)->terms;
+    return job;
+}
+std::string with(std::string text, const std::string& from, const std::string& to) {
+    const auto at = text.find(from);
+    REQUIRE(at != std::string::npos);
+    return text.replace(at, from.size(), to);
+}
+ErrorCode ask_code(const std::string& from, const std::string& to) {
+    return wire::parse_post_ask(with(wire::post_ask_json(example_ask()), from, to)).error().code();
+}
+}  // namespace
+
+TEST_CASE("order_json: wrong shapes are refused with a typed code") {
+    CHECK(wire::parse_post_ask("").error().code() == ErrorCode::invalid_json);
+    CHECK(wire::parse_post_ask("[]").error().code() == ErrorCode::invalid_request);
+    CHECK(wire::parse_post_ask("{}").error().code() == ErrorCode::missing_field);
+    CHECK(ask_code("\"price\":\"200\"", "\"price\":200") == ErrorCode::invalid_field);
+    CHECK(ask_code("\"price\":\"200\"", "\"price\":\"-1\"") == ErrorCode::invalid_field);
+    CHECK(ask_code("\"price\":\"200\"", "\"price\":\"18446744073709551616\"") ==
+          ErrorCode::out_of_range);
+    CHECK(ask_code("\"reclaimWindow\":0", "\"reclaimWindow\":4294967296") ==
+          ErrorCode::out_of_range);
+    CHECK(ask_code("\"training_step\"", "\"joule\"") == ErrorCode::invalid_field);
+    CHECK(ask_code("{\"ask\"", "{\"extra\":1,\"ask\"") == ErrorCode::unknown_field);
+    CHECK(ask_code("\\\"gpu_model\\\":\\\"cpu\\\"", "\\\"gpu_model\\\":\\\"h100\\\"") ==
+          ErrorCode::invalid_field);
+}
+
+TEST_CASE("order_json: an ask round trips") {
+    const auto ask = example_ask();
+    CHECK(*wire::parse_post_ask(wire::post_ask_json(ask)) == ask);
+}
+
+TEST_CASE("order_json: a job must be the one its bids sign") {
+    const std::string body = wire::post_job_json(example_job());
+    CHECK(wire::parse_post_job(with(body, "\\\"steps\\\":4", "\\\"steps\\\":5")).error().code() ==
+          ErrorCode::invalid_field);
+    CHECK(wire::parse_post_job(with(body, "\\\"min_gpu_count\\\":0", "\\\"min_gpu_count\\\":9"))
+              .error()
+              .code() == ErrorCode::invalid_field);
+    CHECK(wire::parse_post_job(with(body, "job_0", "jab_0")).error().code() ==
+          ErrorCode::invalid_field);
+}
+
+TEST_CASE("order_json: a job with a delegation round trips") {
+    auto job = example_job();
+    job.command.delegation.emplace();
+    job.command.delegation->spend_cap_atoms = 7;
+    job.command.delegation_signature.data()[64] = 28;
+    const auto parsed = wire::parse_post_job(wire::post_job_json(job));
+    REQUIRE(parsed);
+    CHECK(parsed->command == job.command);
+    CHECK(parsed->spec == job.spec);
+}
