@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "ledger/base/result.hpp"
+#include "worker/model/layout.hpp"
+#include "worker/model/training.hpp"
+
+#include <cstdint>
+#include <filesystem>
+#include <vector>
+
+namespace worker::model {
+
+/// The whole state of a training run. There is no generator state to keep: every random number and
+/// the data position follow from the seed and the step.
+struct StateBuffer {
+    std::vector<float> values;
+    std::vector<float> first;  // AdamW's moments
+    std::vector<float> second;
+    std::uint64_t step = 0;
+
+    void resize(std::uint64_t count) {
+        values.resize(count);
+        first.resize(count);
+        second.resize(count);
+    }
+};
+
+/// Parameters under their own names, moments as `adam.first.NAME` and `adam.second.NAME`, the step
+/// in the metadata.
+[[nodiscard]] ledger::base::Result<CheckpointInfo> write_checkpoint(
+    const std::filesystem::path& path, const std::vector<ParameterSlot>& layout,
+    const StateBuffer& state);
+
+/// Fills `state`, whose vectors have the layout's size. data_invalid when a tensor is missing, has
+/// another shape or type, or holds a number that is not finite.
+[[nodiscard]] ledger::base::Result<void> read_checkpoint(const std::filesystem::path& path,
+                                                         const std::vector<ParameterSlot>& layout,
+                                                         StateBuffer& state);
+
+/// Only the parameters, from a checkpoint or a weights file.
+[[nodiscard]] ledger::base::Result<void> read_weights(const std::filesystem::path& path,
+                                                      const std::vector<ParameterSlot>& layout,
+                                                      std::vector<float>& values);
+
+}  // namespace worker::model

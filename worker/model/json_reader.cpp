@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "worker/model/json_reader.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <set>
+#include <vector>
+
+namespace worker::model {
+
+using ledger::base::ErrorCode;
+using ledger::base::fail;
+using ledger::base::Result;
+using nlohmann::json;
+
+Result<json> parse_json_strict(std::string_view text, std::size_t depth_max) {
+    bool repeated = false;
+    bool too_deep = false;
+    std::vector<std::set<std::string>> keys;
+    const auto watch = [&](int depth, json::parse_event_t event, json& value) {
+        if (event == json::parse_event_t::object_start ||
+            event == json::parse_event_t::array_start) {
+            if (static_cast<std::size_t>(depth) >= depth_max) too_deep = true;
+        }
+        if (event == json::parse_event_t::object_start) keys.emplace_back();
+        if (event == json::parse_event_t::object_end && !keys.empty()) keys.pop_back();
+        if (event == json::parse_event_t::key && !keys.empty()) {
+            if (!keys.back().insert(value.get<std::string>()).second) repeated = true;
+        }
+        return !too_deep;
+    };
+    // The nesting is checked before the parser sees it: its own stack must not grow with the input.
+    std::size_t depth = 0;
+    std::size_t deepest = 0;
+    bool quoted = false;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        const char c = text[i];
+        if (quoted) {
+            if (c == '\\') ++i;
+            if (c == '"') quoted = false;
+        } else if (c == '"') {
+            quoted = true;
+        } else if (c == '{' || c == '[') {
+            deepest = std::max(deepest, ++depth);
+        } else if ((c == '}' || c == ']') && depth > 0) {
+            --depth;
+        }
+    }
+    if (deepest > depth_max)
+        return fail(ErrorCode::invalid_json, fmt::format("nested deeper than {}", depth_max));
+    json value = json::parse(text.begin(), text.end(), watch, /*allow_exceptions=*/false);
+    if (value.is_discarded()) return fail(ErrorCode::invalid_json, "not a JSON document");
+    if (repeated) return fail(ErrorCode::invalid_json, "a key is repeated");
+    return value;
+}
+
+Result<void> FieldReader::only(std::initializer_list<std::string_view> names) const {
+    if (!object_.is_object()) return fail(code_, fmt::format("{} must be an object", path_));
+    for (const auto& item : object_.items()) {
+        if (std::find(names.begin(), names.end(), item.key()) == names.end())
+            return refuse(item.key(), "is not a known field");
+    }
+    return {};
+}
+
+bool FieldReader::has(std::string_view name) const {
+    return object_.is_object() && object_.contains(std::string(name));
+}
+
+tl::unexpected<ledger::base::Error> FieldReader::refuse(std::string_view name,
+                                                        std::string_view why) const {
+    return fail(code_, fmt::format("{}{}{} {}", path_, path_.empty() ? "" : ".", name, why));
+}
+
+Result<std::uint64_t> FieldReader::integer(std::string_view name, std::uint64_t min,
+                                           std::uint64_t max) const {
+    if (!has(name)) return refuse(name, "is missing");
+    const json& value = object_[std::string(name)];
+    const bool unsigned_integer =
+        value.is_number_unsigned() || (value.is_number_integer() && value.get<std::int64_t>() >= 0);
+    if (!unsigned_integer) return refuse(name, "must be an integer of at least 0");
+    const auto number = value.get<std::uint64_t>();
+    if (number < min || number > max)
+        return refuse(name, fmt::format("is {}, allowed are {} to {}", number, min, max));
+    return number;
+}
+
+Result<std::uint64_t> FieldReader::integer_or(std::string_view name, std::uint64_t min,
+                                              std::uint64_t max, std::uint64_t otherwise) const {
+    if (!has(name)) return otherwise;
+    return integer(name, min, max);
+}
+
+Result<std::string> FieldReader::text(std::string_view name, std::size_t size_max) const {
+    if (!has(name)) return refuse(name, "is missing");
+    const json& value = object_[std::string(name)];
+    if (!value.is_string()) return refuse(name, "must be a string");
+    const auto& found = value.get_ref<const std::string&>();
+    if (found.size() > size_max)
+        return refuse(name, fmt::format("is longer than {} bytes", size_max));
+    return found;
+}
+
+Result<double> FieldReader::decimal(std::string_view name, double min, double max) const {
+    TRY_ASSIGN(const std::string digits, text(name, 32));
+    const bool plain = !digits.empty() && digits.front() != '.' && digits.back() != '.' &&
+                       std::all_of(digits.begin(), digits.end(),
+                                   [](char c) { return (c >= '0' && c <= '9') || c == '.'; }) &&
+                       std::count(digits.begin(), digits.end(), '.') <= 1;
+    if (!plain) return refuse(name, "must be a decimal string such as \"0.001\"");
+    double number = 0;
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
+    if (error != std::errc() || end != digits.data() + digits.size())
+        return refuse(name, "must be a decimal string such as \"0.001\"");
+    if (number < min || number > max)
+        return refuse(name, fmt::format("is {}, allowed are {} to {}", digits, min, max));
+    return number;
+}
+
+Result<FieldReader> FieldReader::object(std::string_view name) const {
+    if (!has(name)) return refuse(name, "is missing");
+    const json& value = object_[std::string(name)];
+    if (!value.is_object()) return refuse(name, "must be an object");
+    return FieldReader(value, path_.empty() ? std::string(name) : fmt::format("{}.{}", path_, name),
+                       code_);
+}
+
+}  // namespace worker::model

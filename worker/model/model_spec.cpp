@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "worker/model/model_spec.hpp"
+
+#include "ledger/base/hex.hpp"
+#include "ledger/base/limits.hpp"
+#include "worker/model/json_reader.hpp"
+#include "worker/model/layout.hpp"
+
+#include <fmt/format.h>
+
+#include <limits>
+
+namespace worker::model {
+
+namespace limits = ledger::base::limits;
+using ledger::base::ErrorCode;
+using ledger::base::fail;
+using ledger::base::Hash32;
+using ledger::base::Result;
+
+namespace {
+
+constexpr std::uint64_t kParametersMax = 2'000'000'000;
+constexpr std::uint64_t kSamplesPerStepMax = 1U << 20U;
+
+std::uint32_t narrow(std::uint64_t value) {
+    return static_cast<std::uint32_t>(value);
+}
+
+Result<Hash32> read_hash(const FieldReader& in, std::string_view name) {
+    TRY_ASSIGN(const std::string text, in.text(name, 66));
+    auto hash = ledger::base::parse_fixed<Hash32>(text);
+    if (!hash || text.size() != 66) return in.refuse(name, "must be 0x and 64 hex digits");
+    return *hash;
+}
+
+Result<ModelSpec> read_gpt(const FieldReader& in) {
+    TRY(in.only({"arch", "vocab", "width", "depth", "heads", "context"}));
+    GptShape gpt;
+    TRY_ASSIGN(const auto vocab, in.integer("vocab", 256, 256));
+    TRY_ASSIGN(const auto width, in.integer("width", 8, 8192));
+    TRY_ASSIGN(const auto depth, in.integer("depth", 1, 96));
+    TRY_ASSIGN(const auto heads, in.integer("heads", 1, 128));
+    TRY_ASSIGN(const auto context, in.integer("context", 4, 8192));
+    gpt = {narrow(vocab), narrow(width), narrow(depth), narrow(heads), narrow(context)};
+    if (gpt.width % gpt.heads != 0) return in.refuse("width", "must be a multiple of heads");
+    return ModelSpec(gpt);
+}
+
+Result<ModelSpec> read_cnn(const FieldReader& in) {
+    TRY(in.only({"arch", "classes", "channels", "height", "width"}));
+    TRY_ASSIGN(const auto classes, in.integer("classes", 2, 256));
+    TRY_ASSIGN(const auto channels, in.integer("channels", 1, 512));
+    TRY_ASSIGN(const auto height, in.integer("height", 8, 512));
+    TRY_ASSIGN(const auto width, in.integer("width", 8, 512));
+    return ModelSpec(CnnShape{narrow(classes), narrow(channels), narrow(height), narrow(width)});
+}
+
+Result<ModelSpec> read_model(const FieldReader& job) {
+    TRY_ASSIGN(const FieldReader in, job.object("model"));
+    TRY_ASSIGN(const std::string arch, in.text("arch", 16));
+    if (arch != "gpt" && arch != "cnn") return in.refuse("arch", "must be \"gpt\" or \"cnn\"");
+    TRY_ASSIGN(ModelSpec model, arch == "gpt" ? read_gpt(in) : read_cnn(in));
+    if (parameter_count(model) > kParametersMax)
+        return fail(ErrorCode::job_limit, fmt::format("the model has {} parameters, at most {}",
+                                                      parameter_count(model), kParametersMax));
+    return model;
+}
+
+Result<DataSpec> read_data(const FieldReader& job) {
+    TRY_ASSIGN(const FieldReader in, job.object("data"));
+    TRY_ASSIGN(const std::string format, in.text("format", 16));
+    if (format == "text") {
+        TRY(in.only({"format", "blob"}));
+        TRY_ASSIGN(const Hash32 blob, read_hash(in, "blob"));
+        return DataSpec(TextData{blob});
+    }
+    if (format == "idx") {
+        TRY(in.only({"format", "images", "labels"}));
+        TRY_ASSIGN(const Hash32 images, read_hash(in, "images"));
+        TRY_ASSIGN(const Hash32 labels, read_hash(in, "labels"));
+        return DataSpec(IdxData{images, labels});
+    }
+    return in.refuse("format", "must be \"text\" or \"idx\"");
+}
+
+Result<void> read_schedule(const FieldReader& in, TrainSpec& spec) {
+    TRY_ASSIGN(spec.steps, in.integer("steps", 1, limits::kMaxTrainingSteps));
+    TRY_ASSIGN(spec.segment_steps, in.integer("segment_steps", 1, spec.steps));
+    TRY_ASSIGN(const auto holdout, in.integer_or("holdout_bp", 0, 5000, 500));
+    TRY_ASSIGN(const auto batch, in.integer("batch", 1, 65536));
+    TRY_ASSIGN(const auto evals, in.integer_or("eval_batches", 0, 10'000, 8));
+    TRY_ASSIGN(spec.learning_rate, in.decimal("learning_rate", 1e-9, 1.0));
+    TRY_ASSIGN(spec.warmup_steps, in.integer_or("warmup_steps", 0, spec.steps, 0));
+    if (in.has("weight_decay")) {
+        TRY_ASSIGN(spec.weight_decay, in.decimal("weight_decay", 0.0, 1.0));
+    }
+    TRY_ASSIGN(spec.seed, in.integer("seed", 0, std::numeric_limits<std::uint64_t>::max()));
+    TRY_ASSIGN(spec.declared_flops_per_step,
+               in.integer_or("flops_per_step", 0, std::numeric_limits<std::uint64_t>::max(), 0));
+    spec.holdout_bp = narrow(holdout);
+    spec.batch = narrow(batch);
+    spec.eval_batches = narrow(evals);
+    return {};
+}
+
+Result<JobSpec> read_train(const FieldReader& in) {
+    TRY(in.only({"version", "kind", "model", "data", "holdout_bp", "batch", "steps",
+                 "segment_steps", "eval_batches", "learning_rate", "warmup_steps", "weight_decay",
+                 "seed", "precision", "init", "numeric_class", "flops_per_step"}));
+    TrainSpec spec;
+    TRY_ASSIGN(spec.model, read_model(in));
+    TRY_ASSIGN(spec.data, read_data(in));
+    const bool text = std::holds_alternative<TextData>(spec.data);
+    if (text != (arch_of(spec.model) == Arch::kGpt))
+        return in.refuse("data.format", "does not fit the model: gpt takes text, cnn takes idx");
+    TRY(read_schedule(in, spec));
+    if (in.has("precision")) {
+        TRY_ASSIGN(const std::string precision, in.text("precision", 8));
+        if (precision != "fp32" && precision != "bf16")
+            return in.refuse("precision", "must be \"fp32\" or \"bf16\"");
+        spec.precision = precision == "bf16" ? Precision::kBf16 : Precision::kFp32;
+    }
+    if (in.has("numeric_class")) {
+        TRY_ASSIGN(spec.numeric_class, in.text("numeric_class", 2));
+        if (spec.numeric_class != "D1" && spec.numeric_class != "D2")
+            return in.refuse("numeric_class", "must be \"D1\" or \"D2\"");
+    }
+    if (in.has("init")) {
+        TRY_ASSIGN(spec.init, read_hash(in, "init"));
+    }
+    if (samples_per_step(spec) > kSamplesPerStepMax)
+        return fail(ErrorCode::job_limit, fmt::format("a step takes {} samples, at most {}",
+                                                      samples_per_step(spec), kSamplesPerStepMax));
+    return JobSpec(std::move(spec));
+}
+
+Result<JobSpec> read_serve(const FieldReader& in) {
+    TRY(in.only({"version", "kind", "model", "weights", "tokenizer", "name"}));
+    ServeSpec spec;
+    TRY_ASSIGN(spec.model, read_model(in));
+    if (arch_of(spec.model) != Arch::kGpt) return in.refuse("model.arch", "cannot be served");
+    TRY_ASSIGN(spec.weights, read_hash(in, "weights"));
+    if (in.has("tokenizer")) {
+        TRY_ASSIGN(spec.tokenizer, in.text("tokenizer", 32));
+        if (spec.tokenizer != "bytes") return in.refuse("tokenizer", "must be \"bytes\"");
+    }
+    TRY_ASSIGN(spec.name, in.text("name", 128));
+    if (spec.name.empty()) return in.refuse("name", "must not be empty");
+    return JobSpec(std::move(spec));
+}
+
+std::uint64_t forward_flops(const GptShape& gpt, std::uint64_t batch) {
+    const std::uint64_t w = gpt.width;
+    const std::uint64_t layer = 24 * w * w + 4 * std::uint64_t{gpt.context} * w;
+    return batch * gpt.context * (gpt.depth * layer + 2 * w * gpt.vocab);
+}
+
+std::uint64_t forward_flops(const CnnShape& cnn, std::uint64_t batch) {
+    const std::uint64_t c = cnn.channels;
+    const std::uint64_t half = std::uint64_t{cnn.height / 2} * (cnn.width / 2);
+    const std::uint64_t quarter = std::uint64_t{cnn.height / 4} * (cnn.width / 4);
+    return batch *
+           (18 * c * cnn.height * cnn.width + 36 * c * c * half + 4 * c * quarter * cnn.classes);
+}
+
+std::uint64_t activation_bytes(const ModelSpec& model, std::uint64_t batch) {
+    if (const auto* gpt = std::get_if<GptShape>(&model)) {
+        const std::uint64_t per_token =
+            gpt->depth * (24ULL * gpt->width + 3ULL * gpt->heads * gpt->context) +
+            4ULL * gpt->vocab;
+        return 4 * batch * gpt->context * per_token;
+    }
+    const auto& cnn = std::get<CnnShape>(model);
+    return 4 * batch * 8ULL * cnn.channels * cnn.height * cnn.width;
+}
+
+}  // namespace
+
+Arch arch_of(const ModelSpec& model) noexcept {
+    return std::holds_alternative<GptShape>(model) ? Arch::kGpt : Arch::kCnn;
+}
+
+std::string_view to_string(Arch arch) noexcept {
+    return arch == Arch::kGpt ? "gpt" : "cnn";
+}
+
+std::uint64_t parameter_count(const ModelSpec& model) noexcept {
+    const auto layout = parameter_layout(model);
+    return layout.back().offset + layout.back().size;
+}
+
+std::uint64_t samples_per_step(const TrainSpec& spec) noexcept {
+    if (const auto* gpt = std::get_if<GptShape>(&spec.model))
+        return std::uint64_t{spec.batch} * gpt->context;
+    return spec.batch;
+}
+
+std::uint64_t flops_per_step(const TrainSpec& spec) noexcept {
+    const std::uint64_t forward =
+        std::visit([&](const auto& shape) { return forward_flops(shape, spec.batch); }, spec.model);
+    return 3 * forward + 16 * parameter_count(spec.model);
+}
+
+std::uint64_t memory_estimate(const JobSpec& spec) noexcept {
+    constexpr std::uint64_t kRuntime = 512ULL << 20U;
+    if (const auto* train = std::get_if<TrainSpec>(&spec)) {
+        // Values, gradients, two moments, the copy being written, and bf16 values.
+        return kRuntime + 30 * parameter_count(train->model) +
+               activation_bytes(train->model, train->batch);
+    }
+    const auto& serve = std::get<ServeSpec>(spec);
+    return kRuntime + 5 * parameter_count(serve.model);
+}
+
+Result<JobSpec> parse_job_spec(std::string_view text) {
+    if (text.size() > limits::kJobSpecBytes)
+        return fail(ErrorCode::job_limit,
+                    fmt::format("the job spec is longer than {} bytes", limits::kJobSpecBytes));
+    const auto parsed = parse_json_strict(text, 8);
+    if (!parsed) return fail(ErrorCode::job_spec_invalid, parsed.error().detail());
+    const FieldReader in(*parsed, "", ErrorCode::job_spec_invalid);
+    if (!parsed->is_object())
+        return fail(ErrorCode::job_spec_invalid, "the job spec must be an object");
+    TRY(in.integer("version", 1, 1));
+    TRY_ASSIGN(const std::string kind, in.text("kind", 32));
+    if (kind == "train") return read_train(in);
+    if (kind == "infer.serve") return read_serve(in);
+    return in.refuse("kind", "must be \"train\" or \"infer.serve\"");
+}
+
+}  // namespace worker::model
