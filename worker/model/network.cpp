@@ -28,10 +28,12 @@ class Cursor {
     std::size_t next_ = 0;
 };
 
+/// The residual stream and its norms stay in fp32; what a product reads has the parameters' type.
 at::Tensor layer_norm(const at::Tensor& x, Cursor& parameters) {
     const at::Tensor& weight = parameters.next();
     const at::Tensor& bias = parameters.next();
-    return at::layer_norm(x, {x.size(-1)}, weight, bias, 1e-5);
+    return at::layer_norm(x, {x.size(-1)}, weight.to(at::kFloat), bias.to(at::kFloat), 1e-5)
+        .to(weight.scalar_type());
 }
 
 at::Tensor linear(const at::Tensor& x, Cursor& parameters) {
@@ -76,11 +78,12 @@ at::Tensor gpt_logits(const GptShape& gpt, std::span<const at::Tensor> parameter
         at::full({size.tokens, size.tokens}, -std::numeric_limits<float>::infinity(), wte.options())
             .triu_(1);
     auto x = (at::embedding(wte, input) + wpe.slice(0, 0, size.tokens))
-                 .view({size.batch * size.tokens, size.width});
+                 .view({size.batch * size.tokens, size.width})
+                 .to(at::kFloat);
     for (std::uint32_t i = 0; i < gpt.depth; ++i) {
         const auto qkv = linear(layer_norm(x, p), p);
         x = x + linear(causal_attention(qkv, size, mask), p);
-        const auto hidden = at::gelu(linear(layer_norm(x, p), p), "tanh");
+        const auto hidden = at::gelu(linear(layer_norm(x, p), p));
         x = x + linear(hidden, p);
     }
     x = layer_norm(x, p);

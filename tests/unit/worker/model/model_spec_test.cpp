@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "worker/model/model_spec.hpp"
+
+#include <doctest/doctest.h>
+
+#include <string>
+
+using namespace worker::model;
+using ledger::base::ErrorCode;
+
+namespace {
+
+const std::string kHash = "0x" + std::string(64, 'a');
+
+std::string gpt_spec() {
+    return R"({"version":1,"kind":"train","model":{"arch":"gpt","vocab":256,"width":192,"depth":4,)"
+           R"("heads":6,"context":128},"data":{"format":"text","blob":")" +
+           kHash +
+           R"("},"holdout_bp":500,"batch":16,"steps":300,"segment_steps":25,"eval_batches":8,)"
+           R"("learning_rate":"0.001","warmup_steps":20,"weight_decay":"0.01","seed":7,)"
+           R"("precision":"fp32","numeric_class":"D1","flops_per_step":123})";
+}
+
+std::string with(std::string spec, const std::string& from, const std::string& to) {
+    const auto place = spec.find(from);
+    REQUIRE(place != std::string::npos);
+    return spec.replace(place, from.size(), to);
+}
+
+void refused(const std::string& spec, std::string_view why,
+             ErrorCode code = ErrorCode::job_spec_invalid) {
+    CAPTURE(spec);
+    const auto parsed = parse_job_spec(spec);
+    REQUIRE_FALSE(parsed.has_value());
+    CHECK(parsed.error().code() == code);
+    CHECK_MESSAGE(parsed.error().detail().find(why) != std::string::npos, parsed.error().detail());
+}
+
+}  // namespace
+
+TEST_CASE("model_spec: what is not a job spec is refused") {
+    refused("", "JSON");
+    refused("[]", "object");
+    refused("{}", "version");
+    refused(R"({"version":1,"version":1})", "repeated");
+    refused(R"({"version":2,"kind":"train"})", "version");
+    refused(R"({"version":1,"kind":"mine"})", "kind");
+    refused(std::string(70'000, ' '), "longer", ErrorCode::job_limit);
+}
+
+TEST_CASE("model_spec: every field out of its limits is named") {
+    const std::string good = gpt_spec();
+    refused(with(good, R"("arch":"gpt")", R"("arch":"rnn")"), "model.arch");
+    refused(with(good, R"("vocab":256)", R"("vocab":50257)"), "model.vocab");
+    refused(with(good, R"("width":192)", R"("width":190)"), "multiple of heads");
+    refused(with(good, R"("width":192)", R"("width":1000000)"), "model.width");
+    refused(with(good, R"("depth":4)", R"("depth":0)"), "model.depth");
+    refused(with(good, R"("depth":4)", R"("depth":-1)"), "model.depth");
+    refused(with(good, R"("context":128)", R"("context":1e3)"), "model.context");
+    refused(with(good, R"("format":"text")", R"("format":"csv")"), "data.format");
+    refused(with(good, kHash, "0xabc"), "data.blob");
+    refused(with(good, R"("steps":300)", R"("steps":0)"), "steps");
+    refused(with(good, R"("segment_steps":25)", R"("segment_steps":301)"), "segment_steps");
+    refused(with(good, R"("warmup_steps":20)", R"("warmup_steps":301)"), "warmup_steps");
+    refused(with(good, R"("batch":16)", R"("batch":"16")"), "batch");
+    refused(with(good, R"("learning_rate":"0.001")", R"("learning_rate":0.001)"), "learning_rate");
+    refused(with(good, R"("learning_rate":"0.001")", R"("learning_rate":"1e-3")"), "learning_rate");
+    refused(with(good, R"("learning_rate":"0.001")", R"("learning_rate":"2")"), "learning_rate");
+    refused(with(good, R"("precision":"fp32")", R"("precision":"fp8")"), "precision");
+    refused(with(good, R"("numeric_class":"D1")", R"("numeric_class":"D0")"), "numeric_class");
+    refused(with(good, R"("seed":7)", R"("seed":-7)"), "seed");
+    refused(with(good, R"("seed":7)", R"("seed":7,"extra":1)"), "extra");
+    refused(with(good, R"("steps":300)", R"("steps":99999999)"), "steps");
+}
+
+TEST_CASE("model_spec: a model or a step that is too large meets a limit") {
+    refused(with(gpt_spec(), R"("width":192,"depth":4,"heads":6)",
+                 R"("width":8192,"depth":96,"heads":64)"),
+            "parameters", ErrorCode::job_limit);
+    refused(with(gpt_spec(), R"("batch":16)", R"("batch":65536)"), "samples", ErrorCode::job_limit);
+}
+
+TEST_CASE("model_spec: data must fit the model") {
+    refused(with(gpt_spec(),
+                 R"({"arch":"gpt","vocab":256,"width":192,"depth":4,"heads":6,"context":128})",
+                 R"({"arch":"cnn","classes":10,"channels":16,"height":28,"width":28})"),
+            "data.format");
+}
+
+TEST_CASE("model_spec: a good spec gives its values") {
+    const auto parsed = parse_job_spec(gpt_spec());
+    REQUIRE(parsed.has_value());
+    const auto& spec = std::get<TrainSpec>(*parsed);
+    CHECK(std::get<GptShape>(spec.model) == GptShape{256, 192, 4, 6, 128});
+    CHECK(spec.learning_rate == doctest::Approx(0.001));
+    CHECK(spec.weight_decay == doctest::Approx(0.01));
+    CHECK(spec.steps == 300);
+    CHECK(spec.declared_flops_per_step == 123);
+    CHECK(samples_per_step(spec) == 16 * 128);
+    CHECK(parameter_count(spec.model) == 1'853'568);
+    const std::uint64_t forward = 2048ULL * (4 * (24 * 192 * 192 + 4 * 128 * 192) + 2 * 192 * 256);
+    CHECK(flops_per_step(spec) == 3 * forward + 16 * 1'853'568ULL);
+}
+
+TEST_CASE("model_spec: a serving spec gives its values") {
+    const std::string spec =
+        R"({"version":1,"kind":"infer.serve","model":{"arch":"gpt","vocab":256,"width":32,)"
+        R"("depth":2,"heads":2,"context":64},"weights":")" +
+        kHash + R"(","tokenizer":"bytes","name":"moby-1m"})";
+    const auto parsed = parse_job_spec(spec);
+    REQUIRE(parsed.has_value());
+    CHECK(std::get<ServeSpec>(*parsed).name == "moby-1m");
+    refused(with(spec, "bytes", "bpe"), "tokenizer");
+    refused(with(spec, "moby-1m", ""), "name");
+}

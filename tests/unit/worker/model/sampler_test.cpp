@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "worker/model/sampler.hpp"
+
+#include <doctest/doctest.h>
+
+#include <set>
+#include <string>
+#include <vector>
+
+using namespace worker::model;
+
+namespace {
+
+std::string streamed(std::string_view bytes, std::vector<std::string> stop = {}) {
+    TextStream stream(std::move(stop));
+    std::string out;
+    for (const char c : bytes) {
+        const auto step = stream.push(static_cast<std::uint8_t>(c));
+        out += step.text;
+        if (step.stopped) return out + "|";
+    }
+    return out + stream.flush();
+}
+
+const std::string kBad = "\xEF\xBF\xBD";
+
+std::set<std::uint32_t> drawn(const SamplingParams& base, const std::vector<float>& logits) {
+    std::set<std::uint32_t> out;
+    for (std::uint64_t seed = 0; seed < 300; ++seed) {
+        SamplingParams p = base;
+        p.seed = seed;
+        out.insert(Sampler(p).next(logits).token);
+    }
+    return out;
+}
+
+}  // namespace
+
+TEST_CASE("text stream: whole characters pass, broken ones become U+FFFD") {
+    CHECK(streamed("plain") == "plain");
+    CHECK(streamed("gr\xC3\xBC\xC3\x9F \xE6\xB0\xB4 \xF0\x9F\x8C\x8A") ==
+          "gr\xC3\xBC\xC3\x9F \xE6\xB0\xB4 \xF0\x9F\x8C\x8A");
+    CHECK(streamed("\xC3") == kBad);
+    CHECK(streamed("\xC3(") == kBad + "(");
+    CHECK(streamed("\x80") == kBad);
+    CHECK(streamed("\xC0\xAF") == kBad + kBad);
+    CHECK(streamed("\xED\xA0\x80") == kBad + kBad + kBad);  // a surrogate
+    CHECK(streamed("\xF4\x90\x80\x80") == kBad + kBad + kBad + kBad);
+    CHECK(streamed("\xE6\xB0x") == kBad + "x");
+    CHECK(streamed("\xFF\xFE") == kBad + kBad);
+}
+
+TEST_CASE("text stream: a character is held back until it is whole") {
+    TextStream stream({});
+    CHECK(stream.push(0xF0).text.empty());
+    CHECK(stream.push(0x9F).text.empty());
+    CHECK(stream.push(0x8C).text.empty());
+    CHECK(stream.push(0x8A).text == "\xF0\x9F\x8C\x8A");
+}
+
+TEST_CASE("text stream: stop strings end the text, their beginnings are held back") {
+    CHECK(streamed("one END two", {"END"}) == "one |");
+    CHECK(streamed("one EN two", {"END"}) == "one EN two");
+    CHECK(streamed("aaab", {"aab"}) == "a|");
+    CHECK(streamed("abcd", {"cd", "bc"}) == "a|");
+    CHECK(streamed("one EN", {"END"}) == "one EN");
+    TextStream stream({"END"});
+    CHECK(stream.push('E').text.empty());
+    CHECK(stream.push('x').text == "Ex");
+}
+
+TEST_CASE("sampler: temperature 0 takes the best, the first among equals") {
+    SamplingParams p;
+    p.temperature = 0;
+    CHECK(Sampler(p).next(std::vector<float>{0.F, 3.F, 3.F, 1.F}).token == 1);
+}
+
+TEST_CASE("sampler: limits keep the tokens they name") {
+    const std::vector<float> logits{0.F, 1.F, 2.F, -1.F};  // shares .087 .237 .644 .032
+    SamplingParams p;
+    CHECK(drawn(p, logits) == std::set<std::uint32_t>{0, 1, 2, 3});
+    p.top_k = 2;
+    CHECK(drawn(p, logits) == std::set<std::uint32_t>{1, 2});
+    p = {};
+    p.top_p = 0.7;
+    CHECK(drawn(p, logits) == std::set<std::uint32_t>{1, 2});
+    p.top_p = 0;
+    CHECK(drawn(p, logits) == std::set<std::uint32_t>{2});
+    p = {};
+    p.min_p = 0.2;
+    CHECK(drawn(p, logits) == std::set<std::uint32_t>{1, 2});
+    p.min_p = 1.0;
+    CHECK(drawn(p, logits) == std::set<std::uint32_t>{2});
+}
+
+TEST_CASE("sampler: penalties move a used token down") {
+    SamplingParams p;
+    p.temperature = 0;
+    p.frequency_penalty = 1.0;
+    Sampler sampler(p);
+    const std::vector<float> logits{2.5F, 1.0F, 0.F};
+    CHECK(sampler.next(logits).token == 0);
+    CHECK(sampler.next(logits).token == 0);
+    CHECK(sampler.next(logits).token == 1);
+    CHECK(sampler.next(logits).token == 0);  // 0.5 against 0.0 and 0.0
+}
+
+TEST_CASE("sampler: shares follow the softmax") {
+    const std::vector<float> logits{0.F, 1.0986123F};  // one to three
+    int ones = 0;
+    for (std::uint64_t seed = 0; seed < 4000; ++seed) {
+        SamplingParams p;
+        p.seed = seed;
+        ones += Sampler(p).next(logits).token == 1 ? 1 : 0;
+    }
+    CHECK(ones > 2900);
+    CHECK(ones < 3100);
+}

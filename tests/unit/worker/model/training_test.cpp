@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "worker/model/training.hpp"
+
+#include "ledger/base/sha256.hpp"
+#include "tests/unit/worker/model/fixture.hpp"
+#include "tests/unit/worker/model/reference_gpt.hpp"
+#include "worker/model/checkpoint.hpp"
+#include "worker/model/dataset.hpp"
+#include "worker/model/safetensors.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <limits>
+#include <vector>
+
+using namespace worker::model;
+using ledger::base::ErrorCode;
+using test::TempDir;
+using test::tiny_gpt;
+
+namespace {
+
+struct TextJob {
+    explicit TextJob(TrainSpec spec_in) : spec(std::move(spec_in)) {
+        files.text = dir.write("text", test::sample_text(4000));
+    }
+    [[nodiscard]] TrainingRun start() const {
+        auto run = TrainingRun::create(spec, files, {});
+        REQUIRE_MESSAGE(run.has_value(), run.error().message());
+        return std::move(*run);
+    }
+    TempDir dir;
+    TrainSpec spec;
+    TrainFiles files;
+};
+
+std::vector<double> initial_parameters(const TrainSpec& spec) {
+    const auto layout = parameter_layout(spec.model);
+    std::vector<float> values(parameter_count(spec.model));
+    fill_initial(layout, spec.seed, values.data());
+    return {values.begin(), values.end()};
+}
+
+}  // namespace
+
+TEST_CASE("training: missing or empty data is refused") {
+    const TempDir dir;
+    TrainFiles files;
+    files.text = dir / "none";
+    CHECK(TrainingRun::create(tiny_gpt(), files, {}).error().code() == ErrorCode::data_missing);
+    files.text = dir.write("empty", "");
+    CHECK(TrainingRun::create(tiny_gpt(), files, {}).error().code() == ErrorCode::data_invalid);
+}
+
+TEST_CASE("training: a device that is not there is an error and never a silent fallback") {
+    TextJob job(tiny_gpt());
+    CHECK(TrainingRun::create(job.spec, job.files, {1, "tpu"}).error().code() ==
+          ErrorCode::config_invalid);
+    if (runtime_name().ends_with("cpu"))
+        CHECK(TrainingRun::create(job.spec, job.files, {1, "cuda"}).error().code() ==
+              ErrorCode::worker_failed);
+}
+
+TEST_CASE("training: a checkpoint of another model, cut, or with NaN is refused") {
+    TextJob job(tiny_gpt());
+    auto run = job.start();
+    REQUIRE(run.save_checkpoint(job.dir / "c").has_value());
+    job.files.checkpoint = job.dir / "c";
+    TrainSpec wider = job.spec;
+    wider.model = GptShape{256, 32, 2, 2, 8};
+    CHECK(TrainingRun::create(wider, job.files, {}).error().code() == ErrorCode::data_invalid);
+    std::string bytes = test::read_file(job.dir / "c");
+    job.files.checkpoint = job.dir.write("cut", std::string_view(bytes).substr(0, 5000));
+    CHECK(TrainingRun::create(job.spec, job.files, {}).error().code() == ErrorCode::data_invalid);
+    for (std::size_t i = 1; i <= 4; ++i)
+        bytes[bytes.size() - i] = static_cast<char>(0xFF);
+    job.files.checkpoint = job.dir.write("nan", bytes);
+    const auto refused = TrainingRun::create(job.spec, job.files, {});
+    REQUIRE_FALSE(refused.has_value());
+    CHECK(refused.error().detail().find("finite") != std::string::npos);
+}
+
+TEST_CASE("training: a loss that is not finite ends the job") {
+    TrainSpec spec = tiny_gpt();
+    const auto layout = parameter_layout(spec.model);
+    StateBuffer state;
+    state.resize(parameter_count(spec.model));
+    for (float& v : state.values)
+        v = 1e30F;
+    TextJob job(spec);
+    REQUIRE(write_checkpoint(job.dir / "huge", layout, state).has_value());
+    job.files.checkpoint = job.dir / "huge";
+    auto run = job.start();
+    const auto report = run.advance(1);
+    REQUIRE_FALSE(report.has_value());
+    CHECK(report.error().code() == ErrorCode::worker_failed);
+}
+
+TEST_CASE("training: loss and gradient of a step agree with the plain model in double") {
+    TrainSpec spec = tiny_gpt();
+    const GptShape gpt{256, 8, 1, 2, 4};
+    spec.model = gpt;
+    spec.batch = 1;
+    TextJob job(spec);
+    const auto data = TextDataset::open(job.files.text, gpt.context, spec.holdout_bp, spec.seed);
+    REQUIRE(data.has_value());
+    std::vector<double> p = initial_parameters(spec);
+    const auto row = data->training_row(0, 0);
+    const double loss = test::reference_loss(gpt, p, row);
+    double squares = 0;
+    for (double& value : p) {
+        constexpr double kStep = 1e-4;
+        const double kept = value;
+        value = kept + kStep;
+        const double above = test::reference_loss(gpt, p, row);
+        value = kept - kStep;
+        const double below = test::reference_loss(gpt, p, row);
+        value = kept;
+        const double slope = (above - below) / (2 * kStep);
+        squares += slope * slope;
+    }
+    auto run = job.start();
+    const auto report = run.advance(1);
+    REQUIRE(report.has_value());
+    CHECK(report->loss == doctest::Approx(loss).epsilon(1e-5));
+    CHECK(report->gradient_norm == doctest::Approx(std::sqrt(squares)).epsilon(1e-4));
+}
+
+TEST_CASE("training: held-out loss is the plain model's") {
+    TextJob job(tiny_gpt());
+    const auto& gpt = std::get<GptShape>(job.spec.model);
+    const auto data = TextDataset::open(job.files.text, gpt.context, job.spec.holdout_bp, 7);
+    const auto p = initial_parameters(job.spec);
+    double loss = 0;
+    for (std::uint64_t i = 0; i < 8; ++i)
+        loss += test::reference_loss(gpt, p, data->holdout_row(i, 8)) / 8;
+    auto run = job.start();
+    const auto before = run.parameters_hash();
+    const auto report = run.evaluate();
+    REQUIRE(report.has_value());
+    CHECK(report->samples == 64);
+    CHECK(report->loss == doctest::Approx(loss).epsilon(1e-5));
+    CHECK(run.parameters_hash() == before);
+}
+
+TEST_CASE("training: 2N steps equal N, save, load and N, bit for bit") {
+    for (const Precision precision : {Precision::kFp32, Precision::kBf16}) {
+        TrainSpec spec = tiny_gpt();
+        spec.precision = precision;
+        TextJob job(spec);
+        auto straight = job.start();
+        REQUIRE(straight.advance(12).has_value());
+        {
+            auto half = job.start();
+            REQUIRE(half.advance(6).has_value());
+            REQUIRE(half.save_checkpoint(job.dir / "half").has_value());
+        }
+        job.files.checkpoint = job.dir / "half";
+        auto resumed = job.start();
+        CHECK(resumed.step() == 6);
+        REQUIRE(resumed.advance(6).has_value());
+        CHECK(resumed.parameters_hash() == straight.parameters_hash());
+        const auto a = straight.save_checkpoint(job.dir / "a");
+        const auto b = resumed.save_checkpoint(job.dir / "b");
+        CHECK(a->sha256 == b->sha256);
+        CHECK(resumed.advance(1).error().code() == ErrorCode::wrong_state);
+    }
+}
+
+TEST_CASE("training: a checkpoint written behind the loop holds the state of its step") {
+    TextJob job(tiny_gpt());
+    auto run = job.start();
+    REQUIRE(run.advance(3).has_value());
+    run.begin_checkpoint(job.dir / "behind");
+    REQUIRE(run.advance(3).has_value());
+    const auto info = run.finish_checkpoint();
+    REQUIRE(info.has_value());
+    CHECK(run.checkpoint_ready());
+    CHECK(info->step == 3);
+    auto other = job.start();
+    REQUIRE(other.advance(3).has_value());
+    CHECK(other.save_checkpoint(job.dir / "at-once")->sha256 == info->sha256);
+}
+
+TEST_CASE("training: the loss falls, in fp32 and in bf16") {
+    for (const Precision precision : {Precision::kFp32, Precision::kBf16}) {
+        TrainSpec spec = tiny_gpt();
+        spec.model = GptShape{256, 32, 1, 2, 16};
+        spec.precision = precision;
+        spec.steps = 150;
+        spec.batch = 8;
+        spec.learning_rate = 0.01;
+        TextJob job(spec);
+        auto run = job.start();
+        const double first = run.evaluate()->loss;
+        REQUIRE(run.advance(150).has_value());
+        const auto last = run.evaluate();
+        CHECK(first > 5.0);
+        CHECK(last->loss < 0.5 * first);
+        CHECK(last->accuracy > 0.3);
+    }
+}
+
+TEST_CASE("training: initial weights are taken, and exported weights are weights") {
+    TextJob job(tiny_gpt());
+    auto run = job.start();
+    REQUIRE(run.advance(4).has_value());
+    REQUIRE(run.save_checkpoint(job.dir / "c").has_value());
+    const auto exported = export_weights(job.dir / "c", job.dir / "w");
+    REQUIRE(exported.has_value());
+    const auto file = SafetensorsFile::open(job.dir / "w");
+    REQUIRE(file.has_value());
+    CHECK(file->index().tensors.size() == parameter_layout(job.spec.model).size());
+    CHECK(file->index().find("h.0.attn.c_attn.weight") != nullptr);
+    job.files.init = job.dir / "w";
+    auto tuned = job.start();
+    CHECK(tuned.step() == 0);
+    CHECK(tuned.parameters_hash() == run.parameters_hash());
+    job.files.init = job.files.text;
+    CHECK(TrainingRun::create(job.spec, job.files, {}).error().code() == ErrorCode::data_invalid);
+}
+
+TEST_CASE("training: a small CNN learns drawn digits") {
+    const TempDir dir;
+    const auto digits = test::make_digits(2000, 9);
+    TrainFiles files;
+    files.images = dir.write("images", digits.images);
+    files.labels = dir.write("labels", digits.labels);
+    TrainSpec spec = tiny_gpt();
+    spec.model = CnnShape{10, 8, 28, 28};
+    spec.data = IdxData{};
+    spec.batch = 50;
+    spec.steps = 108;
+    spec.segment_steps = 36;
+    spec.learning_rate = 0.005;
+    spec.eval_batches = 4;
+    auto run = TrainingRun::create(spec, files, {});
+    REQUIRE(run.has_value());
+    REQUIRE(run->advance(54).has_value());
+    REQUIRE(run->save_checkpoint(dir / "c").has_value());
+    REQUIRE(run->advance(54).has_value());
+    const auto report = run->evaluate();
+    REQUIRE(report.has_value());
+    CHECK(report->samples == 200);
+    CHECK(report->accuracy >= 0.96);
+    files.checkpoint = dir / "c";
+    auto resumed = TrainingRun::create(spec, files, {});
+    REQUIRE(resumed.has_value());
+    REQUIRE(resumed->advance(54).has_value());
+    CHECK(resumed->parameters_hash() == run->parameters_hash());
+}

@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "worker/executor/job_child.hpp"
+
+#include "worker/executor/child_io.hpp"
+#include "worker/executor/protocol.hpp"
+#include "worker/model/inference.hpp"
+#include "worker/model/training.hpp"
+#include "worker/sandbox/sandbox.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <map>
+#include <new>
+#include <optional>
+
+namespace worker::executor {
+
+using ledger::base::Error;
+using ledger::base::ErrorCode;
+using ledger::base::Result;
+using ledger::base::TimeMs;
+
+namespace {
+
+enum class Outcome : std::uint8_t { kFinished, kStopped };
+
+TimeMs now_ms() {
+    return ledger::base::SystemClock().now_ms();
+}
+
+double seconds_since(std::chrono::steady_clock::time_point begin) {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+/// Trains segment by segment; a checkpoint is written while the next segment runs.
+class TrainLoop {
+ public:
+    TrainLoop(ChildIo& io, const model::TrainSpec& spec, model::TrainingRun run,
+              std::filesystem::path job_dir)
+        : io_(io), spec_(spec), run_(std::move(run)), job_dir_(std::move(job_dir)) {}
+
+    Result<Outcome> run() {
+        io_.emit(Ready{run_.step()});
+        if (run_.step() == 0) TRY(evaluate());
+        while (run_.step() < spec_.steps) {
+            TRY_ASSIGN(const bool go_on, run_segment());
+            if (!go_on) return Outcome::kStopped;
+        }
+        TRY(collect());
+        io_.emit(Finished{run_.step()});
+        return Outcome::kFinished;
+    }
+
+ private:
+    /// False when the parent said stop.
+    Result<bool> run_segment() {
+        const std::uint64_t begin = run_.step();
+        const std::uint64_t end =
+            std::min(spec_.steps, (begin / spec_.segment_steps + 1) * spec_.segment_steps);
+        const std::uint64_t chunk = std::max<std::uint64_t>(1, spec_.segment_steps / 5);
+        const TimeMs start_ms = now_ms();
+        double loss_sum = 0;
+        while (run_.step() < end) {
+            if (!obey()) return false;
+            const auto started = std::chrono::steady_clock::now();
+            const std::uint64_t steps = std::min(chunk, end - run_.step());
+            const auto report = run_.advance(steps);
+            if (!report) {
+                TRY(collect());  // what was finished before counts
+                return tl::make_unexpected(report.error());
+            }
+            loss_sum += report->loss * static_cast<double>(steps);
+            const double rate = static_cast<double>(steps * model::samples_per_step(spec_)) /
+                                seconds_since(started);
+            io_.emit(Metrics{run_.step(), report->loss, report->gradient_norm, rate});
+            if (pending_ && run_.checkpoint_ready()) TRY(collect());
+        }
+        TRY(collect());
+        Segment segment;
+        segment.step = end;
+        segment.steps = end - begin;
+        segment.loss = loss_sum / static_cast<double>(end - begin);
+        segment.start_ms = start_ms;
+        segment.end_ms = now_ms();
+        segment.checkpoint = fmt::format("checkpoint-{}.safetensors", end);
+        run_.begin_checkpoint(job_dir_ / segment.checkpoint);
+        pending_ = std::move(segment);
+        if (evaluation_due(end)) TRY(evaluate());
+        return true;
+    }
+
+    /// Waits for the checkpoint under way and reports its segment.
+    Result<void> collect() {
+        if (!pending_) return {};
+        TRY_ASSIGN(const model::CheckpointInfo info, run_.finish_checkpoint());
+        pending_->sha256 = info.sha256;
+        pending_->bytes = info.bytes;
+        io_.emit(*pending_);
+        pending_.reset();
+        return {};
+    }
+
+    /// About ten times over a job, at segment ends, and at the end.
+    [[nodiscard]] bool evaluation_due(std::uint64_t step) const {
+        const std::uint64_t segments =
+            (spec_.steps + spec_.segment_steps - 1) / spec_.segment_steps;
+        const std::uint64_t every = (segments + 9) / 10 * spec_.segment_steps;
+        return step == spec_.steps || step % every == 0;
+    }
+
+    Result<void> evaluate() {
+        if (spec_.eval_batches == 0) return {};
+        TRY_ASSIGN(const model::EvalReport report, run_.evaluate());
+        if (report.samples > 0)
+            io_.emit(Evaluated{report.step, report.loss, report.accuracy, report.samples});
+        return {};
+    }
+
+    /// Takes the commands that have come, waits while paused. False when told to stop.
+    bool obey() {
+        bool paused = false;
+        for (;;) {
+            const std::optional<Command> command =
+                paused ? std::optional<Command>(io_.wait()) : io_.poll();
+            if (!command) return true;
+            if (std::holds_alternative<Stop>(*command)) return false;
+            if (std::holds_alternative<Pause>(*command)) {
+                // A paused job owes its parent what is done.
+                if (!collect()) return false;
+                paused = true;
+            }
+            if (std::holds_alternative<Resume>(*command)) paused = false;
+        }
+    }
+
+    ChildIo& io_;
+    const model::TrainSpec& spec_;
+    model::TrainingRun run_;
+    std::filesystem::path job_dir_;
+    std::optional<Segment> pending_;
+};
+
+/// Serves requests: each pass takes the commands that have come, then moves every request one step.
+class ServeLoop {
+ public:
+    ServeLoop(ChildIo& io, model::TextModel text_model) : io_(io), model_(std::move(text_model)) {}
+
+    Result<Outcome> run() {
+        io_.emit(Ready{0});
+        for (;;) {
+            std::optional<Command> command =
+                model_.busy() ? io_.poll() : std::optional<Command>(io_.wait());
+            while (command) {
+                if (std::holds_alternative<Stop>(*command)) return Outcome::kStopped;
+                take(*command);
+                command = io_.poll();
+            }
+            for (model::GenerationEvent& event : model_.step())
+                report(event);
+        }
+    }
+
+ private:
+    void take(const Command& command) {
+        if (const auto* abort = std::get_if<Abort>(&command)) model_.cancel(abort->id);
+        const auto* request = std::get_if<GenerateRequest>(&command);
+        if (request == nullptr) return;
+        const auto added = model_.add(request->id, request->prompt, request->params);
+        if (added) {
+            started_.emplace(request->id, now_ms());
+        } else {
+            io_.emit(GenerationRefused{request->id, added.error()});
+        }
+    }
+
+    void report(model::GenerationEvent& event) {
+        if (event.piece) io_.emit(Token{event.id, std::move(*event.piece)});
+        if (!event.done) return;
+        GenerationDone done;
+        done.id = event.id;
+        done.prompt_tokens = event.done->prompt_tokens;
+        done.completion_tokens = event.done->completion_tokens;
+        done.finish_reason = model::to_string(event.done->finish);
+        done.start_ms = started_[event.id];
+        done.end_ms = std::max(now_ms(), done.start_ms);
+        started_.erase(event.id);
+        io_.emit(done);
+    }
+
+    ChildIo& io_;
+    model::TextModel model_;
+    std::map<std::string, TimeMs> started_;
+};
+
+Result<Outcome> run_job(ChildIo& io) {
+    const auto line = io.read_line();
+    if (!line) return Outcome::kStopped;
+    TRY_ASSIGN(const ChildStart start, decode_start(*line));
+    TRY_ASSIGN(const model::JobSpec spec, model::parse_job_spec(start.spec_json));
+    const auto wall = [&]() -> Result<void> {
+        if (start.walls && !sandbox::forbid_exec())
+            return ledger::base::fail(ErrorCode::sandbox_unavailable,
+                                      "the kernel refuses the job's seccomp filter");
+        return {};
+    };
+    if (start.kind == ChildStart::Kind::kTrain) {
+        const auto* train = std::get_if<model::TrainSpec>(&spec);
+        if (train == nullptr)
+            return ledger::base::fail(ErrorCode::job_spec_invalid, "kind is not \"train\"");
+        TRY(wall());
+        io.start_commands();
+        TRY_ASSIGN(auto run, model::TrainingRun::create(*train, start.files, start.runtime));
+        return TrainLoop(io, *train, std::move(run), start.job_dir).run();
+    }
+    const auto* serve = std::get_if<model::ServeSpec>(&spec);
+    if (serve == nullptr)
+        return ledger::base::fail(ErrorCode::job_spec_invalid, "kind is not \"infer.serve\"");
+    TRY(wall());
+    io.start_commands();
+    TRY_ASSIGN(auto text_model, model::TextModel::load(serve->model, start.weights, {}));
+    return ServeLoop(io, std::move(text_model)).run();
+}
+
+}  // namespace
+
+int run_job_child(int /*argc*/, char** /*argv*/) {
+    ChildIo io;
+    try {
+        const auto outcome = run_job(io);
+        if (!outcome) io.emit(Failed{outcome.error()});
+    } catch (const std::bad_alloc&) {
+        io.emit(
+            Failed{Error(ErrorCode::out_of_memory, "the job needs more memory than it may use")});
+    } catch (const std::exception& error) {
+        std::fprintf(stderr, "job failed: %s\n", error.what());
+        io.emit(Failed{Error(ErrorCode::worker_failed, "the job ended with an internal error")});
+    }
+    std::fflush(nullptr);
+    // Not by return: torch's static threads and the command thread need no orderly end.
+    std::_Exit(0);
+}
+
+}  // namespace worker::executor

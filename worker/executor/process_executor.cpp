@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "worker/executor/process_executor.hpp"
+
+#include "worker/executor/job_process.hpp"
+
+#include <fmt/format.h>
+
+#include <system_error>
+#include <utility>
+
+namespace worker::executor {
+
+namespace fs = std::filesystem;
+using ledger::base::ErrorCode;
+using ledger::base::fail;
+using ledger::base::Result;
+
+namespace {
+
+class ProcessExecutor final : public Executor {
+ public:
+    explicit ProcessExecutor(ProcessExecutorOptions options) : options_(std::move(options)) {
+        std::error_code ignored;
+        if (options_.program.empty())
+            options_.program = fs::read_symlink("/proc/self/exe", ignored);
+    }
+
+    Result<std::unique_ptr<Job>> start_train(const TrainTask& task, EventSink sink) override {
+        TRY_ASSIGN(const model::JobSpec spec, model::parse_job_spec(task.spec_json));
+        const auto* train = std::get_if<model::TrainSpec>(&spec);
+        if (train == nullptr) return fail(ErrorCode::job_spec_invalid, "kind is not \"train\"");
+        JobLaunch launch;
+        TRY(prepare(launch, task.job_dir, task.limits, task.runtime));
+        launch.start.kind = ChildStart::Kind::kTrain;
+        launch.start.spec_json = task.spec_json;
+        launch.steps = train->steps;
+        launch.segment_steps = train->segment_steps;
+        model::TrainFiles& files = launch.start.files;
+        if (std::holds_alternative<model::TextData>(train->data)) {
+            TRY_ASSIGN(files.text, input(launch, task.files.text, "text"));
+        } else {
+            TRY_ASSIGN(files.images, input(launch, task.files.images, "images"));
+            TRY_ASSIGN(files.labels, input(launch, task.files.labels, "labels"));
+        }
+        if (task.files.init) {
+            TRY_ASSIGN(files.init, input(launch, *task.files.init, "init"));
+        } else if (train->init && !task.files.checkpoint) {
+            return fail(ErrorCode::data_missing, "the job names initial weights");
+        }
+        if (task.files.checkpoint) {
+            TRY_ASSIGN(files.checkpoint, input(launch, *task.files.checkpoint, "checkpoint"));
+        }
+        return launch_job(std::move(launch), std::move(sink));
+    }
+
+    Result<std::unique_ptr<Job>> start_serve(const ServeTask& task, EventSink sink) override {
+        TRY_ASSIGN(const model::JobSpec spec, model::parse_job_spec(task.spec_json));
+        if (!std::holds_alternative<model::ServeSpec>(spec))
+            return fail(ErrorCode::job_spec_invalid, "kind is not \"infer.serve\"");
+        JobLaunch launch;
+        TRY(prepare(launch, task.job_dir, task.limits, task.runtime));
+        launch.start.kind = ChildStart::Kind::kServe;
+        launch.start.spec_json = task.spec_json;
+        TRY_ASSIGN(launch.start.weights, input(launch, task.weights, "weights"));
+        return launch_job(std::move(launch), std::move(sink));
+    }
+
+ private:
+    Result<void> prepare(JobLaunch& launch, const fs::path& job_dir, const JobLimits& limits,
+                         const model::RuntimeOptions& runtime) const {
+        std::error_code error;
+        const fs::path dir = fs::absolute(job_dir, error);
+        if (error || !fs::is_directory(dir, error))
+            return fail(ErrorCode::io_error, "the job's folder is not there");
+        if (runtime.threads < 1 || runtime.threads > 1024)
+            return fail(ErrorCode::config_invalid, "threads must be 1 to 1024");
+        launch.mode = options_.sandbox;
+        launch.limits = limits;
+        launch.start.runtime = runtime;
+        launch.start.walls = options_.sandbox == sandbox::Mode::kBwrap;
+        launch.start.job_dir = launch.start.walls ? fs::path(sandbox::kJobDir) : dir;
+        sandbox::Plan& plan = launch.plan;
+        plan.command = {options_.program.string(), "job-child"};
+        plan.job_dir = dir;
+        plan.read_only = options_.read_only;
+        plan.gpu = runtime.device != "cpu";
+        plan.memory_bytes = limits.memory_bytes;
+        plan.file_bytes = limits.file_bytes;
+        plan.tmp_bytes = limits.tmp_bytes;
+        // The thread counts are part of the D1 profile and must be set before the libraries load.
+        const std::string threads = std::to_string(runtime.threads);
+        plan.environment = {{"OMP_NUM_THREADS", threads},
+                            {"OPENBLAS_NUM_THREADS", threads},
+                            {"MKL_NUM_THREADS", threads},
+                            {"CUBLAS_WORKSPACE_CONFIG", ":4096:8"}};
+        return {};
+    }
+
+    /// Binds one input file and returns its path as the child sees it.
+    Result<fs::path> input(JobLaunch& launch, const fs::path& host, const std::string& name) const {
+        std::error_code error;
+        const fs::path absolute = fs::absolute(host, error);
+        if (error || fs::symlink_status(absolute, error).type() != fs::file_type::regular)
+            return fail(ErrorCode::data_missing, fmt::format("the {} file is not there", name));
+        if (!launch.start.walls) return absolute;
+        const fs::path inside = fs::path(sandbox::kInputDir) / name;
+        launch.plan.inputs.push_back({absolute, inside});
+        return inside;
+    }
+
+    static Result<std::unique_ptr<Job>> launch_job(JobLaunch launch, EventSink sink) {
+        TRY_ASSIGN(auto job, JobProcess::start(std::move(launch), std::move(sink)));
+        return std::unique_ptr<Job>(std::move(job));
+    }
+
+    ProcessExecutorOptions options_;
+};
+
+}  // namespace
+
+std::unique_ptr<Executor> make_process_executor(ProcessExecutorOptions options) {
+    return std::make_unique<ProcessExecutor>(std::move(options));
+}
+
+}  // namespace worker::executor

@@ -1,0 +1,360 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "worker/executor/protocol.hpp"
+
+#include "ledger/base/hex.hpp"
+#include "worker/model/json_reader.hpp"
+
+#include <fmt/format.h>
+
+#include <charconv>
+#include <cmath>
+#include <limits>
+
+namespace worker::executor {
+
+using ledger::base::Error;
+using ledger::base::ErrorCode;
+using ledger::base::fail;
+using ledger::base::Hash32;
+using ledger::base::Result;
+using model::FieldReader;
+using nlohmann::json;
+
+namespace {
+
+constexpr std::uint64_t kAny = std::numeric_limits<std::uint64_t>::max();
+constexpr std::size_t kPathMax = 4096;
+constexpr std::size_t kIdMax = 128;
+
+/// Numbers with a fraction cross as decimal strings.
+std::string decimal(double value) {
+    return fmt::format("{:.9g}", value);
+}
+
+Result<double> read_decimal(const FieldReader& in, std::string_view name) {
+    TRY_ASSIGN(const std::string text, in.text(name, 40));
+    double value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error != std::errc() || end != text.data() + text.size() || !std::isfinite(value))
+        return in.refuse(name, "must be a finite decimal string");
+    return value;
+}
+
+ErrorCode code_from(std::string_view name) {
+#define MILLRACE_MATCH(code, help) \
+    if (name == #code) return ErrorCode::code;
+    MILLRACE_ERROR_CODES(MILLRACE_MATCH)
+#undef MILLRACE_MATCH
+    return ErrorCode::worker_failed;
+}
+
+/// A line is text; what a model or a library said may not be UTF-8.
+std::string dump(const json& value) {
+    return value.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+Result<json> parse_line(std::string_view line) {
+    if (line.size() > kLineBytesMax) return fail(ErrorCode::too_large, "a line is too long");
+    return model::parse_json_strict(line, 8);
+}
+
+json encode_params(const model::SamplingParams& p) {
+    json out{{"max_tokens", p.max_tokens},
+             {"temperature", decimal(p.temperature)},
+             {"top_p", decimal(p.top_p)},
+             {"top_k", p.top_k},
+             {"min_p", decimal(p.min_p)},
+             {"presence_penalty", decimal(p.presence_penalty)},
+             {"frequency_penalty", decimal(p.frequency_penalty)},
+             {"seed", p.seed},
+             {"stop", p.stop}};
+    if (p.logprobs) out["logprobs"] = *p.logprobs;
+    return out;
+}
+
+Result<model::SamplingParams> decode_params(const FieldReader& in) {
+    TRY(in.only({"max_tokens", "temperature", "top_p", "top_k", "min_p", "presence_penalty",
+                 "frequency_penalty", "seed", "stop", "logprobs"}));
+    model::SamplingParams p;
+    TRY_ASSIGN(const auto max_tokens, in.integer("max_tokens", 0, UINT32_MAX));
+    TRY_ASSIGN(const auto top_k, in.integer("top_k", 0, UINT32_MAX));
+    TRY_ASSIGN(p.temperature, read_decimal(in, "temperature"));
+    TRY_ASSIGN(p.top_p, read_decimal(in, "top_p"));
+    TRY_ASSIGN(p.min_p, read_decimal(in, "min_p"));
+    TRY_ASSIGN(p.presence_penalty, read_decimal(in, "presence_penalty"));
+    TRY_ASSIGN(p.frequency_penalty, read_decimal(in, "frequency_penalty"));
+    TRY_ASSIGN(p.seed, in.integer("seed", 0, kAny));
+    p.max_tokens = static_cast<std::uint32_t>(max_tokens);
+    p.top_k = static_cast<std::uint32_t>(top_k);
+    if (in.has("logprobs")) {
+        TRY_ASSIGN(const auto count, in.integer("logprobs", 0, 256));
+        p.logprobs = static_cast<std::uint32_t>(count);
+    }
+    const json& stop = in.has("stop") ? in.raw()["stop"] : json::array();
+    if (!stop.is_array() || stop.size() > 16) return in.refuse("stop", "must be a list");
+    for (const json& item : stop) {
+        if (!item.is_string()) return in.refuse("stop", "must hold strings");
+        p.stop.push_back(item.get<std::string>());
+    }
+    return p;
+}
+
+struct EventEncoder {
+    json operator()(const Ready& e) const { return {{"event", "ready"}, {"step", e.step}}; }
+    json operator()(const Metrics& e) const {
+        return {{"event", "metrics"},
+                {"step", e.step},
+                {"loss", decimal(e.loss)},
+                {"gradient_norm", decimal(e.gradient_norm)},
+                {"samples_per_s", decimal(e.samples_per_s)}};
+    }
+    json operator()(const Evaluated& e) const {
+        return {{"event", "eval"},
+                {"step", e.step},
+                {"loss", decimal(e.loss)},
+                {"accuracy", decimal(e.accuracy)},
+                {"samples", e.samples}};
+    }
+    json operator()(const Segment& e) const {
+        return {{"event", "segment"},
+                {"step", e.step},
+                {"steps", e.steps},
+                {"loss", decimal(e.loss)},
+                {"checkpoint", e.checkpoint.filename().string()},
+                {"sha256", ledger::base::to_hex(e.sha256)},
+                {"bytes", e.bytes},
+                {"start_ms", e.start_ms},
+                {"end_ms", e.end_ms}};
+    }
+    json operator()(const Token& e) const {
+        json out{
+            {"event", "token"}, {"id", e.id}, {"text", e.piece.text}, {"index", e.piece.index}};
+        if (e.piece.logprob) out["logprob"] = decimal(*e.piece.logprob);
+        if (!e.piece.top.empty()) {
+            json top = json::array();
+            for (const auto& alternative : e.piece.top)
+                top.push_back(
+                    {{"token", alternative.token}, {"logprob", decimal(alternative.logprob)}});
+            out["top"] = std::move(top);
+        }
+        return out;
+    }
+    json operator()(const GenerationDone& e) const {
+        return {{"event", "done"},
+                {"id", e.id},
+                {"prompt_tokens", e.prompt_tokens},
+                {"completion_tokens", e.completion_tokens},
+                {"finish_reason", e.finish_reason},
+                {"start_ms", e.start_ms},
+                {"end_ms", e.end_ms}};
+    }
+    json operator()(const GenerationRefused& e) const {
+        return {{"event", "refused"},
+                {"id", e.id},
+                {"code", std::string(ledger::base::to_string(e.error.code()))},
+                {"detail", e.error.detail()}};
+    }
+    json operator()(const Finished& e) const { return {{"event", "finished"}, {"step", e.step}}; }
+    json operator()(const Failed& e) const {
+        return {{"event", "error"},
+                {"code", std::string(ledger::base::to_string(e.error.code()))},
+                {"detail", e.error.detail()}};
+    }
+};
+
+Result<Error> read_error(const FieldReader& in) {
+    TRY_ASSIGN(const std::string code, in.text("code", 64));
+    TRY_ASSIGN(const std::string detail, in.text("detail", 4096));
+    return Error(code_from(code), detail);
+}
+
+Result<JobEvent> decode_segment(const FieldReader& in) {
+    TRY(in.only(
+        {"event", "step", "steps", "loss", "checkpoint", "sha256", "bytes", "start_ms", "end_ms"}));
+    Segment e;
+    TRY_ASSIGN(e.step, in.integer("step", 1, kAny));
+    TRY_ASSIGN(e.steps, in.integer("steps", 1, e.step));
+    TRY_ASSIGN(e.loss, read_decimal(in, "loss"));
+    TRY_ASSIGN(const std::string name, in.text("checkpoint", 255));
+    if (name.empty() || name.front() == '.' || name.find('/') != std::string::npos)
+        return in.refuse("checkpoint", "must be a bare file name");
+    e.checkpoint = name;
+    TRY_ASSIGN(const std::string hash, in.text("sha256", 66));
+    TRY_ASSIGN(e.sha256, ledger::base::parse_fixed<Hash32>(hash));
+    TRY_ASSIGN(e.bytes, in.integer("bytes", 1, kAny));
+    TRY_ASSIGN(e.start_ms, in.integer("start_ms", 0, kAny));
+    TRY_ASSIGN(e.end_ms, in.integer("end_ms", e.start_ms, kAny));
+    return JobEvent(std::move(e));
+}
+
+Result<JobEvent> decode_token(const FieldReader& in) {
+    TRY(in.only({"event", "id", "text", "index", "logprob", "top"}));
+    Token e;
+    TRY_ASSIGN(e.id, in.text("id", kIdMax));
+    TRY_ASSIGN(e.piece.text, in.text("text", kLineBytesMax));
+    TRY_ASSIGN(const auto index, in.integer("index", 0, UINT32_MAX));
+    e.piece.index = static_cast<std::uint32_t>(index);
+    if (in.has("logprob")) {
+        TRY_ASSIGN(e.piece.logprob, read_decimal(in, "logprob"));
+    }
+    if (in.has("top")) {
+        const json& top = in.raw()["top"];
+        if (!top.is_array() || top.size() > 256) return in.refuse("top", "must be a list");
+        for (const json& item : top) {
+            const FieldReader entry(item, "top", ErrorCode::invalid_field);
+            model::TokenLogprob alternative;
+            TRY_ASSIGN(alternative.token, entry.text("token", 256));
+            TRY_ASSIGN(alternative.logprob, read_decimal(entry, "logprob"));
+            e.piece.top.push_back(std::move(alternative));
+        }
+    }
+    return JobEvent(std::move(e));
+}
+
+Result<JobEvent> decode_done(const FieldReader& in) {
+    TRY(in.only({"event", "id", "prompt_tokens", "completion_tokens", "finish_reason", "start_ms",
+                 "end_ms"}));
+    GenerationDone e;
+    TRY_ASSIGN(e.id, in.text("id", kIdMax));
+    TRY_ASSIGN(e.prompt_tokens, in.integer("prompt_tokens", 0, kAny));
+    TRY_ASSIGN(e.completion_tokens, in.integer("completion_tokens", 0, kAny));
+    TRY_ASSIGN(e.finish_reason, in.text("finish_reason", 16));
+    TRY_ASSIGN(e.start_ms, in.integer("start_ms", 0, kAny));
+    TRY_ASSIGN(e.end_ms, in.integer("end_ms", e.start_ms, kAny));
+    return JobEvent(std::move(e));
+}
+
+Result<JobEvent> decode_report(const FieldReader& in, std::string_view kind) {
+    if (kind == "metrics") {
+        TRY(in.only({"event", "step", "loss", "gradient_norm", "samples_per_s"}));
+        Metrics e;
+        TRY_ASSIGN(e.step, in.integer("step", 0, kAny));
+        TRY_ASSIGN(e.loss, read_decimal(in, "loss"));
+        TRY_ASSIGN(e.gradient_norm, read_decimal(in, "gradient_norm"));
+        TRY_ASSIGN(e.samples_per_s, read_decimal(in, "samples_per_s"));
+        return JobEvent(e);
+    }
+    TRY(in.only({"event", "step", "loss", "accuracy", "samples"}));
+    Evaluated e;
+    TRY_ASSIGN(e.step, in.integer("step", 0, kAny));
+    TRY_ASSIGN(e.loss, read_decimal(in, "loss"));
+    TRY_ASSIGN(e.accuracy, read_decimal(in, "accuracy"));
+    TRY_ASSIGN(e.samples, in.integer("samples", 0, kAny));
+    return JobEvent(e);
+}
+
+}  // namespace
+
+std::string encode_start(const ChildStart& start) {
+    json out{{"kind", start.kind == ChildStart::Kind::kTrain ? "train" : "serve"},
+             {"spec", start.spec_json},
+             {"dir", start.job_dir.string()},
+             {"text", start.files.text.string()},
+             {"images", start.files.images.string()},
+             {"labels", start.files.labels.string()},
+             {"weights", start.weights.string()},
+             {"threads", start.runtime.threads},
+             {"device", start.runtime.device},
+             {"walls", start.walls ? 1 : 0}};
+    if (start.files.init) out["init"] = start.files.init->string();
+    if (start.files.checkpoint) out["checkpoint"] = start.files.checkpoint->string();
+    return dump(out);
+}
+
+Result<ChildStart> decode_start(std::string_view line) {
+    TRY_ASSIGN(const json value, parse_line(line));
+    const FieldReader in(value, "start", ErrorCode::invalid_field);
+    TRY(in.only({"kind", "spec", "dir", "text", "images", "labels", "weights", "threads", "device",
+                 "walls", "init", "checkpoint"}));
+    ChildStart start;
+    TRY_ASSIGN(const std::string kind, in.text("kind", 8));
+    if (kind != "train" && kind != "serve") return in.refuse("kind", "must be train or serve");
+    start.kind = kind == "train" ? ChildStart::Kind::kTrain : ChildStart::Kind::kServe;
+    TRY_ASSIGN(start.spec_json, in.text("spec", kLineBytesMax));
+    TRY_ASSIGN(start.job_dir, in.text("dir", kPathMax));
+    TRY_ASSIGN(start.files.text, in.text("text", kPathMax));
+    TRY_ASSIGN(start.files.images, in.text("images", kPathMax));
+    TRY_ASSIGN(start.files.labels, in.text("labels", kPathMax));
+    TRY_ASSIGN(start.weights, in.text("weights", kPathMax));
+    TRY_ASSIGN(const auto threads, in.integer("threads", 1, 1024));
+    TRY_ASSIGN(start.runtime.device, in.text("device", 16));
+    TRY_ASSIGN(const auto walls, in.integer("walls", 0, 1));
+    start.runtime.threads = static_cast<int>(threads);
+    start.walls = walls == 1;
+    if (in.has("init")) {
+        TRY_ASSIGN(start.files.init, in.text("init", kPathMax));
+    }
+    if (in.has("checkpoint")) {
+        TRY_ASSIGN(start.files.checkpoint, in.text("checkpoint", kPathMax));
+    }
+    return start;
+}
+
+std::string encode_command(const Command& command) {
+    struct Encoder {
+        json operator()(const Pause&) const { return {{"op", "pause"}}; }
+        json operator()(const Resume&) const { return {{"op", "continue"}}; }
+        json operator()(const Stop&) const { return {{"op", "stop"}}; }
+        json operator()(const Abort& c) const { return {{"op", "abort"}, {"id", c.id}}; }
+        json operator()(const GenerateRequest& c) const {
+            return {{"op", "generate"},
+                    {"id", c.id},
+                    {"prompt", c.prompt},
+                    {"params", encode_params(c.params)}};
+        }
+    };
+    return dump(std::visit(Encoder{}, command));
+}
+
+Result<Command> decode_command(std::string_view line) {
+    TRY_ASSIGN(const json value, parse_line(line));
+    const FieldReader in(value, "command", ErrorCode::invalid_field);
+    TRY(in.only({"op", "id", "prompt", "params"}));
+    TRY_ASSIGN(const std::string op, in.text("op", 16));
+    if (op == "pause") return Command(Pause{});
+    if (op == "continue") return Command(Resume{});
+    if (op == "stop") return Command(Stop{});
+    if (op != "abort" && op != "generate") return in.refuse("op", "is not known");
+    TRY_ASSIGN(const std::string id, in.text("id", kIdMax));
+    if (op == "abort") return Command(Abort{id});
+    GenerateRequest request;
+    request.id = id;
+    TRY_ASSIGN(request.prompt, in.text("prompt", kLineBytesMax));
+    TRY_ASSIGN(const FieldReader params, in.object("params"));
+    TRY_ASSIGN(request.params, decode_params(params));
+    return Command(std::move(request));
+}
+
+std::string encode_event(const JobEvent& event) {
+    return dump(std::visit(EventEncoder{}, event));
+}
+
+Result<JobEvent> decode_event(std::string_view line) {
+    TRY_ASSIGN(const json value, parse_line(line));
+    const FieldReader in(value, "event", ErrorCode::invalid_field);
+    TRY_ASSIGN(const std::string kind, in.text("event", 16));
+    if (kind == "metrics" || kind == "eval") return decode_report(in, kind);
+    if (kind == "segment") return decode_segment(in);
+    if (kind == "token") return decode_token(in);
+    if (kind == "done") return decode_done(in);
+    if (kind == "ready" || kind == "finished") {
+        TRY(in.only({"event", "step"}));
+        TRY_ASSIGN(const auto step, in.integer("step", 0, kAny));
+        if (kind == "ready") return JobEvent(Ready{step});
+        return JobEvent(Finished{step});
+    }
+    if (kind == "refused") {
+        TRY(in.only({"event", "id", "code", "detail"}));
+        TRY_ASSIGN(std::string id, in.text("id", kIdMax));
+        TRY_ASSIGN(Error error, read_error(in));
+        return JobEvent(GenerationRefused{std::move(id), std::move(error)});
+    }
+    if (kind == "error") {
+        TRY(in.only({"event", "code", "detail"}));
+        TRY_ASSIGN(Error error, read_error(in));
+        return JobEvent(Failed{std::move(error)});
+    }
+    return in.refuse("event", "is not known");
+}
+
+}  // namespace worker::executor
