@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "marketplace/storage/catalog_store.hpp"
+
+#include "tests/support/temp_database.hpp"
+
+#include <doctest/doctest.h>
+
+namespace marketplace::storage {
+namespace {
+
+using domain::Address;
+using domain::Hash32;
+using ledger::base::ErrorCode;
+
+Address account(std::uint8_t n) {
+    Address out;
+    out.data()[19] = n;
+    return out;
+}
+Hash32 hash(std::uint8_t n) {
+    Hash32 out;
+    out.data()[31] = n;
+    return out;
+}
+
+}  // namespace
+
+TEST_CASE("catalog_store: a model's name belongs to its first owner") {
+    const tests::TempFolder folder;
+    auto database = Database::open(folder.file("market.db"));
+    REQUIRE(database);
+    CatalogStore catalog(**database);
+    CHECK_FALSE(catalog.model("moby")->has_value());
+    REQUIRE(catalog.put_model({"moby", account(1), "{}", 5}));
+    CHECK(catalog.put_model({"moby", account(2), "{}", 6}).error().code() ==
+          ErrorCode::exists_with_different_body);
+    REQUIRE(catalog.put_model({"moby", account(1), "{1}", 7}));
+    CHECK((*catalog.model("moby"))->spec == "{1}");
+    REQUIRE(catalog.put_model({"ahab", account(2), "{}", 8}));
+    CHECK(catalog.models()->size() == 2);
+}
+
+TEST_CASE("catalog_store: job specs are kept by hash, byte for byte") {
+    const tests::TempFolder folder;
+    auto database = Database::open(folder.file("market.db"));
+    REQUIRE(database);
+    CatalogStore catalog(**database);
+    CHECK_FALSE(catalog.job_spec(hash(1))->has_value());
+    const std::string spec("{\"a\":\"'; DROP TABLE models\"}");
+    REQUIRE(catalog.put_job_spec(hash(1), spec));
+    REQUIRE(catalog.put_job_spec(hash(1), spec));
+    CHECK(**catalog.job_spec(hash(1)) == spec);
+}
+
+TEST_CASE("catalog_store: only the owner revokes a key") {
+    const tests::TempFolder folder;
+    auto database = Database::open(folder.file("market.db"));
+    REQUIRE(database);
+    CatalogStore catalog(**database);
+    REQUIRE(catalog.put_api_key({"key_1", hash(1), account(1), "laptop", 5, false}));
+    CHECK_FALSE(catalog.put_api_key({"key_2", hash(1), account(2), "copy", 6, false}));
+    CHECK_FALSE(catalog.revoke_api_key("key_1", account(2)));
+    CHECK_FALSE(catalog.revoke_api_key("key_9", account(1)));
+    CHECK_FALSE((*catalog.api_key(hash(1)))->revoked);
+    REQUIRE(catalog.revoke_api_key("key_1", account(1)));
+    CHECK((*catalog.api_key(hash(1)))->revoked);
+    CHECK(catalog.api_keys(account(1))->size() == 1);
+    CHECK(catalog.api_keys(account(2))->empty());
+}
+
+TEST_CASE("catalog_store: settings are replaced") {
+    const tests::TempFolder folder;
+    auto database = Database::open(folder.file("market.db"));
+    REQUIRE(database);
+    CatalogStore catalog(**database);
+    CHECK_FALSE(catalog.setting("cursor")->has_value());
+    REQUIRE(catalog.put_setting("cursor", ledger::base::Bytes{1, 2}));
+    REQUIRE(catalog.put_setting("cursor", ledger::base::Bytes{}));
+    CHECK((*catalog.setting("cursor"))->empty());
+}
+
+}  // namespace marketplace::storage

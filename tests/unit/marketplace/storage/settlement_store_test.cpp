@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "marketplace/storage/settlement_store.hpp"
+
+#include "tests/support/temp_database.hpp"
+
+#include <doctest/doctest.h>
+
+namespace marketplace::storage {
+namespace {
+
+using domain::Hash32;
+using ledger::base::ErrorCode;
+using ledger::settlement::MinedAt;
+using ledger::settlement::TransactionRecord;
+using ledger::settlement::TransactionState;
+
+Hash32 hash(std::uint8_t n) {
+    Hash32 out;
+    out.data()[31] = n;
+    return out;
+}
+
+TransactionRecord record(std::uint64_t nonce, const std::string& id) {
+    TransactionRecord out;
+    out.instruction = {id, "claim", {}, {1, 2, 3}};
+    out.nonce = nonce;
+    out.gas_limit = 21000;
+    out.versions.push_back({hash(static_cast<std::uint8_t>(nonce)),
+                            {9, 9},
+                            ledger::eth::U256{100},
+                            ledger::eth::U256{2},
+                            1234});
+    return out;
+}
+
+}  // namespace
+
+TEST_CASE("settlement_store: one intent per nonce, one nonce per intent") {
+    const tests::TempFolder folder;
+    auto database = Database::open(folder.file("market.db"));
+    REQUIRE(database);
+    SettlementStore store(**database);
+    CHECK_FALSE(store.next_nonce()->has_value());
+    REQUIRE(store.insert(record(5, "a"), {}, 1));
+    CHECK(**store.next_nonce() == 6);
+    CHECK(store.insert(record(5, "b"), {}, 1).error().code() ==
+          ErrorCode::exists_with_different_body);
+    CHECK(store.insert(record(6, "a"), {}, 1).error().code() ==
+          ErrorCode::exists_with_different_body);
+    CHECK_FALSE(store.find("b")->has_value());
+    REQUIRE(store.find("a")->has_value());
+    CHECK((*store.find("a"))->versions.size() == 1);
+}
+
+TEST_CASE("settlement_store: a voucher is settled by one transaction only") {
+    const tests::TempFolder folder;
+    auto database = Database::open(folder.file("market.db"));
+    REQUIRE(database);
+    SettlementStore store(**database);
+    const SettlementItem item{"claim", hash(1), 7};
+    REQUIRE(store.insert(record(0, "a"), {item}, 1));
+    REQUIRE((*database)->begin());
+    CHECK(store.insert(record(1, "b"), {{"claim", hash(2), 7}, item}, 1).error().code() ==
+          ErrorCode::exists_with_different_body);
+    (*database)->rollback();
+    CHECK(*store.bound_items() == std::set<SettlementItem>{item});
+    REQUIRE(store.release(0));
+    CHECK(store.bound_items()->empty());
+    REQUIRE(store.insert(record(1, "b"), {item}, 1));
+    CHECK(*store.items_of(1) == std::vector<SettlementItem>{item});
+}
+
+TEST_CASE("settlement_store: a record comes back as it was, and leaves when it is final") {
+    const tests::TempFolder folder;
+    const auto path = folder.file("market.db");
+    TransactionRecord kept = record(3, "a");
+    {
+        auto database = Database::open(path);
+        REQUIRE(database);
+        SettlementStore store(**database);
+        REQUIRE(store.insert(kept, {}, 1));
+        kept.state = TransactionState::kMined;
+        kept.versions.push_back(
+            {hash(77), {8}, ledger::eth::U256{~0ULL}, ledger::eth::U256{3}, 99});
+        kept.mined = MinedAt{hash(77), 12, hash(13), true, 20000};
+        kept.last_sent_ms = 55;
+        REQUIRE(store.update(kept));
+    }
+    auto database = Database::open(path);
+    REQUIRE(database);
+    SettlementStore store(**database);
+    const auto alive = store.load_alive();
+    REQUIRE(alive);
+    REQUIRE(alive->size() == 1);
+    const TransactionRecord& read = alive->front();
+    CHECK(read.instruction.id == "a");
+    CHECK(read.instruction.data == kept.instruction.data);
+    CHECK(read.state == TransactionState::kMined);
+    REQUIRE(read.versions.size() == 2);
+    CHECK(read.versions[1].hash == hash(77));
+    CHECK(read.versions[1].raw == kept.versions[1].raw);
+    CHECK(read.versions[1].max_fee_per_gas == ledger::eth::U256{~0ULL});
+    CHECK(read.mined == kept.mined);
+    CHECK(read.last_sent_ms == 55);
+    kept.state = TransactionState::kFinal;
+    REQUIRE(store.update(kept));
+    CHECK(store.load_alive()->empty());
+    CHECK(store.list(0, 9)->size() == 1);
+}
+
+}  // namespace marketplace::storage
