@@ -5,6 +5,7 @@
 #include "worker/model/json_reader.hpp"
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include <charconv>
 #include <cmath>
@@ -53,9 +54,9 @@ std::string dump(const json& value) {
     return value.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
-Result<json> parse_line(std::string_view line) {
+Result<model::JsonValue> parse_line(std::string_view line) {
     if (line.size() > kLineBytesMax) return fail(ErrorCode::too_large, "a line is too long");
-    return model::parse_json_strict(line, 8);
+    return model::JsonValue::parse(line, 8);
 }
 
 json encode_params(const model::SamplingParams& p) {
@@ -90,11 +91,10 @@ Result<model::SamplingParams> decode_params(const FieldReader& in) {
         TRY_ASSIGN(const auto count, in.integer("logprobs", 0, 256));
         p.logprobs = static_cast<std::uint32_t>(count);
     }
-    const json& stop = in.has("stop") ? in.raw()["stop"] : json::array();
-    if (!stop.is_array() || stop.size() > 16) return in.refuse("stop", "must be a list");
-    for (const json& item : stop) {
-        if (!item.is_string()) return in.refuse("stop", "must hold strings");
-        p.stop.push_back(item.get<std::string>());
+    TRY_ASSIGN(const auto stop, in.list("stop", 16));
+    for (const model::JsonValue& item : stop) {
+        if (item.text() == nullptr) return in.refuse("stop", "must hold strings");
+        p.stop.push_back(*item.text());
     }
     return p;
 }
@@ -197,16 +197,13 @@ Result<JobEvent> decode_token(const FieldReader& in) {
     if (in.has("logprob")) {
         TRY_ASSIGN(e.piece.logprob, read_decimal(in, "logprob"));
     }
-    if (in.has("top")) {
-        const json& top = in.raw()["top"];
-        if (!top.is_array() || top.size() > 256) return in.refuse("top", "must be a list");
-        for (const json& item : top) {
-            const FieldReader entry(item, "top", ErrorCode::invalid_field);
-            model::TokenLogprob alternative;
-            TRY_ASSIGN(alternative.token, entry.text("token", 256));
-            TRY_ASSIGN(alternative.logprob, read_decimal(entry, "logprob"));
-            e.piece.top.push_back(std::move(alternative));
-        }
+    TRY_ASSIGN(const auto top, in.list("top", 256));
+    for (const model::JsonValue& item : top) {
+        const FieldReader entry(item, "top", ErrorCode::invalid_field);
+        model::TokenLogprob alternative;
+        TRY_ASSIGN(alternative.token, entry.text("token", 256));
+        TRY_ASSIGN(alternative.logprob, read_decimal(entry, "logprob"));
+        e.piece.top.push_back(std::move(alternative));
     }
     return JobEvent(std::move(e));
 }
@@ -262,7 +259,7 @@ std::string encode_start(const ChildStart& start) {
 }
 
 Result<ChildStart> decode_start(std::string_view line) {
-    TRY_ASSIGN(const json value, parse_line(line));
+    TRY_ASSIGN(const auto value, parse_line(line));
     const FieldReader in(value, "start", ErrorCode::invalid_field);
     TRY(in.only({"kind", "spec", "dir", "text", "images", "labels", "weights", "threads", "device",
                  "walls", "init", "checkpoint"}));
@@ -307,7 +304,7 @@ std::string encode_command(const Command& command) {
 }
 
 Result<Command> decode_command(std::string_view line) {
-    TRY_ASSIGN(const json value, parse_line(line));
+    TRY_ASSIGN(const auto value, parse_line(line));
     const FieldReader in(value, "command", ErrorCode::invalid_field);
     TRY(in.only({"op", "id", "prompt", "params"}));
     TRY_ASSIGN(const std::string op, in.text("op", 16));
@@ -330,7 +327,7 @@ std::string encode_event(const JobEvent& event) {
 }
 
 Result<JobEvent> decode_event(std::string_view line) {
-    TRY_ASSIGN(const json value, parse_line(line));
+    TRY_ASSIGN(const auto value, parse_line(line));
     const FieldReader in(value, "event", ErrorCode::invalid_field);
     TRY_ASSIGN(const std::string kind, in.text("event", 16));
     if (kind == "metrics" || kind == "eval") return decode_report(in, kind);

@@ -2,6 +2,7 @@
 #include "worker/model/json_reader.hpp"
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <charconv>
@@ -15,7 +16,15 @@ using ledger::base::fail;
 using ledger::base::Result;
 using nlohmann::json;
 
-Result<json> parse_json_strict(std::string_view text, std::size_t depth_max) {
+namespace {
+
+const json& as_json(const void* node) {
+    return *static_cast<const json*>(node);
+}
+
+}  // namespace
+
+Result<JsonValue> JsonValue::parse(std::string_view text, std::size_t depth_max) {
     bool repeated = false;
     bool too_deep = false;
     std::vector<std::set<std::string>> keys;
@@ -53,20 +62,67 @@ Result<json> parse_json_strict(std::string_view text, std::size_t depth_max) {
     json value = json::parse(text.begin(), text.end(), watch, /*allow_exceptions=*/false);
     if (value.is_discarded()) return fail(ErrorCode::invalid_json, "not a JSON document");
     if (repeated) return fail(ErrorCode::invalid_json, "a key is repeated");
-    return value;
+    auto document = std::make_shared<const json>(std::move(value));
+    const void* root = document.get();
+    return JsonValue(std::move(document), root);
+}
+
+bool JsonValue::is_object() const {
+    return as_json(node_).is_object();
+}
+bool JsonValue::is_array() const {
+    return as_json(node_).is_array();
+}
+
+std::size_t JsonValue::size() const {
+    return is_object() || is_array() ? as_json(node_).size() : 0;
+}
+
+std::optional<std::uint64_t> JsonValue::number() const {
+    const json& value = as_json(node_);
+    if (value.is_number_unsigned()) return value.get<std::uint64_t>();
+    return std::nullopt;
+}
+
+const std::string* JsonValue::text() const {
+    return as_json(node_).get_ptr<const std::string*>();
+}
+
+std::optional<JsonValue> JsonValue::member(std::string_view name) const {
+    const json& value = as_json(node_);
+    if (!value.is_object()) return std::nullopt;
+    const auto found = value.find(std::string(name));
+    if (found == value.end()) return std::nullopt;
+    return JsonValue(document_, &*found);
+}
+
+std::vector<std::pair<std::string, JsonValue>> JsonValue::members() const {
+    std::vector<std::pair<std::string, JsonValue>> out;
+    if (!is_object()) return out;
+    for (const auto& item : as_json(node_).items())
+        out.emplace_back(item.key(), JsonValue(document_, &item.value()));
+    return out;
+}
+
+std::vector<JsonValue> JsonValue::items() const {
+    std::vector<JsonValue> out;
+    if (!is_array()) return out;
+    for (const json& item : as_json(node_))
+        out.push_back(JsonValue(document_, &item));
+    return out;
 }
 
 Result<void> FieldReader::only(std::initializer_list<std::string_view> names) const {
     if (!object_.is_object()) return fail(code_, fmt::format("{} must be an object", path_));
-    for (const auto& item : object_.items()) {
-        if (std::find(names.begin(), names.end(), item.key()) == names.end())
-            return refuse(item.key(), "is not a known field");
+    for (const auto& [name, value] : object_.members()) {
+        if (std::find(names.begin(), names.end(), name) == names.end())
+            return refuse(name, "is not a known field");
     }
     return {};
 }
 
 bool FieldReader::has(std::string_view name) const {
-    return object_.is_object() && object_.contains(std::string(name));
+    return object_.member(name).has_value();
 }
 
 tl::unexpected<ledger::base::Error> FieldReader::refuse(std::string_view name,
@@ -76,15 +132,13 @@ tl::unexpected<ledger::base::Error> FieldReader::refuse(std::string_view name,
 
 Result<std::uint64_t> FieldReader::integer(std::string_view name, std::uint64_t min,
                                            std::uint64_t max) const {
-    if (!has(name)) return refuse(name, "is missing");
-    const json& value = object_[std::string(name)];
-    const bool unsigned_integer =
-        value.is_number_unsigned() || (value.is_number_integer() && value.get<std::int64_t>() >= 0);
-    if (!unsigned_integer) return refuse(name, "must be an integer of at least 0");
-    const auto number = value.get<std::uint64_t>();
-    if (number < min || number > max)
-        return refuse(name, fmt::format("is {}, allowed are {} to {}", number, min, max));
-    return number;
+    const auto value = object_.member(name);
+    if (!value) return refuse(name, "is missing");
+    const auto number = value->number();
+    if (!number) return refuse(name, "must be an integer of at least 0");
+    if (*number < min || *number > max)
+        return refuse(name, fmt::format("is {}, allowed are {} to {}", *number, min, max));
+    return *number;
 }
 
 Result<std::uint64_t> FieldReader::integer_or(std::string_view name, std::uint64_t min,
@@ -94,13 +148,13 @@ Result<std::uint64_t> FieldReader::integer_or(std::string_view name, std::uint64
 }
 
 Result<std::string> FieldReader::text(std::string_view name, std::size_t size_max) const {
-    if (!has(name)) return refuse(name, "is missing");
-    const json& value = object_[std::string(name)];
-    if (!value.is_string()) return refuse(name, "must be a string");
-    const auto& found = value.get_ref<const std::string&>();
-    if (found.size() > size_max)
+    const auto value = object_.member(name);
+    if (!value) return refuse(name, "is missing");
+    const std::string* found = value->text();
+    if (found == nullptr) return refuse(name, "must be a string");
+    if (found->size() > size_max)
         return refuse(name, fmt::format("is longer than {} bytes", size_max));
-    return found;
+    return *found;
 }
 
 Result<double> FieldReader::decimal(std::string_view name, double min, double max) const {
@@ -120,11 +174,20 @@ Result<double> FieldReader::decimal(std::string_view name, double min, double ma
 }
 
 Result<FieldReader> FieldReader::object(std::string_view name) const {
-    if (!has(name)) return refuse(name, "is missing");
-    const json& value = object_[std::string(name)];
-    if (!value.is_object()) return refuse(name, "must be an object");
-    return FieldReader(value, path_.empty() ? std::string(name) : fmt::format("{}.{}", path_, name),
-                       code_);
+    const auto value = object_.member(name);
+    if (!value) return refuse(name, "is missing");
+    if (!value->is_object()) return refuse(name, "must be an object");
+    return FieldReader(
+        *value, path_.empty() ? std::string(name) : fmt::format("{}.{}", path_, name), code_);
+}
+
+Result<std::vector<JsonValue>> FieldReader::list(std::string_view name,
+                                                 std::size_t size_max) const {
+    const auto value = object_.member(name);
+    if (!value) return std::vector<JsonValue>();
+    if (!value->is_array() || value->size() > size_max)
+        return refuse(name, fmt::format("must be a list of at most {}", size_max));
+    return value->items();
 }
 
 }  // namespace worker::model

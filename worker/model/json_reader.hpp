@@ -1,29 +1,51 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// Private to the .cpp files of the worker: nlohmann must not show in a public header.
-
 #include "ledger/base/result.hpp"
-
-#include <nlohmann/json.hpp>
 
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
+#include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 namespace worker::model {
 
-/// Parses one document with a depth limit and no repeated key: invalid_json otherwise.
-[[nodiscard]] ledger::base::Result<nlohmann::json> parse_json_strict(std::string_view text,
-                                                                     std::size_t depth_max);
+/// A value of a parsed document, which lives as long as any of its values. Read only.
+class JsonValue {
+ public:
+    /// Parses one document with a depth limit and no repeated key: invalid_json otherwise.
+    [[nodiscard]] static ledger::base::Result<JsonValue> parse(std::string_view text,
+                                                               std::size_t depth_max);
+
+    [[nodiscard]] bool is_object() const;
+    [[nodiscard]] bool is_array() const;
+    /// Members or items; 0 for other values.
+    [[nodiscard]] std::size_t size() const;
+    /// An integer of at least 0.
+    [[nodiscard]] std::optional<std::uint64_t> number() const;
+    /// Null for what is not a string.
+    [[nodiscard]] const std::string* text() const;
+    [[nodiscard]] std::optional<JsonValue> member(std::string_view name) const;
+    [[nodiscard]] std::vector<std::pair<std::string, JsonValue>> members() const;
+    [[nodiscard]] std::vector<JsonValue> items() const;
+
+ private:
+    JsonValue(std::shared_ptr<const void> document, const void* node)
+        : document_(std::move(document)), node_(node) {}
+    std::shared_ptr<const void> document_;
+    const void* node_;  // an nlohmann::json, whose header stays in the .cpp
+};
 
 /// Reads the fields of one object; every failure carries `code` and names the field.
 class FieldReader {
  public:
-    FieldReader(const nlohmann::json& object, std::string path, ledger::base::ErrorCode code)
-        : object_(object), path_(std::move(path)), code_(code) {}
+    FieldReader(JsonValue object, std::string path, ledger::base::ErrorCode code)
+        : object_(std::move(object)), path_(std::move(path)), code_(code) {}
 
     /// Refuses what is not an object or has a field that is not listed.
     [[nodiscard]] ledger::base::Result<void> only(
@@ -45,10 +67,12 @@ class FieldReader {
     [[nodiscard]] ledger::base::Result<FieldReader> object(std::string_view name) const;
     [[nodiscard]] tl::unexpected<ledger::base::Error> refuse(std::string_view name,
                                                              std::string_view why) const;
-    [[nodiscard]] const nlohmann::json& raw() const noexcept { return object_; }
+    /// The items of a list; empty when there is none of that name.
+    [[nodiscard]] ledger::base::Result<std::vector<JsonValue>> list(std::string_view name,
+                                                                    std::size_t size_max) const;
 
  private:
-    const nlohmann::json& object_;
+    JsonValue object_;
     std::string path_;
     ledger::base::ErrorCode code_;
 };

@@ -217,7 +217,7 @@ Result<JobSpec> parse_job_spec(std::string_view text) {
     if (text.size() > limits::kJobSpecBytes)
         return fail(ErrorCode::job_limit,
                     fmt::format("the job spec is longer than {} bytes", limits::kJobSpecBytes));
-    const auto parsed = parse_json_strict(text, 8);
+    const auto parsed = JsonValue::parse(text, 8);
     if (!parsed) return fail(ErrorCode::job_spec_invalid, parsed.error().detail());
     const FieldReader in(*parsed, "", ErrorCode::job_spec_invalid);
     if (!parsed->is_object())

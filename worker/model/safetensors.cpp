@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 #include <unistd.h>
 
 #include <algorithm>
@@ -52,17 +53,11 @@ tl::unexpected<ledger::base::Error> invalid(std::string detail) {
     return fail(ErrorCode::data_invalid, "safetensors: " + std::move(detail));
 }
 
-std::optional<std::uint64_t> as_unsigned(const json& value) {
-    if (value.is_number_unsigned()) return value.get<std::uint64_t>();
-    return std::nullopt;
-}
-
-Result<std::vector<std::int64_t>> read_shape(const std::string& name, const json& shape) {
-    if (!shape.is_array() || shape.size() > kRankMax)
-        return invalid(name + ": shape must be an array of at most 8 numbers");
+Result<std::vector<std::int64_t>> read_shape(const std::string& name,
+                                             const std::vector<JsonValue>& shape) {
     std::vector<std::int64_t> out;
-    for (const json& extent : shape) {
-        const auto number = as_unsigned(extent);
+    for (const JsonValue& extent : shape) {
+        const auto number = extent.number();
         if (!number || *number > (1ULL << 48U))
             return invalid(name + ": an extent is not a number below 2^48");
         out.push_back(static_cast<std::int64_t>(*number));
@@ -70,7 +65,7 @@ Result<std::vector<std::int64_t>> read_shape(const std::string& name, const json
     return out;
 }
 
-Result<TensorView> read_tensor(const std::string& name, const json& entry, ByteView data) {
+Result<TensorView> read_tensor(const std::string& name, const JsonValue& entry, ByteView data) {
     const FieldReader in(entry, name, ErrorCode::data_invalid);
     TRY(in.only({"dtype", "shape", "data_offsets"}));
     TRY_ASSIGN(const std::string dtype, in.text("dtype", 8));
@@ -79,12 +74,12 @@ Result<TensorView> read_tensor(const std::string& name, const json& entry, ByteV
     if (row == kDtypes.end()) return invalid(name + ": dtype is not supported");
     if (!in.has("shape") || !in.has("data_offsets"))
         return invalid(name + ": shape or data_offsets is missing");
-    TRY_ASSIGN(auto shape, read_shape(name, entry["shape"]));
-    const json& offsets = entry["data_offsets"];
-    if (!offsets.is_array() || offsets.size() != 2)
-        return invalid(name + ": data_offsets must be two numbers");
-    const auto begin = as_unsigned(offsets[0]);
-    const auto end = as_unsigned(offsets[1]);
+    TRY_ASSIGN(const auto extents, in.list("shape", kRankMax));
+    TRY_ASSIGN(auto shape, read_shape(name, extents));
+    TRY_ASSIGN(const auto offsets, in.list("data_offsets", 2));
+    if (offsets.size() != 2) return invalid(name + ": data_offsets must be two numbers");
+    const auto begin = offsets[0].number();
+    const auto end = offsets[1].number();
     if (!begin || !end || *begin > *end || *end > data.size())
         return invalid(name + ": data_offsets lie outside the file");
     std::uint64_t bytes = row->size;
@@ -99,12 +94,12 @@ Result<TensorView> read_tensor(const std::string& name, const json& entry, ByteV
     return TensorView{name, row->dtype, std::move(shape), data.subspan(*begin, bytes)};
 }
 
-Result<Metadata> read_metadata(const json& entry) {
+Result<Metadata> read_metadata(const JsonValue& entry) {
     if (!entry.is_object()) return invalid("__metadata__ must be an object");
     Metadata out;
-    for (const auto& item : entry.items()) {
-        if (!item.value().is_string()) return invalid("__metadata__ holds only strings");
-        out.emplace(item.key(), item.value().get<std::string>());
+    for (const auto& [name, value] : entry.members()) {
+        if (value.text() == nullptr) return invalid("__metadata__ holds only strings");
+        out.emplace(name, *value.text());
     }
     return out;
 }
@@ -220,16 +215,16 @@ Result<SafetensorsIndex> parse_safetensors(ByteView bytes) {
     const ByteView header = bytes.subspan(8, length);
     const ByteView data = bytes.subspan(8 + length);
     if (header.empty() || header[0] != '{') return invalid("the header must begin with {");
-    const auto parsed = parse_json_strict(ledger::base::as_text(header), 4);
+    const auto parsed = JsonValue::parse(ledger::base::as_text(header), 4);
     if (!parsed) return invalid("the header: " + parsed.error().detail());
     if (parsed->size() > kTensorsMax) return invalid("more than 100000 tensors");
     SafetensorsIndex index;
-    for (const auto& item : parsed->items()) {
-        if (item.key() == "__metadata__") {
-            TRY_ASSIGN(index.metadata, read_metadata(item.value()));
+    for (const auto& [name, value] : parsed->members()) {
+        if (name == "__metadata__") {
+            TRY_ASSIGN(index.metadata, read_metadata(value));
             continue;
         }
-        TRY_ASSIGN(TensorView tensor, read_tensor(item.key(), item.value(), data));
+        TRY_ASSIGN(TensorView tensor, read_tensor(name, value, data));
         index.tensors.push_back(std::move(tensor));
     }
     TRY(check_tiling(index.tensors, data));
