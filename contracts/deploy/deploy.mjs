@@ -7,14 +7,14 @@ import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import {
-    createPublicClient,
-    createWalletClient,
-    defineChain,
-    encodeDeployData,
-    getAddress,
-    getContractAddress,
-    http,
-    isAddress,
+  createPublicClient,
+  createWalletClient,
+  defineChain,
+  encodeDeployData,
+  getAddress,
+  getContractAddress,
+  http,
+  isAddress,
 } from 'viem';
 import { privateKeyToAccount } from 'viem/accounts';
 
@@ -39,227 +39,227 @@ const help = `usage: deploy.mjs --rpc URL --key-env VAR --operator ADDRESS --out
 class Failure extends Error {}
 
 function fail(text) {
-    throw new Failure(text);
+  throw new Failure(text);
 }
 
 function readOptions() {
-    let values;
-    try {
-        const text = { type: 'string' };
-        ({ values } = parseArgs({
-            options: {
-                rpc: text,
-                'key-env': text,
-                operator: text,
-                owner: text,
-                token: text,
-                out: text,
-                mint: { type: 'string', multiple: true, default: [] },
-                'close-window': { ...text, default: '3600' },
-                'withdraw-delay': { ...text, default: '259200' },
-                'unbond-delay': { ...text, default: '604800' },
-                'key-delay': { ...text, default: '3600' },
-                'min-bond': { ...text, default: '0' },
-                'fee-bps': { ...text, default: '100' },
-                'no-build': { type: 'boolean', default: false },
-                help: { type: 'boolean', default: false },
-            },
-        }));
-    } catch (error) {
-        fail(`${error.message}\n${help}`);
+  let values;
+  try {
+    const text = { type: 'string' };
+    ({ values } = parseArgs({
+      options: {
+        rpc: text,
+        'key-env': text,
+        operator: text,
+        owner: text,
+        token: text,
+        out: text,
+        mint: { type: 'string', multiple: true, default: [] },
+        'close-window': { ...text, default: '3600' },
+        'withdraw-delay': { ...text, default: '259200' },
+        'unbond-delay': { ...text, default: '604800' },
+        'key-delay': { ...text, default: '3600' },
+        'min-bond': { ...text, default: '0' },
+        'fee-bps': { ...text, default: '100' },
+        'no-build': { type: 'boolean', default: false },
+        help: { type: 'boolean', default: false },
+      },
+    }));
+  } catch (error) {
+    fail(`${error.message}\n${help}`);
+  }
+  if (values.help) {
+    console.log(help);
+    process.exit(0);
+  }
+  for (const name of ['rpc', 'key-env', 'operator', 'out']) {
+    if (!values[name]) fail(`--${name} is missing\n${help}`);
+  }
+  const address = (name) => {
+    const text = values[name];
+    if (text === undefined) return undefined;
+    if (!isAddress(text, { strict: false })) fail(`--${name}: "${text}" is not an address`);
+    return getAddress(text);
+  };
+  const number = (name, most = 2n ** 40n) => {
+    const text = values[name];
+    if (!/^[0-9]{1,19}$/.test(text)) fail(`--${name}: "${text}" is not a whole number`);
+    if (BigInt(text) > most) fail(`--${name}: ${text} is above ${most}`);
+    return BigInt(text);
+  };
+  const key = process.env[values['key-env']];
+  if (!key) fail(`--key-env: the environment variable ${values['key-env']} is not set`);
+  if (!/^0x[0-9a-fA-F]{64}$/.test(key)) {
+    fail(`--key-env: ${values['key-env']} does not hold a private key (0x and 64 hex digits)`);
+  }
+  const mints = values.mint.map((text) => {
+    const [to, amount] = text.split('=');
+    if (!isAddress(to ?? '', { strict: false }) || !/^[0-9]{1,30}$/.test(amount ?? '')) {
+      fail(`--mint: "${text}" is not ADDRESS=ATOMS`);
     }
-    if (values.help) {
-        console.log(help);
-        process.exit(0);
-    }
-    for (const name of ['rpc', 'key-env', 'operator', 'out']) {
-        if (!values[name]) fail(`--${name} is missing\n${help}`);
-    }
-    const address = (name) => {
-        const text = values[name];
-        if (text === undefined) return undefined;
-        if (!isAddress(text, { strict: false })) fail(`--${name}: "${text}" is not an address`);
-        return getAddress(text);
-    };
-    const number = (name, most = 2n ** 40n) => {
-        const text = values[name];
-        if (!/^[0-9]{1,19}$/.test(text)) fail(`--${name}: "${text}" is not a whole number`);
-        if (BigInt(text) > most) fail(`--${name}: ${text} is above ${most}`);
-        return BigInt(text);
-    };
-    const key = process.env[values['key-env']];
-    if (!key) fail(`--key-env: the environment variable ${values['key-env']} is not set`);
-    if (!/^0x[0-9a-fA-F]{64}$/.test(key)) {
-        fail(`--key-env: ${values['key-env']} does not hold a private key (0x and 64 hex digits)`);
-    }
-    const mints = values.mint.map((text) => {
-        const [to, amount] = text.split('=');
-        if (!isAddress(to ?? '', { strict: false }) || !/^[0-9]{1,30}$/.test(amount ?? '')) {
-            fail(`--mint: "${text}" is not ADDRESS=ATOMS`);
-        }
-        return { to: getAddress(to), amount: BigInt(amount) };
-    });
-    if (mints.length > 0 && values.token) fail('--mint needs the test token: leave out --token');
-    return {
-        rpc: values.rpc,
-        key,
-        operator: address('operator'),
-        owner: address('owner'),
-        token: address('token'),
-        out: resolve(values.out),
-        mints,
-        closeWindow: number('close-window'),
-        withdrawDelay: number('withdraw-delay'),
-        unbondDelay: number('unbond-delay'),
-        keyDelay: number('key-delay'),
-        minBond: number('min-bond', 2n ** 63n),
-        feeBps: number('fee-bps', 500n),
-        build: !values['no-build'],
-    };
+    return { to: getAddress(to), amount: BigInt(amount) };
+  });
+  if (mints.length > 0 && values.token) fail('--mint needs the test token: leave out --token');
+  return {
+    rpc: values.rpc,
+    key,
+    operator: address('operator'),
+    owner: address('owner'),
+    token: address('token'),
+    out: resolve(values.out),
+    mints,
+    closeWindow: number('close-window'),
+    withdrawDelay: number('withdraw-delay'),
+    unbondDelay: number('unbond-delay'),
+    keyDelay: number('key-delay'),
+    minBond: number('min-bond', 2n ** 63n),
+    feeBps: number('fee-bps', 500n),
+    build: !values['no-build'],
+  };
 }
 
 function build() {
-    const forge = join(root, 'node_modules/.bin/forge');
-    if (!existsSync(forge)) fail(`forge is not installed: run "npm ci --ignore-scripts" in ${root}`);
-    try {
-        execFileSync(forge, ['build', '--quiet', '--skip', 'test'], { cwd: root, stdio: 'pipe' });
-    } catch (error) {
-        fail(`forge build failed:\n${error.stderr}${error.stdout}`);
-    }
+  const forge = join(root, 'node_modules/.bin/forge');
+  if (!existsSync(forge)) fail(`forge is not installed: run "npm ci --ignore-scripts" in ${root}`);
+  try {
+    execFileSync(forge, ['build', '--quiet', '--skip', 'test'], { cwd: root, stdio: 'pipe' });
+  } catch (error) {
+    fail(`forge build failed:\n${error.stderr}${error.stdout}`);
+  }
 }
 
 function artifact(name) {
-    const path = join(root, `out/${name}.sol/${name}.json`);
-    if (!existsSync(path)) fail(`${path} is missing: build the contracts first (leave out --no-build)`);
-    const { abi, bytecode } = JSON.parse(readFileSync(path, 'utf8'));
-    return { abi, bytecode: bytecode.object };
+  const path = join(root, `out/${name}.sol/${name}.json`);
+  if (!existsSync(path)) fail(`${path} is missing: build the contracts first (leave out --no-build)`);
+  const { abi, bytecode } = JSON.parse(readFileSync(path, 'utf8'));
+  return { abi, bytecode: bytecode.object };
 }
 
 async function connect(options) {
-    let transport;
-    try {
-        new URL(options.rpc);
-        transport = http(options.rpc, { timeout: 15_000, retryCount: 2 });
-    } catch {
-        fail(`--rpc: "${options.rpc}" is not a URL`);
-    }
-    const probe = createPublicClient({ transport });
-    let chainId;
-    try {
-        chainId = await probe.getChainId();
-    } catch (error) {
-        fail(`no chain answers at ${options.rpc}: ${error.shortMessage ?? error.message}`);
-    }
-    const chain = defineChain({
-        id: chainId,
-        name: `chain ${chainId}`,
-        nativeCurrency: { name: 'Ether', symbol: 'ETH', decimals: 18 },
-        rpcUrls: { default: { http: [options.rpc] } },
-    });
-    const account = privateKeyToAccount(options.key);
-    const reader = createPublicClient({ chain, transport, pollingInterval: 100 });
-    const writer = createWalletClient({ chain, transport, account });
-    if ((await reader.getBalance({ address: account.address })) === 0n) {
-        fail(`the deployer ${account.address} has nothing to pay for gas with on chain ${chainId}`);
-    }
-    return { reader, writer, account, chainId };
+  let transport;
+  try {
+    new URL(options.rpc);
+    transport = http(options.rpc, { timeout: 15_000, retryCount: 2 });
+  } catch {
+    fail(`--rpc: "${options.rpc}" is not a URL`);
+  }
+  const probe = createPublicClient({ transport });
+  let chainId;
+  try {
+    chainId = await probe.getChainId();
+  } catch (error) {
+    fail(`no chain answers at ${options.rpc}: ${error.shortMessage ?? error.message}`);
+  }
+  const chain = defineChain({
+    id: chainId,
+    name: `chain ${chainId}`,
+    nativeCurrency: { name: 'Ether', symbol: 'ETH', decimals: 18 },
+    rpcUrls: { default: { http: [options.rpc] } },
+  });
+  const account = privateKeyToAccount(options.key);
+  const reader = createPublicClient({ chain, transport, pollingInterval: 100 });
+  const writer = createWalletClient({ chain, transport, account });
+  if ((await reader.getBalance({ address: account.address })) === 0n) {
+    fail(`the deployer ${account.address} has nothing to pay for gas with on chain ${chainId}`);
+  }
+  return { reader, writer, account, chainId };
 }
 
 /// Sends one transaction after the other with nonces of its own, and waits for each.
 function makeSender({ reader, writer, account }, firstNonce) {
-    let nonce = firstNonce;
-    const gas = { used: 0n, block: undefined };
-    const settle = async (what, hash) => {
-        const receipt = await reader.waitForTransactionReceipt({ hash, timeout: 120_000 });
-        if (receipt.status !== 'success') fail(`${what} was reverted (transaction ${hash})`);
-        gas.used += receipt.gasUsed;
-        gas.block ??= receipt.blockNumber;
-        return receipt;
-    };
-    return {
-        gas,
-        next: (steps) => getContractAddress({ from: account.address, nonce: BigInt(nonce + steps) }),
-        async deploy(name, args) {
-            const { abi, bytecode } = artifact(name);
-            const data = encodeDeployData({ abi, bytecode, args });
-            const hash = await writer.sendTransaction({ data, nonce: nonce++ });
-            const receipt = await settle(`deploying ${name}`, hash);
-            console.error(`deploy: ${name.padEnd(16)} ${getAddress(receipt.contractAddress)}`);
-            return getAddress(receipt.contractAddress);
-        },
-        async call(what, address, name, functionName, args) {
-            const { abi } = artifact(name);
-            const hash = await writer.writeContract({ address, abi, functionName, args, nonce: nonce++ });
-            await settle(what, hash);
-        },
-    };
+  let nonce = firstNonce;
+  const gas = { used: 0n, block: undefined };
+  const settle = async (what, hash) => {
+    const receipt = await reader.waitForTransactionReceipt({ hash, timeout: 120_000 });
+    if (receipt.status !== 'success') fail(`${what} was reverted (transaction ${hash})`);
+    gas.used += receipt.gasUsed;
+    gas.block ??= receipt.blockNumber;
+    return receipt;
+  };
+  return {
+    gas,
+    next: (steps) => getContractAddress({ from: account.address, nonce: BigInt(nonce + steps) }),
+    async deploy(name, args) {
+      const { abi, bytecode } = artifact(name);
+      const data = encodeDeployData({ abi, bytecode, args });
+      const hash = await writer.sendTransaction({ data, nonce: nonce++ });
+      const receipt = await settle(`deploying ${name}`, hash);
+      console.error(`deploy: ${name.padEnd(16)} ${getAddress(receipt.contractAddress)}`);
+      return getAddress(receipt.contractAddress);
+    },
+    async call(what, address, name, functionName, args) {
+      const { abi } = artifact(name);
+      const hash = await writer.writeContract({ address, abi, functionName, args, nonce: nonce++ });
+      await settle(what, hash);
+    },
+  };
 }
 
 async function main() {
-    const options = readOptions();
-    if (options.build) build();
-    const link = await connect(options);
-    const { reader, account, chainId } = link;
-    const firstNonce = await reader.getTransactionCount({
-        address: account.address,
-        blockTag: 'pending',
-    });
-    const sender = makeSender(link, firstNonce);
-    const owner = options.owner ?? account.address;
+  const options = readOptions();
+  if (options.build) build();
+  const link = await connect(options);
+  const { reader, account, chainId } = link;
+  const firstNonce = await reader.getTransactionCount({
+    address: account.address,
+    blockTag: 'pending',
+  });
+  const sender = makeSender(link, firstNonce);
+  const owner = options.owner ?? account.address;
 
-    if (options.token && !(await reader.getCode({ address: options.token }))) {
-        fail(`--token: there is no contract at ${options.token}`);
-    }
-    const token = options.token ?? (await sender.deploy('SettlementToken', [account.address]));
-    const treasury = await sender.deploy('Treasury', [owner, Number(options.feeBps)]);
-    const providers = await sender.deploy('Providers', [
-        token,
-        owner,
-        options.minBond,
-        options.keyDelay,
-        options.unbondDelay,
-    ]);
-    // Escrow names Leases for ever, and Leases Escrow: the next address but one is known ahead.
-    const escrow = await sender.deploy('Escrow', [token, sender.next(1), options.withdrawDelay]);
-    const leases = await sender.deploy('Leases', [
-        escrow,
-        providers,
-        treasury,
-        options.operator,
-        options.closeWindow,
-    ]);
-    const receiptLog = await sender.deploy('ReceiptLog', [options.operator]);
-    for (const { to, amount } of options.mints) {
-        await sender.call(`minting to ${to}`, token, 'SettlementToken', 'mint', [to, amount]);
-    }
+  if (options.token && !(await reader.getCode({ address: options.token }))) {
+    fail(`--token: there is no contract at ${options.token}`);
+  }
+  const token = options.token ?? (await sender.deploy('SettlementToken', [account.address]));
+  const treasury = await sender.deploy('Treasury', [owner, Number(options.feeBps)]);
+  const providers = await sender.deploy('Providers', [
+    token,
+    owner,
+    options.minBond,
+    options.keyDelay,
+    options.unbondDelay,
+  ]);
+  // Escrow names Leases for ever, and Leases Escrow: the next address but one is known ahead.
+  const escrow = await sender.deploy('Escrow', [token, sender.next(1), options.withdrawDelay]);
+  const leases = await sender.deploy('Leases', [
+    escrow,
+    providers,
+    treasury,
+    options.operator,
+    options.closeWindow,
+  ]);
+  const receiptLog = await sender.deploy('ReceiptLog', [options.operator]);
+  for (const { to, amount } of options.mints) {
+    await sender.call(`minting to ${to}`, token, 'SettlementToken', 'mint', [to, amount]);
+  }
 
-    const deployment = {
-        chain_id: chainId,
-        block: Number(sender.gas.block),
-        token,
-        escrow,
-        providers,
-        leases,
-        receipt_log: receiptLog,
-        treasury,
-        operator: options.operator,
-        owner,
-        close_window_s: Number(options.closeWindow),
-        withdraw_delay_s: Number(options.withdrawDelay),
-        unbond_delay_s: Number(options.unbondDelay),
-        key_delay_s: Number(options.keyDelay),
-        min_bond: options.minBond.toString(),
-        fee_bps: Number(options.feeBps),
-    };
-    const text = `${JSON.stringify(deployment, null, 2)}\n`;
-    mkdirSync(dirname(options.out), { recursive: true });
-    writeFileSync(options.out, text);
-    process.stdout.write(text);
-    console.error(`deploy: ${sender.gas.used} gas; written to ${options.out}`);
+  const deployment = {
+    chain_id: chainId,
+    block: Number(sender.gas.block),
+    token,
+    escrow,
+    providers,
+    leases,
+    receipt_log: receiptLog,
+    treasury,
+    operator: options.operator,
+    owner,
+    close_window_s: Number(options.closeWindow),
+    withdraw_delay_s: Number(options.withdrawDelay),
+    unbond_delay_s: Number(options.unbondDelay),
+    key_delay_s: Number(options.keyDelay),
+    min_bond: options.minBond.toString(),
+    fee_bps: Number(options.feeBps),
+  };
+  const text = `${JSON.stringify(deployment, null, 2)}\n`;
+  mkdirSync(dirname(options.out), { recursive: true });
+  writeFileSync(options.out, text);
+  process.stdout.write(text);
+  console.error(`deploy: ${sender.gas.used} gas; written to ${options.out}`);
 }
 
 main().catch((error) => {
-    const text = error instanceof Failure ? error.message : (error.shortMessage ?? error.stack);
-    console.error(`deploy: ${text}`);
-    process.exit(1);
+  const text = error instanceof Failure ? error.message : (error.shortMessage ?? error.stack);
+  console.error(`deploy: ${text}`);
+  process.exit(1);
 });

@@ -11,29 +11,29 @@ const names = ['Escrow', 'Leases', 'Providers', 'ReceiptLog', 'Treasury', 'Settl
 const check = process.argv.includes('--check');
 
 execFileSync(join(root, 'node_modules/.bin/forge'), ['build', '--quiet', '--skip', 'test'], {
-    cwd: root,
-    stdio: ['ignore', 'ignore', 'inherit'],
+  cwd: root,
+  stdio: ['ignore', 'ignore', 'inherit'],
 });
 mkdirSync(join(root, 'abi'), { recursive: true });
 let old = 0;
 for (const name of names) {
-    const built = JSON.parse(readFileSync(join(root, `out/${name}.sol/${name}.json`), 'utf8'));
-    const entries = built.abi.map((entry) => `  ${JSON.stringify(entry)}`).join(',\n');
-    const text = `[\n${entries}\n]\n`;
-    const path = join(root, `abi/${name}.json`);
-    if (!check) {
-        writeFileSync(path, text);
-        continue;
-    }
-    let committed = '';
-    try {
-        committed = readFileSync(path, 'utf8');
-    } catch {
-        // a missing file is an old one
-    }
-    if (committed !== text) {
-        console.error(`abi: ${name}.json is not what the sources give; run: npm run abi`);
-        old += 1;
-    }
+  const built = JSON.parse(readFileSync(join(root, `out/${name}.sol/${name}.json`), 'utf8'));
+  const entries = built.abi.map((entry) => `  ${JSON.stringify(entry)}`).join(',\n');
+  const text = `[\n${entries}\n]\n`;
+  const path = join(root, `abi/${name}.json`);
+  if (!check) {
+    writeFileSync(path, text);
+    continue;
+  }
+  let committed = '';
+  try {
+    committed = readFileSync(path, 'utf8');
+  } catch {
+    // a missing file is an old one
+  }
+  if (committed !== text) {
+    console.error(`abi: ${name}.json is not what the sources give; run: npm run abi`);
+    old += 1;
+  }
 }
 process.exit(old === 0 ? 0 : 1);

@@ -6,8 +6,8 @@ import { readFileSync } from 'node:fs';
 import solc from 'solc';
 
 if (process.argv.includes('--version')) {
-    const version = solc.version().replace(/\.Emscripten.*$/, '.Linux.g++');
-    process.stdout.write(`solc, the solidity compiler commandline interface\nVersion: ${version}\n`);
+  const version = solc.version().replace(/\.Emscripten.*$/, '.Linux.g++');
+  process.stdout.write(`solc, the solidity compiler commandline interface\nVersion: ${version}\n`);
 } else {
-    process.stdout.write(solc.compile(readFileSync(0, 'utf8')));
+  process.stdout.write(solc.compile(readFileSync(0, 'utf8')));
 }
