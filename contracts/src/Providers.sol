@@ -31,7 +31,7 @@ contract Providers is IProviders, Ownable2Step, ReentrancyGuardTransient {
         bool revoked;
     }
 
-    /// @notice Where the burned part of a slash goes: nobody has this address's key.
+    /// @inheritdoc IProviders
     address public constant BURNED = 0x000000000000000000000000000000000000dEaD;
 
     IERC20 public immutable token;
@@ -44,6 +44,8 @@ contract Providers is IProviders, Ownable2Step, ReentrancyGuardTransient {
     uint64 public immutable unbondDelay;
     /// @inheritdoc IProviders
     address public slasher;
+    /// @inheritdoc IProviders
+    mapping(address account => uint64) public owedTo;
 
     mapping(address provider => Provider) private _providers;
     mapping(address workerKey => WorkerKey) private _workerKeys;
@@ -135,13 +137,22 @@ contract Providers is IProviders, Ownable2Step, ReentrancyGuardTransient {
         uint64 toBuyer = taken / 2;
         uint64 toChallenger = uint64(uint256(taken) * 3 / 10);
         uint64 burned = taken - toBuyer - toChallenger;
+        owedTo[buyer] += toBuyer;
+        owedTo[challenger] += toChallenger;
+        owedTo[BURNED] += burned;
         emit Slashed(provider, buyer, challenger, toBuyer, toChallenger, burned);
-        token.safeTransfer(buyer, toBuyer * scale);
-        token.safeTransfer(challenger, toChallenger * scale);
-        token.safeTransfer(BURNED, burned * scale);
     }
 
-    /// @notice Names the contract that judges. By the owner.
+    /// @inheritdoc IProviders
+    function collect(address account) external nonReentrant {
+        uint64 amount = owedTo[account];
+        if (amount == 0) revert NothingOwed(account);
+        owedTo[account] = 0;
+        emit Collected(account, amount);
+        token.safeTransfer(account, amount * scale);
+    }
+
+    /// @inheritdoc IProviders
     function setSlasher(address slasher_) external onlyOwner {
         slasher = slasher_;
         emit SlasherChanged(slasher_);

@@ -20,6 +20,7 @@ interface IProviders {
         uint64 toChallenger,
         uint64 burned
     );
+    event Collected(address indexed account, uint64 amount);
     event SlasherChanged(address slasher);
 
     error ZeroAddress();
@@ -33,6 +34,7 @@ interface IProviders {
     error InsufficientBond(uint64 bond, uint64 wanted);
     error NothingToUnbond();
     error TooEarly(uint64 nowAt, uint64 unbondableAt);
+    error NothingOwed(address account);
     error NotSlasher(address caller);
 
     /// @notice Registers the caller with a first worker key, active at once, and a bond in atoms,
@@ -55,8 +57,20 @@ interface IProviders {
     function unbond() external;
 
     /// @notice For the slasher: takes up to `amount` of bond: 50 % to the buyer, 30 % to the
-    /// challenger, the rest out of circulation.
+    /// challenger, the rest out of circulation. Each fetches its part with `collect`, so that an
+    /// account the token refuses to pay stops nobody else.
     function slash(address provider, uint256 amount, address buyer, address challenger) external;
+
+    /// @notice Pays `account` its parts of slashed bonds. By anybody.
+    function collect(address account) external;
+
+    function owedTo(address account) external view returns (uint64);
+
+    /// @notice Names the contract that judges. By the owner.
+    function setSlasher(address slasher) external;
+
+    /// @notice Where the burned part of a slash goes: nobody has this address's key.
+    function BURNED() external view returns (address);
 
     /// @notice The provider a key works for; zero when there is none or the key is revoked.
     function workerOf(address workerKey) external view returns (address);

@@ -4,12 +4,11 @@ pragma solidity 0.8.37;
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {MessageHashUtils} from "@openzeppelin/contracts/utils/cryptography/MessageHashUtils.sol";
 import {Test} from "forge-std/Test.sol";
-import {Escrow} from "../../src/Escrow.sol";
-import {Leases} from "../../src/Leases.sol";
-import {Providers} from "../../src/Providers.sol";
-import {ReceiptLog as HeadLog} from "../../src/ReceiptLog.sol";
-import {Treasury} from "../../src/Treasury.sol";
-import {ClaimItem, LeaseKey, OpenItem, Parties} from "../../src/interfaces/ILeases.sol";
+import {IEscrow} from "../../src/interfaces/IEscrow.sol";
+import {ClaimItem, ILeases, LeaseKey, OpenItem, Parties} from "../../src/interfaces/ILeases.sol";
+import {IProviders} from "../../src/interfaces/IProviders.sol";
+import {IReceiptLog} from "../../src/interfaces/IReceiptLog.sol";
+import {ITreasury} from "../../src/interfaces/ITreasury.sol";
 import {Ask, Bid, Delegation, Voucher} from "../../src/libraries/Messages.sol";
 import {SettlementToken} from "../../src/mocks/SettlementToken.sol";
 import {MessagesHarness} from "./MessagesHarness.sol";
@@ -26,11 +25,11 @@ abstract contract Fixture is Test {
     uint64 internal constant UNITS = 300;
 
     SettlementToken internal token;
-    Treasury internal treasury;
-    Providers internal providers;
-    Escrow internal escrow;
-    Leases internal leases;
-    HeadLog internal receiptLog;
+    ITreasury internal treasury;
+    IProviders internal providers;
+    IEscrow internal escrow;
+    ILeases internal leases;
+    IReceiptLog internal receiptLog;
     MessagesHarness internal messages;
 
     address internal owner = makeAddr("owner");
@@ -60,12 +59,36 @@ abstract contract Fixture is Test {
     }
 
     function deployOn(IERC20 money) internal {
-        treasury = new Treasury(owner, 100);
-        providers = new Providers(money, owner, MIN_BOND, KEY_DELAY, UNBOND_DELAY);
+        treasury = ITreasury(make("Treasury", abi.encode(owner, 100)));
+        providers = IProviders(
+            make("Providers", abi.encode(money, owner, MIN_BOND, KEY_DELAY, UNBOND_DELAY))
+        );
         address next = vm.computeCreateAddress(address(this), vm.getNonce(address(this)) + 1);
-        escrow = new Escrow(money, next, WITHDRAW_DELAY);
-        leases = new Leases(escrow, providers, treasury, operator, CLOSE_WINDOW);
-        receiptLog = new HeadLog(operator);
+        escrow = IEscrow(make("Escrow", abi.encode(money, next, WITHDRAW_DELAY)));
+        leases = ILeases(
+            make("Leases", abi.encode(escrow, providers, treasury, operator, CLOSE_WINDOW))
+        );
+        receiptLog = IReceiptLog(make("ReceiptLog", abi.encode(operator)));
+    }
+
+    /// @notice Deploys compiled code. The tests do not import the contracts, which are compiled by
+    /// the optimising pipeline, so that they themselves compile fast.
+    function make(string memory name, bytes memory args) internal returns (address made) {
+        return create(codeOf(name, args));
+    }
+
+    function codeOf(string memory name, bytes memory args) internal view returns (bytes memory) {
+        return abi.encodePacked(vm.getCode(string.concat(name, ".sol:", name)), args);
+    }
+
+    function create(bytes memory code) internal returns (address made) {
+        assembly ("memory-safe") {
+            made := create(0, add(code, 0x20), mload(code))
+            if iszero(made) {
+                returndatacopy(mload(0x40), 0, returndatasize())
+                revert(mload(0x40), returndatasize())
+            }
+        }
     }
 
     // ── actors ──────────────────────────────────────────────────────────────────────────────────
@@ -273,5 +296,12 @@ abstract contract Fixture is Test {
 
     function stateOf(OpenItem memory item) internal view returns (uint8 state) {
         (,,,,, state,) = leases.leases(leaseOf(item), hashOf(partiesOf(item)));
+    }
+
+    function closeBy(address who, OpenItem memory item, uint8 reason) internal {
+        LeaseKey memory key = keyOf(item);
+        Parties memory parties = partiesOf(item);
+        vm.prank(who);
+        leases.requestClose(key, parties, reason);
     }
 }

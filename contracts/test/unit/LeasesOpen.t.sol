@@ -2,11 +2,8 @@
 pragma solidity 0.8.37;
 
 import {Vm} from "forge-std/Vm.sol";
-import {Leases} from "../../src/Leases.sol";
 import {IEscrow} from "../../src/interfaces/IEscrow.sol";
 import {ILeases, OpenItem, Parties} from "../../src/interfaces/ILeases.sol";
-import {IProviders} from "../../src/interfaces/IProviders.sol";
-import {ITreasury} from "../../src/interfaces/ITreasury.sol";
 import {Ask, Bid, Delegation} from "../../src/libraries/Messages.sol";
 import {Fixture} from "../helpers/Fixture.sol";
 
@@ -507,6 +504,8 @@ contract LeasesOpenTest is Fixture {
     }
 
     function test_RefusesDeploymentWithAForeignEscrow() public {
+        bytes memory code =
+            codeOf("Leases", abi.encode(escrow, providers, treasury, operator, CLOSE_WINDOW));
         vm.expectRevert(
             abi.encodeWithSelector(
                 ILeases.WrongContract.selector,
@@ -514,7 +513,7 @@ contract LeasesOpenTest is Fixture {
                 address(leases)
             )
         );
-        new Leases(escrow, IProviders(providers), ITreasury(treasury), operator, 1);
+        create(code);
     }
 
     // ── every changed bit of a message or signature is refused ──────────────────────────────────
