@@ -79,7 +79,9 @@ struct LogFilter {
     std::uint64_t from_block = 0;
     std::uint64_t to_block = 0;            ///< inclusive
     std::vector<base::Address> addresses;  ///< any of
-    std::vector<base::Hash32> topic0;      ///< any of; empty: all
+    std::vector<base::Hash32> topic0;      ///< the event: any of; empty: all
+    std::vector<base::Hash32> topic1;      ///< first indexed argument: any of; empty: all
+    std::vector<base::Hash32> topic2;      ///< second indexed argument: any of; empty: all
 };
 
 /// What the market needs of an Ethereum-compatible node. `EthClient` asks a real one.

@@ -182,9 +182,11 @@ Result<void> check_logs(const std::vector<LogEntry>& entries, const LogFilter& f
             return nonsense("a log outside the blocks asked for");
         if (!holds(filter.addresses, entry.address))
             return nonsense("a log of a contract not asked for");
-        if (!filter.topic0.empty() &&
-            (entry.topics.empty() || !holds(filter.topic0, entry.topics.front())))
-            return nonsense("a log of an event not asked for");
+        const std::vector<Hash32>* wanted[] = {&filter.topic0, &filter.topic1, &filter.topic2};
+        for (std::size_t i = 0; i < std::size(wanted); ++i)
+            if (!wanted[i]->empty() &&
+                (entry.topics.size() <= i || !holds(*wanted[i], entry.topics[i])))
+                return nonsense("a log of an event not asked for");
         if (before != nullptr && std::pair(before->block_number, before->log_index) >=
                                      std::pair(entry.block_number, entry.log_index))
             return nonsense("logs out of order");
@@ -201,12 +203,16 @@ json to_json(const LogFilter& filter) {
     for (const Address& address : filter.addresses)
         addresses.push_back(base::to_hex(address));
     out["address"] = std::move(addresses);
-    if (!filter.topic0.empty()) {
-        json topics = json::array();
-        for (const Hash32& topic : filter.topic0)
-            topics.push_back(base::to_hex(topic));
-        out["topics"] = json::array({std::move(topics)});
+    json topics = json::array();
+    for (const auto* wanted : {&filter.topic0, &filter.topic1, &filter.topic2}) {
+        json any = wanted->empty() ? json(nullptr) : json::array();
+        for (const Hash32& topic : *wanted)
+            any.push_back(base::to_hex(topic));
+        topics.push_back(std::move(any));
     }
+    while (!topics.empty() && topics.back().is_null())
+        topics.erase(topics.size() - 1);
+    if (!topics.empty()) out["topics"] = std::move(topics);
     return out;
 }
 
