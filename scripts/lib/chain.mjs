@@ -35,8 +35,8 @@ export async function start_chain(processes, { port } = {}) {
     nativeCurrency: { name: "Ether", symbol: "ETH", decimals: 18 },
     rpcUrls: { default: { http: [url] } },
   });
-  const client = createPublicClient({ chain, transport: http(url, { retryCount: 0 }) });
-  await processes.until("anvil", "the chain to answer", () => client.getBlockNumber());
+  const client = createPublicClient({ chain, transport: http(url), pollingInterval: 100, cacheTime: 0 });
+  await processes.until("anvil", "the chain to answer", () => client.getChainId());
   return { url, port, chain, client, test: createTestClient({ chain, mode: "anvil", transport: http(url) }) };
 }
 
