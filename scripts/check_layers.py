@@ -58,7 +58,7 @@ ROOMS = {
 LIBRARIES = [
     (r"nlohmann/", "nlohmann_json", {
         "ledger/crypto.cpp", "ledger/rpc", "ledger/signer", "ledger/audit", "marketplace/wire", "marketplace/api",
-        "marketplace/app", "marketplace/cli", "worker/agent.cpp", "worker/executor.cpp", "worker/model.cpp"}),
+        "marketplace/app", "marketplace/cli", "worker/agent", "worker/executor", "worker/model"}),
     (r"(torch|ATen|c10)/", "libtorch", {"worker/model.cpp", "worker/verify.cpp"}),
     (r"(SQLiteCpp/|sqlite3\.h)", "SQLite", {"marketplace/storage", "ledger/signer"}),
     (r"boost/(asio|beast)", "Asio", {
