@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "ledger/base/clock.hpp"
+#include "ledger/base/result.hpp"
+#include "marketplace/api/ports.hpp"
+#include "marketplace/http/request.hpp"
+
+#include <cstdint>
+#include <deque>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+namespace marketplace::api {
+
+struct AuthOptions {
+    std::uint64_t chain_id = 0;
+    /// Names people reach the market by ("market.example", "market.example:8460"). A message
+    /// signed for another site must not open a session here. Loopback names of the request's own
+    /// Host are accepted besides.
+    std::vector<std::string> domains;
+    ledger::base::TimeMs nonce_ms = 10 * 60 * 1000;
+    ledger::base::TimeMs session_ms = 24ULL * 60 * 60 * 1000;
+    std::size_t sessions_max = 100'000;
+    std::size_t sessions_per_account_max = 64;
+    std::size_t used_nonces_max = 200'000;
+};
+
+/// Who calls: sessions by Sign-In with Ethereum (ERC-4361), and API keys. Tokens and keys are
+/// kept as SHA-256 only. Thread-safe.
+class Auth {
+ public:
+    Auth(AuthOptions options, CatalogPort& catalog, const ledger::base::Clock& clock);
+
+    /// A nonce that this process recognises for `nonce_ms`; issuing stores nothing, so nobody can
+    /// fill a table by asking.
+    [[nodiscard]] std::string issue_nonce();
+
+    struct Session {
+        std::string token;  ///< shown once
+        domain::Address account;
+        ledger::base::TimeMs expires_ms = 0;
+    };
+    /// Checks a signed message: shape, domain, chain, times, nonce, signature; then uses up the
+    /// nonce. `host` is the request's Host header.
+    [[nodiscard]] Result<Session> sign_in(std::string_view message,
+                                          const domain::Signature& signature,
+                                          std::string_view host);
+    void sign_out(std::string_view token);
+
+    /// The account of the bearer token or API key. unauthorized, session_expired.
+    [[nodiscard]] Result<domain::Address> account_of(const http::Request& request);
+
+    struct NewKey {
+        ApiKeyRow row;
+        std::string secret;  ///< shown once
+    };
+    [[nodiscard]] NewKey make_api_key(const domain::Address& owner, std::string label) const;
+    /// After a revocation: the key must not be served from memory.
+    void forget_api_keys();
+
+ private:
+    struct Known {
+        domain::Address account;
+        ledger::base::TimeMs expires_ms = 0;
+    };
+    [[nodiscard]] bool is_our_domain(std::string_view domain, std::string_view host) const;
+    [[nodiscard]] std::string nonce_tag(std::string_view time_text) const;
+    [[nodiscard]] Result<void> check_nonce(std::string_view nonce) const;
+    [[nodiscard]] Result<void> use_nonce(const std::string& nonce);
+    // With mutex_ held:
+    void drop_expired(ledger::base::TimeMs now_ms);
+    void erase_session(const domain::Hash32& key);
+
+    const AuthOptions options_;
+    CatalogPort& catalog_;
+    const ledger::base::Clock& clock_;
+    const ledger::base::Bytes secret_;
+
+    std::mutex mutex_;
+    std::unordered_map<domain::Hash32, Known> sessions_;  // by SHA-256 of the token
+    std::deque<domain::Hash32> session_order_;            // oldest first
+    std::unordered_map<domain::Address, std::deque<domain::Hash32>> account_sessions_;
+    std::unordered_map<std::string, ledger::base::TimeMs> used_nonces_;
+    std::deque<std::string> used_order_;
+    std::unordered_map<domain::Hash32, domain::Address> keys_;  // API keys seen and not revoked
+    std::uint64_t keys_epoch_ = 0;
+};
+
+}  // namespace marketplace::api

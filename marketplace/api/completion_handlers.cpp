@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: Apache-2.0
+// OpenAI-exact completions, streamed or whole.
+#include "ledger/crypto/secp256k1.hpp"
+#include "ledger/rpc/json.hpp"
+#include "marketplace/api/completion_input.hpp"
+#include "marketplace/api/handlers.hpp"
+#include "marketplace/wire/document.hpp"
+#include "marketplace/wire/problem_json.hpp"
+
+#include <fmt/format.h>
+
+namespace marketplace::api {
+
+using ledger::base::Error;
+using ledger::base::ErrorCode;
+using ledger::base::fail;
+
+namespace {
+
+/// One completion between the port's callbacks (any thread) and the client. Nothing is answered
+/// before the first token or the end, so that a refusal still has its HTTP status.
+class Completion : public std::enable_shared_from_this<Completion> {
+ public:
+    Completion(Services& services, http::RequestPtr request, http::Reply reply,
+               CompletionInput input)
+        : services_(services),
+          request_(std::move(request)),
+          reply_(std::move(reply)),
+          input_(std::move(input)),
+          created_s_(services.context.clock.now_ms() / 1000) {
+        const auto random = ledger::crypto::random_bytes(12);
+        id_ = input_.kind == CompletionKind::kChat ? "chatcmpl-" : "cmpl-";
+        for (const std::uint8_t byte : random)
+            id_ += fmt::format("{:02x}", byte);
+    }
+
+    void start(const domain::Address& buyer) {
+        InferenceRequest request;
+        request.buyer = buyer;
+        request.model = input_.model;
+        request.prompt = input_.prompt;
+        request.max_tokens = input_.max_tokens;
+        request.temperature = input_.temperature;
+        request.top_p = input_.top_p;
+        request.seed = input_.seed;
+        request.stop = input_.stop;
+        const auto self = shared_from_this();
+        const std::uint64_t id = services_.context.inference.start(
+            std::move(request), [self](std::string text) { self->on_token(std::move(text)); },
+            [self](Result<InferenceDone> done) { self->on_done(std::move(done)); });
+        bool abort_now = false;
+        {
+            const std::lock_guard lock(mutex_);
+            port_id_ = id;
+            abort_now = client_gone_ && !ended_;
+        }
+        if (abort_now) services_.context.inference.abort(id);
+    }
+
+ private:
+    void on_token(std::string text) {
+        std::unique_lock lock(mutex_);
+        if (ended_) return;
+        if (!input_.stream) {
+            text_ += text;
+            return;
+        }
+        std::string events;
+        if (!answered_) {
+            if (input_.kind == CompletionKind::kChat) events += event(first_delta());
+            if (input_.echo) text = input_.prompt + text;
+        }
+        events += event(piece(text, nullptr));
+        write(std::move(events), lock);
+    }
+
+    void on_done(Result<InferenceDone> done) {
+        std::unique_lock lock(mutex_);
+        if (ended_) return;
+        ended_ = true;
+        if (!done) {
+            fail_with(done.error(), lock);
+            return;
+        }
+        if (!input_.stream) {
+            http::Response response = json_response(whole(*done));
+            add_headers(response);
+            lock.unlock();
+            reply_(std::move(response));
+            return;
+        }
+        std::string events;
+        if (!answered_ && input_.kind == CompletionKind::kChat) events += event(first_delta());
+        Json last = piece("", done->finish_reason.c_str());
+        if (!input_.include_usage) last["millrace"] = bill(*done);
+        events += event(last);
+        if (input_.include_usage) {
+            Json usage_chunk = chunk(Json::array());
+            usage_chunk["usage"] = usage(*done);
+            usage_chunk["millrace"] = bill(*done);
+            events += event(usage_chunk);
+        }
+        events += "data: [DONE]\n\n";
+        closing_ = true;
+        write(std::move(events), lock);
+    }
+
+    /// Before the first byte an HTTP error; afterwards an error event, as OpenAI does.
+    void fail_with(const Error& error, std::unique_lock<std::mutex>& lock) {
+        if (!answered_) {
+            lock.unlock();
+            reply_(error_response(*request_, error));
+            return;
+        }
+        closing_ = true;
+        write("data: " + wire::openai_error_json(error, wire::http_status(error.code())) + "\n\n",
+              lock);
+    }
+
+    /// Sends, or keeps until the stream is open; opens it at the first call.
+    void write(std::string events, std::unique_lock<std::mutex>& lock) {
+        if (writer_) {
+            const bool alive = writer_->write(std::move(events));
+            if (closing_) writer_->close();
+            if (!alive && !closing_) leave(lock);
+            return;
+        }
+        pending_ += events;
+        if (answered_) return;
+        answered_ = true;
+        http::Response response = http::Response::events(make_stream());
+        add_headers(response);
+        lock.unlock();
+        reply_(std::move(response));
+    }
+
+    [[nodiscard]] std::shared_ptr<http::StreamBody> make_stream() {
+        auto stream = std::make_shared<http::StreamBody>();
+        stream->on_start = [self = shared_from_this()](http::StreamWriterPtr writer) {
+            const std::lock_guard lock(self->mutex_);
+            self->writer_ = std::move(writer);
+            if (!self->pending_.empty()) self->writer_->write(std::move(self->pending_));
+            self->pending_.clear();
+            if (self->closing_) self->writer_->close();
+        };
+        stream->on_gone = [self = shared_from_this()] {
+            std::unique_lock lock(self->mutex_);
+            self->leave(lock);
+        };
+        return stream;
+    }
+
+    /// The client is gone: stop paying for tokens nobody reads.
+    void leave(std::unique_lock<std::mutex>& lock) {
+        client_gone_ = true;
+        const bool abort_now = !ended_ && port_id_ != 0;
+        const std::uint64_t id = port_id_;
+        lock.unlock();
+        if (abort_now) services_.context.inference.abort(id);
+    }
+
+    void add_headers(http::Response& response) const {
+        if (!input_.ignored.empty())
+            response.header("x-ignored-parameters",
+                            fmt::format("{}", fmt::join(input_.ignored, ", ")));
+    }
+
+    [[nodiscard]] static std::string event(const Json& document) {
+        return "data: " + ledger::rpc::to_text(document) + "\n\n";
+    }
+
+    [[nodiscard]] Json chunk(Json choices) const {
+        Json out;
+        out["id"] = id_;
+        out["object"] =
+            input_.kind == CompletionKind::kChat ? "chat.completion.chunk" : "text_completion";
+        out["created"] = created_s_;
+        out["model"] = input_.model;
+        out["choices"] = std::move(choices);
+        if (input_.include_usage) out["usage"] = nullptr;
+        return out;
+    }
+
+    [[nodiscard]] Json first_delta() const {
+        Json choice{{"index", 0},
+                    {"delta", {{"role", "assistant"}, {"content", ""}}},
+                    {"logprobs", nullptr},
+                    {"finish_reason", nullptr}};
+        return chunk(Json::array({std::move(choice)}));
+    }
+
+    [[nodiscard]] Json piece(const std::string& text, const char* finish_reason) const {
+        Json choice{{"index", 0}, {"logprobs", nullptr}};
+        choice["finish_reason"] = finish_reason == nullptr ? Json(nullptr) : Json(finish_reason);
+        if (input_.kind == CompletionKind::kText)
+            choice["text"] = text;
+        else
+            choice["delta"] = finish_reason == nullptr ? Json{{"content", text}} : Json::object();
+        return chunk(Json::array({std::move(choice)}));
+    }
+
+    [[nodiscard]] static Json usage(const InferenceDone& done) {
+        return {{"prompt_tokens", done.prompt_tokens},
+                {"completion_tokens", done.completion_tokens},
+                {"total_tokens", done.prompt_tokens + done.completion_tokens}};
+    }
+    /// What it cost and which receipts prove it; OpenAI's clients pass it by.
+    [[nodiscard]] static Json bill(const InferenceDone& done) {
+        return {{"cost_atoms", std::to_string(done.cost_atoms)}, {"receipts", done.receipts}};
+    }
+
+    [[nodiscard]] Json whole(const InferenceDone& done) const {
+        Json choice{{"index", 0}, {"finish_reason", done.finish_reason}, {"logprobs", nullptr}};
+        if (input_.kind == CompletionKind::kChat)
+            choice["message"] = {{"role", "assistant"}, {"content", text_}, {"refusal", nullptr}};
+        else
+            choice["text"] = input_.echo ? input_.prompt + text_ : text_;
+        Json out;
+        out["id"] = id_;
+        out["object"] =
+            input_.kind == CompletionKind::kChat ? "chat.completion" : "text_completion";
+        out["created"] = created_s_;
+        out["model"] = input_.model;
+        out["choices"] = Json::array({std::move(choice)});
+        out["usage"] = usage(done);
+        out["millrace"] = bill(done);
+        return out;
+    }
+
+    Services& services_;
+    const http::RequestPtr request_;
+    const http::Reply reply_;
+    const CompletionInput input_;
+    const std::uint64_t created_s_;
+    std::string id_;
+
+    std::mutex mutex_;
+    std::uint64_t port_id_ = 0;
+    std::string text_;     // whole answers
+    std::string pending_;  // events before the stream is open
+    http::StreamWriterPtr writer_;
+    bool answered_ = false;
+    bool ended_ = false;
+    bool closing_ = false;
+    bool client_gone_ = false;
+};
+
+/// The model exists and the prompt fits it. On the desk.
+[[nodiscard]] Result<void> check_model(Services& services, const CompletionInput& input) {
+    const auto model = services.context.catalog.model(input.model);
+    if (!model)
+        return fail(ErrorCode::unknown_model, "The model '" + input.model + "' does not exist");
+    const auto spec = wire::parse_job_spec(model->spec);
+    if (!spec || spec->context == 0) return {};
+    // Byte-level tokenizer: one token per byte. The worker slides its window over longer output.
+    if (input.prompt.size() > spec->context)
+        return fail(ErrorCode::context_length_exceeded,
+                    fmt::format("This model's maximum context length is {} tokens; your messages "
+                                "have {}",
+                                spec->context, input.prompt.size()));
+    return {};
+}
+
+void complete(Services& services, const http::RequestPtr& request, const http::Reply& reply,
+              CompletionKind kind) {
+    const auto account = services.context.auth.account_of(*request);
+    if (!account) return reply(error_response(*request, account.error()));
+    auto input = parse_completion(kind, request->body);
+    if (!input) return reply(error_response(*request, input.error()));
+    if (!input->has_seed) {
+        for (const std::uint8_t byte : ledger::crypto::random_bytes(6))
+            input->seed = input->seed * 256 + byte;
+    }
+    const auto completion = std::make_shared<Completion>(services, request, reply, *input);
+    const bool queued = services.desk.post(
+        [&services, request, reply, completion, input = std::move(*input), account = *account] {
+            if (const auto fits = check_model(services, input); !fits)
+                return reply(error_response(*request, fits.error()));
+            completion->start(account);
+        });
+    if (!queued) reply(error_response(*request, Error(ErrorCode::queue_full)));
+}
+
+}  // namespace
+
+void add_completion_routes(RouteTable& table, Services& services) {
+    RouteDoc text{http::Method::kPost, "/v1/completions",        "createCompletion",
+                  "inference",         "OpenAI text completion", Access::kAccount};
+    text.request_schema = R"({"type":"object","required":["model","prompt"]})";
+    table.add(std::move(text), [&services](const auto& request, const auto& reply) {
+        complete(services, request, reply, CompletionKind::kText);
+    });
+    RouteDoc chat{http::Method::kPost, "/v1/chat/completions",   "createChatCompletion",
+                  "inference",         "OpenAI chat completion", Access::kAccount};
+    chat.request_schema = R"({"type":"object","required":["model","messages"]})";
+    table.add(std::move(chat), [&services](const auto& request, const auto& reply) {
+        complete(services, request, reply, CompletionKind::kChat);
+    });
+}
+
+}  // namespace marketplace::api

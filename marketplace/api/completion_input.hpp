@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "ledger/base/result.hpp"
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace marketplace::api {
+
+enum class CompletionKind : std::uint8_t { kText, kChat };
+
+/// An OpenAI completion request, checked.
+struct CompletionInput {
+    CompletionKind kind = CompletionKind::kText;
+    std::string model;
+    std::string prompt;  ///< after the chat template
+    std::uint64_t max_tokens = 0;
+    std::string temperature = "1";
+    std::string top_p = "1";
+    std::uint64_t seed = 0;
+    bool has_seed = false;
+    std::vector<std::string> stop;
+    bool stream = false;
+    bool include_usage = false;
+    bool echo = false;
+    std::vector<std::string> ignored;  ///< parameters we do not know
+};
+
+/// The chat template of byte-level models: each message as "role: content\n", then "assistant:".
+[[nodiscard]] ledger::base::Result<CompletionInput> parse_completion(CompletionKind kind,
+                                                                     std::string_view body);
+
+}  // namespace marketplace::api

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "ledger/base/clock.hpp"
+#include "ledger/eth/messages.hpp"
+#include "marketplace/api/auth.hpp"
+#include "marketplace/api/blob_store.hpp"
+#include "marketplace/api/ports.hpp"
+#include "marketplace/http/router.hpp"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace marketplace::api {
+
+struct ApiOptions {
+    /// Token bucket per client address, in front of every signature check.
+    double requests_per_s = 500;
+    double request_burst = 2000;
+    /// Exact origins that browsers may call from, besides the market's own.
+    std::vector<std::string> cors_origins;
+};
+
+/// Everything the handlers use. All references outlive the server.
+struct Context {
+    EnginePort& engine;
+    CatalogPort& catalog;
+    LogPort& log;
+    SettlementPort& settlement;
+    InferencePort& inference;
+    JobRecordsPort& records;
+    BlobStore& blobs;
+    Auth& auth;
+    const ledger::base::Clock& clock;
+    MarketInfo info;
+    ledger::eth::Domain domain;  ///< orders are signed for this one
+    ApiOptions options;
+};
+
+/// Adds every route of the market, its filters and its error documents. `context` outlives the
+/// router and everything answered through it; call once per router.
+void register_routes(http::Router& router, Context& context);
+
+}  // namespace marketplace::api

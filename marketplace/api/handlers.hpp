@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "marketplace/api/route_table.hpp"
+#include "marketplace/api/services.hpp"
+
+/// Each group of routes adds itself to the table. `services` outlives the router.
+namespace marketplace::api {
+
+void add_ops_routes(RouteTable& table, Services& services);
+void add_auth_routes(RouteTable& table, Services& services);
+void add_order_routes(RouteTable& table, Services& services);
+void add_job_routes(RouteTable& table, Services& services);
+void add_blob_routes(RouteTable& table, Services& services);
+void add_model_routes(RouteTable& table, Services& services);
+void add_completion_routes(RouteTable& table, Services& services);
+void add_ledger_routes(RouteTable& table, Services& services);
+
+}  // namespace marketplace::api

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "marketplace/http/router.hpp"
+
+#include <string>
+#include <vector>
+
+namespace marketplace::api {
+
+enum class Access : std::uint8_t {
+    kPublic,   ///< anybody
+    kAccount,  ///< bearer token or API key
+    kSigned,   ///< the body carries its own signature
+};
+
+struct QueryDoc {
+    std::string name;
+    std::string type = "string";  ///< JSON schema type
+    std::string text;
+};
+
+/// What the OpenAPI document says about a route.
+struct RouteDoc {
+    http::Method method = http::Method::kGet;
+    std::string path;
+    std::string operation;  ///< operationId
+    std::string tag;
+    std::string summary;
+    Access access = Access::kPublic;
+    std::vector<QueryDoc> query;
+    std::string request_schema;   ///< JSON schema text of the body; empty: none
+    std::string response_schema;  ///< JSON schema text; empty: any object
+    int success = 200;
+    std::string content_type = "application/json";
+};
+
+/// The one table of routes: what is served and what is documented cannot differ.
+class RouteTable {
+ public:
+    explicit RouteTable(http::Router& router) : router_(router) {}
+
+    void add(RouteDoc doc, http::Handler handler, http::RouteOptions options = {});
+    /// OpenAPI 3.1 of everything added.
+    [[nodiscard]] std::string openapi(const std::string& version) const;
+
+ private:
+    http::Router& router_;
+    std::vector<RouteDoc> docs_;
+};
+
+}  // namespace marketplace::api

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ledger/base/hex.hpp"
+#include "ledger/base/sha256.hpp"
+#include "marketplace/api/context.hpp"
+#include "marketplace/api/handlers.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace marketplace::api {
+
+using ledger::base::Error;
+using ledger::base::ErrorCode;
+
+namespace {
+
+constexpr std::size_t kEtagBytesMax = 256 * 1024;
+
+[[nodiscard]] bool has_header(const http::Response& response, std::string_view name) {
+    return std::any_of(response.headers.begin(), response.headers.end(),
+                       [&](const auto& header) { return header.first == name; });
+}
+
+/// Probes are not counted: they must answer under any load.
+[[nodiscard]] bool is_probe(std::string_view path) {
+    return path == "/livez" || path == "/readyz" || path == "/metrics";
+}
+
+/// Small JSON answers to GET carry their hash; a client that has them gets 304.
+void add_etag(const http::Request& request, http::Response& response) {
+    const bool plain = request.method == http::Method::kGet && response.status == 200 &&
+                       !response.stream && !response.file && !response.body.empty() &&
+                       response.body.size() <= kEtagBytesMax && !has_header(response, "etag") &&
+                       !has_header(response, "cache-control") &&
+                       response.content_type == "application/json";
+    if (!plain) return;
+    const auto hash = ledger::base::sha256(ledger::base::as_bytes(response.body));
+    const std::string etag = "\"" + ledger::base::to_hex(hash).substr(2, 32) + "\"";
+    response.header("etag", etag);
+    const auto known = request.header("if-none-match");
+    if (known && http::etag_matches(*known, etag)) {
+        response.status = 304;
+        response.body.clear();
+    }
+}
+
+void add_cors(const std::vector<std::string>& origins, const http::Request& request,
+              http::Response& response) {
+    const auto origin = request.header("origin");
+    if (!origin || std::find(origins.begin(), origins.end(), *origin) == origins.end()) return;
+    response.header("access-control-allow-origin", std::string(*origin));
+    response.header("vary", "Origin");
+    response.header("access-control-expose-headers",
+                    "x-request-id, etag, retry-after, x-ratelimit-limit-requests, "
+                    "x-ratelimit-remaining-requests, x-ratelimit-reset-requests, RateLimit, "
+                    "RateLimit-Policy, PAYMENT-REQUIRED, PAYMENT-RESPONSE, x-log-size, x-log-next");
+    if (request.method != http::Method::kOptions) return;
+    response.header("access-control-allow-methods", "GET, HEAD, POST, PUT, DELETE");
+    response.header("access-control-allow-headers",
+                    "authorization, content-type, idempotency-key, last-event-id, x-request-id");
+    response.header("access-control-max-age", "86400");
+}
+
+void add_filters(http::Router& router, const std::shared_ptr<Services>& services) {
+    router.before([services](const http::Request& request) -> std::optional<http::Response> {
+        if (is_probe(request.path)) return std::nullopt;
+        const auto state = services->limiter.take(request.remote_address);
+        if (state.allowed) return std::nullopt;
+        http::Response refusal = error_response(
+            request, Error(ErrorCode::rate_limited,
+                           fmt::format("{} requests at once, then a steady rate", state.limit)));
+        for (auto& [name, value] : refusal.headers)
+            if (name == "retry-after") value = std::to_string(state.retry_s);
+        return refusal;
+    });
+    router.after([services](const http::Request& request, http::Response& response) {
+        services->count(request.route, response.status);
+        add_etag(request, response);
+        add_cors(services->context.options.cors_origins, request, response);
+        response.header("x-content-type-options", "nosniff");
+        if (is_probe(request.path)) return;
+        const auto state = services->limiter.look(request.remote_address);
+        response.header("x-ratelimit-limit-requests", std::to_string(state.limit));
+        response.header("x-ratelimit-remaining-requests", std::to_string(state.remaining));
+        response.header("x-ratelimit-reset-requests", fmt::format("{}s", state.reset_s));
+        response.header("ratelimit",
+                        fmt::format("\"default\";r={};t={}", state.remaining, state.reset_s));
+    });
+    router.on_error([](const http::Request& request, int status, const Error& error) {
+        return render_error(request, status, error);
+    });
+}
+
+}  // namespace
+
+void register_routes(http::Router& router, Context& context) {
+    // The filters hold the services; they live as long as the router.
+    const auto services = std::make_shared<Services>(context);
+    RouteTable table(router);
+    add_ops_routes(table, *services);
+    add_auth_routes(table, *services);
+    add_order_routes(table, *services);
+    add_job_routes(table, *services);
+    add_blob_routes(table, *services);
+    add_model_routes(table, *services);
+    add_completion_routes(table, *services);
+    add_ledger_routes(table, *services);
+    services->openapi = [text = table.openapi(context.info.version)] { return text; };
+    add_filters(router, services);
+}
+
+}  // namespace marketplace::api

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "marketplace/api/services.hpp"
+
+#include "ledger/base/money.hpp"
+#include "ledger/rpc/json.hpp"
+#include "marketplace/wire/problem_json.hpp"
+
+#include <fmt/format.h>
+
+namespace marketplace::api {
+
+using ledger::base::Error;
+using ledger::base::ErrorCode;
+using ledger::base::fail;
+
+namespace {
+
+[[nodiscard]] bool is_openai_route(std::string_view path) {
+    return path == "/v1/completions" || path == "/v1/chat/completions" || path == "/v1/models" ||
+           path.starts_with("/v1/models/");
+}
+
+}  // namespace
+
+void Services::count(const std::string& route, int status) {
+    const std::lock_guard lock(mutex_);
+    ++counts_[{route.empty() ? "none" : route, status}];
+}
+
+std::map<std::pair<std::string, int>, std::uint64_t> Services::counts() const {
+    const std::lock_guard lock(mutex_);
+    return counts_;
+}
+
+http::Response json_response(const Json& document, int status) {
+    return http::Response(status, "application/json", ledger::rpc::to_text(document));
+}
+
+http::Response render_error(const http::Request& request, int status, const Error& error) {
+    if (status == 0) status = wire::http_status(error.code());
+    http::Response response;
+    response.status = status;
+    if (is_openai_route(request.path)) {
+        response.body = wire::openai_error_json(error, status);
+    } else {
+        response.content_type = "application/problem+json";
+        response.body = wire::problem_json(error, status, request.id);
+    }
+    if (status == 401) response.header("www-authenticate", "Bearer");
+    if (status == 429 || status == 503) response.header("retry-after", "1");
+    return response;
+}
+
+http::Response error_response(const http::Request& request, const Error& error) {
+    return render_error(request, 0, error);
+}
+
+http::Response to_response(const http::Request& request, const Result<Json>& result, int status) {
+    if (!result) return error_response(request, result.error());
+    return json_response(*result, status);
+}
+
+void answer_from_engine(Services& services, const http::RequestPtr& request, http::Reply reply,
+                        std::function<Result<Json>(const engine::Engine&)> read, int status) {
+    const bool queued = services.context.engine.query(
+        [request, reply, status, read = std::move(read)](const engine::Engine& engine) {
+            reply(to_response(*request, read(engine), status));
+        });
+    if (!queued) reply(error_response(*request, Error(ErrorCode::queue_full, "the engine")));
+}
+
+void answer_from_desk(Services& services, const http::RequestPtr& request, http::Reply reply,
+                      std::function<http::Response()> work) {
+    const bool queued = services.desk.post([reply, work = std::move(work)] { reply(work()); });
+    if (!queued) reply(error_response(*request, Error(ErrorCode::queue_full, "the disk")));
+}
+
+Result<std::uint64_t> read_query_u64(const http::Request& request, std::string_view name,
+                                     std::uint64_t usual) {
+    const auto text = request.query_value(name);
+    if (!text) return usual;
+    const auto value = ledger::base::parse_u64(*text);
+    if (!value)
+        return fail(ErrorCode::invalid_field,
+                    fmt::format("?{} must be a number, 0 or above", name));
+    return *value;
+}
+
+Result<std::size_t> read_limit(const http::Request& request, std::size_t usual, std::size_t most) {
+    TRY_ASSIGN(const std::uint64_t limit, read_query_u64(request, "limit", usual));
+    if (limit < 1 || limit > most)
+        return fail(ErrorCode::out_of_range, fmt::format("?limit must be from 1 to {}", most));
+    return static_cast<std::size_t>(limit);
+}
+
+Json list_of(Json items, bool has_more) {
+    Json out;
+    out["object"] = "list";
+    out["has_more"] = has_more;
+    const bool named = !items.empty() && items.front().contains("id");
+    out["first_id"] = named ? items.front()["id"] : Json(nullptr);
+    out["last_id"] = named ? items.back()["id"] : Json(nullptr);
+    out["data"] = std::move(items);
+    return out;
+}
+
+}  // namespace marketplace::api

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "marketplace/api/context.hpp"
+#include "marketplace/api/idempotency.hpp"
+#include "marketplace/api/rate_limiter.hpp"
+#include "marketplace/api/task_thread.hpp"
+#include "marketplace/http/router.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <array>
+#include <atomic>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <string>
+#include <utility>
+
+namespace marketplace::api {
+
+/// What handlers share: the ports, and the state of the API itself.
+class Services {
+ public:
+    explicit Services(Context& ports)
+        : context(ports),
+          limiter(ports.options.requests_per_s, ports.options.request_burst, ports.clock),
+          idempotency(ports.clock) {}
+
+    Context& context;
+    RateLimiter limiter;
+    IdempotencyCache idempotency;
+    std::function<std::string()> openapi;
+
+    /// Requests per (route template, status), for /metrics.
+    void count(const std::string& route, int status);
+    [[nodiscard]] std::map<std::pair<std::string, int>, std::uint64_t> counts() const;
+
+ private:
+    mutable std::mutex mutex_;
+    std::map<std::pair<std::string, int>, std::uint64_t> counts_;
+
+ public:
+    /// For handlers that touch the disk or the database. Last: it ends first.
+    TaskThread desk{1024};
+};
+
+using Json = nlohmann::json;
+
+[[nodiscard]] http::Response json_response(const Json& document, int status = 200);
+/// A problem document, or OpenAI's error object on its routes.
+[[nodiscard]] http::Response error_response(const http::Request& request,
+                                            const ledger::base::Error& error);
+[[nodiscard]] http::Response render_error(const http::Request& request, int status,
+                                          const ledger::base::Error& error);
+/// The document or the problem.
+[[nodiscard]] http::Response to_response(const http::Request& request, const Result<Json>& result,
+                                         int status = 200);
+
+/// Runs `read` on the engine thread and answers with what it returns.
+void answer_from_engine(Services& services, const http::RequestPtr& request, http::Reply reply,
+                        std::function<Result<Json>(const engine::Engine&)> read, int status = 200);
+/// Runs `work` on the desk and answers with what it returns.
+void answer_from_desk(Services& services, const http::RequestPtr& request, http::Reply reply,
+                      std::function<http::Response()> work);
+
+/// "limit" of a list: 1 to `most`, `usual` when absent.
+[[nodiscard]] Result<std::size_t> read_limit(const http::Request& request, std::size_t usual,
+                                             std::size_t most);
+[[nodiscard]] Result<std::uint64_t> read_query_u64(const http::Request& request,
+                                                   std::string_view name, std::uint64_t usual);
+/// {"object":"list","data":[…],"has_more":…,"first_id","last_id"} with the members' "id".
+[[nodiscard]] Json list_of(Json items, bool has_more);
+
+}  // namespace marketplace::api
