@@ -103,3 +103,45 @@ contract ReentrantToken is PlainToken(6) {
         (lastDone, lastAnswer) = callee.call(call);
     }
 }
+
+/// @notice Changes its mind about how to behave.
+contract MoodyToken is PlainToken(6) {
+    enum Mood {
+        Honest,
+        KeepsAPart,
+        AnswersFalse,
+        Blocks,
+        CallsBack
+    }
+
+    Mood public mood;
+    address public enemy;
+    address public target;
+    bytes public call;
+
+    function setMood(Mood mood_, address enemy_, address target_, bytes calldata call_) external {
+        (mood, enemy, target, call) = (mood_, enemy_, target_, call_);
+    }
+
+    function transfer(address to, uint256 value) public override returns (bool) {
+        return mood != Mood.AnswersFalse && super.transfer(to, value);
+    }
+
+    function transferFrom(address from, address to, uint256 value) public override returns (bool) {
+        return mood != Mood.AnswersFalse && super.transferFrom(from, to, value);
+    }
+
+    function _update(address from, address to, uint256 value) internal override {
+        if (from == address(0)) return super._update(from, to, value);
+        if (mood == Mood.Blocks) require(from != enemy && to != enemy, "blocked");
+        uint256 kept = mood == Mood.KeepsAPart ? (value + 99) / 100 : 0;
+        super._update(from, to, value - kept);
+        if (kept != 0) super._update(from, address(0xFEE), kept);
+        if (mood != Mood.CallsBack || target == address(0)) return;
+        address callee = target;
+        target = address(0);
+        (bool done,) = callee.call(call);
+        require(!done, "reentry went through");
+        target = callee;
+    }
+}

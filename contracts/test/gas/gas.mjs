@@ -1,0 +1,130 @@
+#!/usr/bin/env node
+// SPDX-License-Identifier: Apache-2.0
+// Gas of the market's transactions as a chain charges them: base, call data (EIP-7623) and execution.
+// Prints one JSON object; --write stores it as test/gas/snapshot.json, --check fails when a figure
+// is more than 1 % above the stored one.
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { keccak256, sha256, concat, toHex } from 'viem';
+import { root, startMarket } from './market.mjs';
+
+const node = (left, right) => sha256(concat(['0x01', left, right]));
+
+function splitOf(size) {
+  let k = 1;
+  while (k * 2 < size) k *= 2;
+  return k;
+}
+
+/// RFC 9162 tree over made-up leaves; roots of ranges are remembered.
+function makeTree() {
+  const known = new Map();
+  const rootOf = (from, to) => {
+    const name = `${from},${to}`;
+    let found = known.get(name);
+    if (!found) {
+      if (to - from === 1) {
+        found = sha256(concat(['0x00', keccak256(toHex(from))]));
+      } else {
+        const k = splitOf(to - from);
+        found = node(rootOf(from, from + k), rootOf(from + k, to));
+      }
+      known.set(name, found);
+    }
+    return found;
+  };
+  const subproof = (m, from, to, complete) => {
+    if (m === to - from) return complete ? [] : [rootOf(from, to)];
+    const k = splitOf(to - from);
+    return m <= k
+      ? [...subproof(m, from, from + k, complete), rootOf(from + k, to)]
+      : [...subproof(m - k, from + k, to, false), rootOf(from, from + k)];
+  };
+  return { rootOf: (size) => rootOf(0, size), proof: (m, n) => subproof(m, 0, n, true) };
+}
+
+async function measure(market) {
+  const figures = {};
+  const failed = (receipt) => receipt.logs.some((log) => log.topics[0] === failedTopic);
+  const failedTopic = keccak256(toHex('ItemFailed(bytes32,uint256,bytes)'));
+  const gasOf = async (...call) => {
+    const receipt = await market.send(...call);
+    if (failed(receipt)) throw new Error(`an item of ${call[1]} failed`);
+    return Number(receipt.gasUsed);
+  };
+  const providers = Array.from({ length: 10 }, (_, i) => `provider ${i}`);
+  const buyers = Array.from({ length: 50 }, (_, i) => `buyer ${i}`);
+  for (const name of providers) await market.addProvider(name);
+  for (const name of buyers) await market.fund(name, 100_000_000n);
+  const make = (count, salt, options) =>
+    Promise.all(
+      buyers.slice(0, count).map((buyer, i) =>
+        market.openItem(providers[Math.floor((i * 10) / count)], buyer, salt, options(buyer))),
+    );
+  const plain = () => ({});
+  const byDelegate = (buyer) => ({ delegate: `${buyer} delegate` });
+
+  figures.open_20_first = (await gasOf('leases', 'open', [await make(20, 1, plain)])) / 20;
+  figures.open_20 = (await gasOf('leases', 'open', [await make(20, 2, plain)])) / 20;
+  figures.open_20_delegated_first = (await gasOf('leases', 'open', [await make(20, 3, byDelegate)])) / 20;
+  figures.open_20_delegated = (await gasOf('leases', 'open', [await make(20, 4, byDelegate)])) / 20;
+  const single = await make(1, 9, plain);
+  figures.open_1 = await gasOf('leases', 'open', [single]);
+
+  const items = await make(50, 5, byDelegate);
+  await gasOf('leases', 'open', [items]);
+  const claims = (units) => Promise.all(items.map((item) => market.claimItem(item, units)));
+  figures.claim_50_first = (await gasOf('leases', 'claim', [await claims(10n)])) / 50;
+  figures.claim_50 = (await gasOf('leases', 'claim', [await claims(20n)])) / 50;
+  figures.claim_1 = await gasOf('leases', 'claim', [[await market.claimItem(items[0], 30n)]]);
+  if (market.contracts.leases.abi.some((entry) => entry.name === 'claimPacked')) {
+    const { packClaims } = await import('./packed.mjs');
+    figures.claim_packed_50 = (await gasOf('leases', 'claimPacked', [packClaims(await claims(40n))])) / 50;
+    figures.claim_packed_1 =
+      await gasOf('leases', 'claimPacked', [packClaims([await market.claimItem(items[0], 50n)])]);
+  }
+
+  const key = market.keyOf(items[0]);
+  const parties = market.partiesOf(items[0]);
+  figures.close_request = await gasOf('leases', 'requestClose', [key, parties, 1]);
+  figures.close_finalize = await gasOf('leases', 'finalizeClose', [market.leaseOf(items[0]), parties]);
+
+  // One lease of 10,000 receipts, opened alone, claimed ten times, closed by request.
+  const big = await market.openItem(providers[0], buyers[0], 6, { units: 10_000n });
+  let life = await gasOf('leases', 'open', [[big]]);
+  for (let i = 1n; i <= 10n; ++i) {
+    life += await gasOf('leases', 'claim', [[await market.claimItem(big, i * 1_000n)]]);
+  }
+  life += await gasOf('leases', 'requestClose', [market.keyOf(big), market.partiesOf(big), 1]);
+  life += await gasOf('leases', 'finalizeClose', [market.leaseOf(big), market.partiesOf(big)]);
+  figures.receipt_of_10000 = life / 10_000;
+
+  const tree = makeTree();
+  let size = 0;
+  for (const next of [1_000, 2_000, 5_000]) {
+    const head = { size: BigInt(next), root: tree.rootOf(next), timeMs: BigInt(1_750_000_000_000 + next) };
+    const signature = await market.sign('TreeHead', head, 'operator');
+    const proof = size === 0 ? [] : tree.proof(size, next);
+    figures[`anchor_${next}`] = await gasOf('receiptLog', 'anchor', [head, signature, proof]);
+    size = next;
+  }
+  return figures;
+}
+
+const market = await startMarket();
+let figures;
+try {
+  figures = await measure(market);
+} finally {
+  market.stop();
+}
+const text = JSON.stringify(figures, null, 2);
+console.log(text);
+const file = join(root, 'test/gas/snapshot.json');
+if (process.argv.includes('--write')) writeFileSync(file, `${text}\n`);
+if (process.argv.includes('--check')) {
+  const stored = JSON.parse(readFileSync(file, 'utf8'));
+  const worse = Object.keys(figures).filter((name) => !(figures[name] <= stored[name] * 1.01));
+  for (const name of worse) console.error(`gas: ${name} is ${figures[name]}, was ${stored[name]}`);
+  if (worse.length > 0) process.exit(1);
+}

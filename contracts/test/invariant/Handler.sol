@@ -1,0 +1,431 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {IEscrow} from "../../src/interfaces/IEscrow.sol";
+import {ClaimItem, LeaseKey, OpenItem, Parties} from "../../src/interfaces/ILeases.sol";
+import {Ask, Bid, Delegation, Voucher} from "../../src/libraries/Messages.sol";
+import {SettlementToken} from "../../src/mocks/SettlementToken.sol";
+import {Fixture} from "../helpers/Fixture.sol";
+import {MoodyToken} from "../helpers/HostileTokens.sol";
+
+/// @notice Three buyers, three providers, the operator and an attacker doing anything in any order.
+/// Keeps its own books of what must follow and checks every step against them.
+contract Handler is Fixture {
+    struct Known {
+        OpenItem item;
+        bytes32 id;
+        bytes32 partiesHash;
+        uint64 locked;
+        uint64 highest; // of all vouchers both sides signed
+        uint64 paid;
+        uint64 units;
+        uint8 state;
+    }
+
+    uint256 internal constant ACTORS = 3;
+    address[] public buyers;
+    address[] public sellers;
+    uint256[] internal buyerKeys;
+    uint256[] internal sellerKeys;
+    uint256[] internal workerKeys;
+    address public attacker = makeAddr("attacker");
+    Known[] internal known;
+    bool internal immutable moody;
+    uint64 internal nextSalt;
+    mapping(string => uint256) public done;
+
+    constructor(bool moody_) {
+        moody = moody_;
+    }
+
+    function init() external {
+        vm.warp(START);
+        setUp();
+        if (moody) {
+            token = SettlementToken(address(new MoodyToken()));
+            deployOn(token);
+        }
+        for (uint256 i = 0; i < ACTORS; ++i) {
+            (address who, uint256 key) = makeAddrAndKey(string.concat("buyer", vm.toString(i)));
+            buyers.push(who);
+            buyerKeys.push(key);
+            fund(who, 50e6);
+            (who, key) = makeAddrAndKey(string.concat("seller", vm.toString(i)));
+            sellers.push(who);
+            sellerKeys.push(key);
+            uint256 work = uint256(keccak256(abi.encode("worker", i)));
+            workerKeys.push(work);
+            enlist(who, work, MIN_BOND);
+        }
+    }
+
+    // ── actions ─────────────────────────────────────────────────────────────────────────────────
+
+    function deposit(uint256 who, uint64 amount) external checked("deposit") {
+        address account = buyers[who % ACTORS];
+        amount = uint64(bound(amount, 1, 20e6));
+        token.mint(account, amount);
+        vm.startPrank(account);
+        token.approve(address(escrow), amount);
+        try escrow.deposit(account, amount) {} catch {}
+        vm.stopPrank();
+    }
+
+    function open(uint256 who, uint256 seller, uint64 units, uint64 price, uint8 flags)
+        external
+        checked("open")
+    {
+        OpenItem memory item = _makeItem(who % ACTORS, seller % ACTORS, units, price, flags);
+        _open(item);
+    }
+
+    /// @notice The bid of a lease there is, once more: the same, under another index, or elsewhere.
+    function openAgain(uint256 which, uint64 units, uint8 index) external checked("openAgain") {
+        if (known.length == 0) return;
+        OpenItem memory item = known[which % known.length].item;
+        item.index = index % 4;
+        item.maxUnits = uint64(bound(units, 1, 1_000));
+        _open(item);
+    }
+
+    function claim(uint256 which, uint64 units, uint64 skew, uint8 forge)
+        external
+        checked("claim")
+    {
+        if (known.length == 0) return;
+        Known storage lease = known[which % known.length];
+        (ClaimItem memory item, bool valid) = _makeClaim(lease, units, skew, forge);
+        if (valid && item.voucher.cumulativeAmount > lease.highest) {
+            lease.highest = item.voucher.cumulativeAmount;
+        }
+        ClaimItem[] memory items = new ClaimItem[](forge % 5 == 4 ? 2 : 1);
+        items[0] = item;
+        if (items.length == 2) items[1] = item;
+        address seller = lease.item.ask.provider;
+        uint64 before = creditOf(seller);
+        (, uint64 paidBefore,,,,,) = leases.leases(lease.id, lease.partiesHash);
+        vm.prank(attacker);
+        leases.claim(items);
+        (, uint64 paid,,,,,) = leases.leases(lease.id, lease.partiesHash);
+        uint64 fee = paid / 100 - paidBefore / 100;
+        assertEq(creditOf(seller) - before, paid - paidBefore - fee, "credited once, less the fee");
+        if (!valid) assertEq(paid, paidBefore, "a bad voucher pays nothing");
+    }
+
+    function requestClose(uint256 which, uint8 who, uint8 reason) external checked("close") {
+        if (known.length == 0) return;
+        Known storage lease = known[which % known.length];
+        Parties memory parties = partiesOf(lease.item);
+        LeaseKey memory key = keyOf(lease.item);
+        address[6] memory all = [
+            parties.buyer,
+            parties.provider,
+            parties.workerKey,
+            parties.voucherSigner,
+            operator,
+            attacker
+        ];
+        bool stranger = who % 6 == 5;
+        vm.prank(all[who % 6]);
+        try leases.requestClose(key, parties, uint8(bound(reason, 1, 7))) {
+            assertFalse(stranger, "a stranger closed a lease");
+        } catch {}
+    }
+
+    function finalize(uint256 which) external checked("finalize") {
+        if (known.length == 0) return;
+        Known storage lease = known[which % known.length];
+        uint64 at = leases.finalAt(lease.id);
+        vm.prank(attacker);
+        try leases.finalizeClose(lease.id, partiesOf(lease.item)) {
+            assertGe(block.timestamp, at, "final too early");
+        } catch {}
+    }
+
+    function reclaim(uint256 which) external checked("reclaim") {
+        if (known.length == 0) return;
+        Known storage lease = known[which % known.length];
+        LeaseKey memory key = keyOf(lease.item);
+        vm.prank(attacker);
+        try leases.reclaim(key, partiesOf(lease.item)) {
+            assertGe(block.timestamp, lease.item.bid.deadline + CLOSE_WINDOW, "reclaimed too early");
+        } catch {}
+    }
+
+    function withdraw(uint256 who, uint64 amount, uint8 step) external checked("withdraw") {
+        address account = buyers[who % ACTORS];
+        uint64 free = freeOf(account);
+        vm.startPrank(account);
+        if (step % 3 == 0 && free != 0) {
+            escrow.requestWithdraw(uint64(bound(amount, 1, free)));
+        } else if (step % 3 == 1) {
+            try escrow.cancelWithdraw() {} catch {}
+        } else {
+            try escrow.withdraw() {} catch {}
+        }
+        vm.stopPrank();
+    }
+
+    function sweep(uint256 who) external checked("sweep") {
+        address[4] memory all = [sellers[0], sellers[1], sellers[2], address(treasury)];
+        try escrow.sweep(all[who % 4]) {} catch {}
+    }
+
+    function revoke(uint256 who) external checked("revoke") {
+        vm.prank(buyers[who % ACTORS]);
+        leases.revokeDelegations();
+    }
+
+    function attack(uint256 who, uint64 amount) external checked("attack") {
+        vm.startPrank(attacker);
+        try escrow.tryLock(buyers[who % ACTORS], amount) {
+            fail("locked by a stranger");
+        } catch {}
+        IEscrow.Credit[] memory credits = new IEscrow.Credit[](1);
+        credits[0] = IEscrow.Credit(attacker, amount);
+        try escrow.credit(credits) {
+            fail("credited by a stranger");
+        } catch {}
+        try escrow.release(attacker, 0, amount, attacker, 0) {
+            fail("released by a stranger");
+        } catch {}
+        try escrow.withdraw() {
+            fail("withdrew what it never had");
+        } catch {}
+        vm.stopPrank();
+    }
+
+    function pass(uint32 time) external checked("pass") {
+        vm.warp(block.timestamp + bound(time, 1, 12 hours));
+    }
+
+    function changeMood(uint8 mood, uint256 who) external checked("mood") {
+        if (!moody) return;
+        address[4] memory enemies = [buyers[who % 3], sellers[who % 3], attacker, address(escrow)];
+        bytes memory call = who % 2 == 0
+            ? abi.encodeCall(IEscrow.sweep, (sellers[who % 3]))
+            : abi.encodeCall(IEscrow.deposit, (attacker, 1));
+        MoodyToken(address(token))
+            .setMood(MoodyToken.Mood(mood % 5), enemies[who % 4], address(escrow), call);
+    }
+
+    // ── what must be true ───────────────────────────────────────────────────────────────────────
+
+    /// @dev After every action: every lease moved along a drawn arrow and its totals only rose.
+    modifier checked(string memory name) {
+        _;
+        ++done[name];
+        for (uint256 i = 0; i < known.length; ++i) {
+            _checkLease(known[i]);
+        }
+    }
+
+    function _checkLease(Known storage lease) private {
+        (uint64 locked, uint64 paid,, uint64 units,, uint8 state,) =
+            leases.leases(lease.id, lease.partiesHash);
+        assertEq(locked, lease.locked, "I-04 the lock never changes");
+        assertGe(paid, lease.paid, "I-04 totals never fall");
+        assertGe(units, lease.units, "I-04 units never fall");
+        assertLe(paid, locked, "I-04 never above the lock");
+        assertLe(paid, lease.highest, "I-06 never above the largest valid voucher");
+        uint8 was = lease.state;
+        bool arrow =
+            state == was || (was == 1 && (state == 2 || state == 3)) || (was == 2 && state == 3);
+        assertTrue(arrow, "I-13 states move along drawn arrows");
+        if (was == 3) assertEq(paid, lease.paid, "nothing is paid after the close");
+        (lease.paid, lease.units, lease.state) = (paid, units, state);
+    }
+
+    /// @notice I-05: what is owed is what was promised, and it is there.
+    function checkSolvent() external view {
+        uint256 owed = 0;
+        for (uint256 i = 0; i < ACTORS; ++i) {
+            owed += _owedTo(buyers[i]) + _owedTo(sellers[i]);
+        }
+        owed += _owedTo(address(treasury)) + _owedTo(attacker) + _owedTo(buyer);
+        for (uint256 i = 0; i < known.length; ++i) {
+            if (known[i].state == 3) continue;
+            owed += known[i].locked - known[i].paid + known[i].paid / 100;
+        }
+        assertEq(owed, escrow.liabilities(), "every atom is owed to somebody");
+        assertGe(token.balanceOf(address(escrow)), escrow.liabilities(), "I-05 solvent");
+    }
+
+    /// @notice Locks of an account are the maxima of its open leases, no more and no less.
+    function checkLocks() external view {
+        for (uint256 b = 0; b < ACTORS; ++b) {
+            uint256 locked = 0;
+            for (uint256 i = 0; i < known.length; ++i) {
+                if (known[i].state != 3 && known[i].item.bid.buyer == buyers[b]) {
+                    locked += known[i].locked;
+                }
+            }
+            assertEq(lockedOf(buyers[b]), locked);
+        }
+    }
+
+    /// @notice I-12: without the operator everybody gets everything out within the delays.
+    function checkExits() external {
+        if (moody) {
+            MoodyToken(address(token)).setMood(MoodyToken.Mood.Honest, address(0), address(0), "");
+        }
+        vm.startPrank(attacker);
+        vm.warp(block.timestamp + 60 days);
+        for (uint256 i = 0; i < known.length; ++i) {
+            if (known[i].state == 1) {
+                leases.reclaim(keyOf(known[i].item), partiesOf(known[i].item));
+            }
+            if (known[i].state == 2) leases.finalizeClose(known[i].id, partiesOf(known[i].item));
+            known[i].state = 3;
+        }
+        vm.stopPrank();
+        for (uint256 i = 0; i < ACTORS; ++i) {
+            assertEq(lockedOf(buyers[i]), 0);
+            _leave(buyers[i]);
+            if (creditOf(sellers[i]) != 0) escrow.sweep(sellers[i]);
+            _unbond(sellers[i]);
+        }
+        if (creditOf(address(treasury)) != 0) escrow.sweep(address(treasury));
+        if (!moody) _leave(buyer);
+        assertEq(escrow.liabilities(), 0, "I-12 everybody is out");
+    }
+
+    function paidTotal() external view returns (uint256 total) {
+        for (uint256 i = 0; i < known.length; ++i) {
+            total += known[i].paid;
+        }
+    }
+
+    function _leave(address account) private {
+        uint64 free = freeOf(account);
+        vm.startPrank(account);
+        if (free != 0) escrow.requestWithdraw(free);
+        vm.warp(block.timestamp + WITHDRAW_DELAY);
+        (,,, uint64 withdrawing,) = escrow.accounts(account);
+        if (withdrawing != 0) escrow.withdraw();
+        vm.stopPrank();
+    }
+
+    function _unbond(address seller) private {
+        uint64 bond = providers.bondOf(seller);
+        vm.startPrank(seller);
+        providers.requestUnbond(bond);
+        vm.warp(block.timestamp + UNBOND_DELAY);
+        providers.unbond();
+        vm.stopPrank();
+        assertGe(token.balanceOf(seller), bond);
+    }
+
+    function _owedTo(address account) private view returns (uint256) {
+        (uint64 free,, uint64 earned, uint64 withdrawing,) = escrow.accounts(account);
+        return uint256(free) + earned + withdrawing;
+    }
+
+    // ── making messages ─────────────────────────────────────────────────────────────────────────
+
+    function _makeItem(uint256 who, uint256 seller, uint64 units, uint64 price, uint8 flags)
+        private
+        returns (OpenItem memory item)
+    {
+        Ask memory ask = makeAsk();
+        Bid memory bid = makeBid();
+        ask.provider = sellers[seller];
+        ask.price = PRICE - 100;
+        ask.volume = 2_000;
+        ask.expiry = START + 3650 days;
+        ask.salt = bytes32(seller);
+        bid.buyer = buyers[who];
+        bid.volume = uint64(bound(units, 1, 1_000)) * (flags % 3 + 1);
+        bid.maxAmount = 10e6;
+        bid.expiry = START + 3650 days;
+        bid.deadline = uint64(block.timestamp) + 1 days;
+        bid.salt = bytes32(uint256(nextSalt++));
+        Delegation memory delegation;
+        if (flags & 4 != 0) {
+            delegation = makeDelegation();
+            delegation.owner = buyers[who];
+            delegation.spendCap = 5e6;
+            delegation.expiry = START + 3650 days;
+            delegation.nonce = leases.delegationNonce(buyers[who]);
+            delegation.scope = flags & 8 != 0 ? 3 : 2;
+        }
+        item.ask = ask;
+        item.bid = bid;
+        item.delegation = delegation;
+        item.price = uint64(bound(price, PRICE - 150, 2_050));
+        item.maxUnits = uint64(bound(units, 1, 1_000));
+        item.workerKey = vm.addr(workerKeys[seller]);
+        item.askSignature = sign(sellerKeys[seller], digestOf(messages.hashAsk(ask)));
+        uint256 bidKey = delegation.scope == 3 ? delegateKey : buyerKeys[who];
+        item.bidSignature = sign(bidKey, digestOf(messages.hashBid(bid)));
+        if (delegation.scope != 0) {
+            item.delegationSignature =
+                sign(buyerKeys[who], digestOf(messages.hashDelegation(delegation)));
+        }
+    }
+
+    function _open(OpenItem memory item) private {
+        bytes32 id = leaseOf(item);
+        bytes32 partiesHash = hashOf(partiesOf(item));
+        (,,,,, uint8 before,) = leases.leases(id, partiesHash);
+        uint64 free = freeOf(item.bid.buyer);
+        vm.prank(operator);
+        leases.open(only(item));
+        (uint64 locked,,,,, uint8 state,) = leases.leases(id, partiesHash);
+        if (before != 0 || state == 0) {
+            assertEq(freeOf(item.bid.buyer), free, "a refused item has no effect");
+            return;
+        }
+        assertEq(free - freeOf(item.bid.buyer), locked);
+        assertLe(
+            locked, uint256(item.maxUnits) * item.bid.priceCeiling, "I-04 lock <= ceiling x units"
+        );
+        assertLe(leases.askOutstanding(messages.hashAsk(item.ask)), item.ask.volume);
+        for (uint256 i = 0; i < known.length; ++i) {
+            assertNotEq(known[i].id, id, "a lease's name is used once");
+        }
+        Known storage lease = known.push();
+        lease.item = item;
+        (lease.id, lease.partiesHash, lease.locked, lease.state) = (id, partiesHash, locked, state);
+        ++done["opened"];
+    }
+
+    function _makeClaim(Known storage lease, uint64 units, uint64 skew, uint8 forge)
+        private
+        view
+        returns (ClaimItem memory item, bool valid)
+    {
+        units = uint64(bound(units, 0, lease.item.maxUnits));
+        Parties memory parties = partiesOf(lease.item);
+        Voucher memory voucher = makeVoucher(lease.id, units);
+        voucher.cumulativeAmount = units * lease.item.price;
+        if (forge % 5 == 1) voucher.cumulativeAmount += uint64(bound(skew, 1, 1_000_000));
+        bytes32 digest = digestOf(messages.hashVoucher(voucher));
+        item.voucher = voucher;
+        item.parties = parties;
+        item.buyerSignature = sign(_signerKey(parties), digest);
+        item.workerSignature = sign(_workerKey(parties), digest);
+        if (forge % 5 == 2) item.buyerSignature = item.workerSignature;
+        if (forge % 5 == 3) item.workerSignature = item.buyerSignature;
+        valid = forge % 5 == 0 || forge % 5 == 4;
+    }
+
+    function _signerKey(Parties memory parties) private view returns (uint256) {
+        if (parties.voucherSigner == delegate) return delegateKey;
+        for (uint256 i = 0; i < ACTORS; ++i) {
+            if (buyers[i] == parties.voucherSigner) return buyerKeys[i];
+        }
+        revert("no such signer");
+    }
+
+    function _workerKey(Parties memory parties) private view returns (uint256) {
+        for (uint256 i = 0; i < ACTORS; ++i) {
+            if (vm.addr(workerKeys[i]) == parties.workerKey) return workerKeys[i];
+        }
+        revert("no such worker");
+    }
+
+    function fail(string memory why) private pure {
+        revert(why);
+    }
+}

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {Test} from "forge-std/Test.sol";
+import {Handler} from "./Handler.sol";
+
+/// @notice The invariants of the design that the contracts alone can break, after random actions of
+/// random actors. I-03, I-04, I-06 and I-13 are checked by the handler at every step.
+abstract contract MarketInvariants is Test {
+    Handler internal handler;
+
+    function start(bool moody) internal {
+        handler = new Handler(moody);
+        handler.init();
+        targetContract(address(handler));
+        bytes4[] memory selectors = new bytes4[](14);
+        selectors[0] = Handler.deposit.selector;
+        selectors[1] = Handler.open.selector;
+        selectors[2] = Handler.openAgain.selector;
+        selectors[3] = Handler.claim.selector;
+        selectors[4] = Handler.requestClose.selector;
+        selectors[5] = Handler.finalize.selector;
+        selectors[6] = Handler.reclaim.selector;
+        selectors[7] = Handler.withdraw.selector;
+        selectors[8] = Handler.sweep.selector;
+        selectors[9] = Handler.revoke.selector;
+        selectors[10] = Handler.attack.selector;
+        selectors[11] = Handler.pass.selector;
+        selectors[12] = Handler.changeMood.selector;
+        selectors[13] = Handler.claim.selector;
+        targetSelector(FuzzSelector(address(handler), selectors));
+    }
+
+    function invariant_SolventAndLocksAddUp() public view {
+        handler.checkSolvent();
+        handler.checkLocks();
+    }
+
+    function afterInvariant() public {
+        emit log_named_uint("opened", handler.done("opened"));
+        emit log_named_uint("paid", handler.paidTotal());
+        handler.checkExits();
+    }
+}
+
+contract HonestTokenTest is MarketInvariants {
+    function setUp() public {
+        start(false);
+    }
+}
+
+contract MoodyTokenTest is MarketInvariants {
+    function setUp() public {
+        start(true);
+    }
+}
