@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "marketplace/app/application.hpp"
+
+#include "ledger/base/limits.hpp"
+#include "ledger/crypto/address.hpp"
+#include "ledger/crypto/secp256k1.hpp"
+#include "ledger/rpc/eth_client.hpp"
+#include "marketplace/api/auth.hpp"
+#include "marketplace/api/blob_store.hpp"
+#include "marketplace/api/context.hpp"
+#include "marketplace/app/engine_thread.hpp"
+#include "marketplace/app/inference_router.hpp"
+#include "marketplace/app/job_records.hpp"
+#include "marketplace/app/public_log.hpp"
+#include "marketplace/app/read_store.hpp"
+#include "marketplace/app/settlement_loop.hpp"
+#include "marketplace/app/worker_gateway.hpp"
+#include "marketplace/http/server.hpp"
+
+#include <fcntl.h>
+#include <spdlog/spdlog.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <fstream>
+
+namespace marketplace::app {
+namespace {
+
+namespace limits = ledger::base::limits;
+using ledger::base::ErrorCode;
+using ledger::base::fail;
+using ledger::base::Result;
+using ledger::settlement::Deployment;
+using storage::CatalogStore;
+using storage::Database;
+
+constexpr const char* kVersion = "0.1.0";
+constexpr domain::TimeMs kEngineTickMs = 1000;
+constexpr std::chrono::seconds kStopDeadline{5};
+
+/// One process per data directory: two writers would each sign with the other's nonces.
+class DirectoryLock {
+ public:
+    static Result<std::unique_ptr<DirectoryLock>> take(const std::filesystem::path& directory) {
+        std::error_code error;
+        std::filesystem::create_directories(directory, error);
+        const int fd = ::open((directory / "lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        if (fd < 0) return fail(ErrorCode::io_error, "cannot write in data_dir");
+        std::unique_ptr<DirectoryLock> lock(new DirectoryLock(fd));
+        if (::flock(fd, LOCK_EX | LOCK_NB) != 0)
+            return fail(ErrorCode::config_invalid, "another market runs on this data_dir");
+        return lock;
+    }
+    ~DirectoryLock() { ::close(fd_); }
+    DirectoryLock(const DirectoryLock&) = delete;
+    DirectoryLock& operator=(const DirectoryLock&) = delete;
+
+ private:
+    explicit DirectoryLock(int fd) : fd_(fd) {}
+    int fd_;
+};
+
+/// A journal belongs to one deployment for ever: its signatures are valid nowhere else.
+Result<void> check_identity(Database& database, const Deployment& deployment) {
+    ledger::base::Bytes identity;
+    ledger::base::append(identity, ledger::base::as_bytes(std::to_string(deployment.chain_id)));
+    ledger::base::append(identity, deployment.leases.span());
+    CatalogStore store(database);
+    TRY_ASSIGN(const auto stored, store.setting("deployment"));
+    if (!stored) return store.put_setting("deployment", identity);
+    if (*stored != identity)
+        return fail(ErrorCode::config_invalid, "data_dir belongs to another deployment");
+    return {};
+}
+
+Result<ledger::base::Bytes> salt_secret(Database& database) {
+    CatalogStore store(database);
+    TRY_ASSIGN(const auto stored, store.setting("salt_secret"));
+    if (stored) return *stored;
+    ledger::base::Bytes fresh = ledger::crypto::random_bytes(32);
+    TRY(store.put_setting("salt_secret", fresh));
+    return fresh;
+}
+
+struct SignerKeys {
+    domain::Address delegate;
+};
+
+Result<SignerKeys> check_signer(const ledger::signer::SignerClient& signer,
+                                const Deployment& deployment) {
+    TRY_ASSIGN(const std::vector<domain::Address> addresses, signer.addresses());
+    SignerKeys out;
+    bool has_operator = false;
+    for (const domain::Address& address : addresses) {
+        if (address == deployment.market_operator)
+            has_operator = true;
+        else if (out.delegate.is_zero())
+            out.delegate = address;
+    }
+    if (!has_operator)
+        return fail(ErrorCode::config_invalid, "the signer does not hold the operator's key");
+    if (out.delegate.is_zero()) out.delegate = deployment.market_operator;
+    return out;
+}
+
+Result<void> check_chain(ledger::rpc::Chain& chain, const Deployment& deployment) {
+    TRY_ASSIGN(const std::uint64_t chain_id, chain.chain_id());
+    if (chain_id != deployment.chain_id)
+        return fail(ErrorCode::chain_mismatch, "the node serves chain " + std::to_string(chain_id) +
+                                                   ", the deployment is on chain " +
+                                                   std::to_string(deployment.chain_id));
+    TRY_ASSIGN(const domain::Bytes code,
+               chain.code(deployment.leases, ledger::rpc::BlockTag::Name::kLatest));
+    if (code.empty())
+        return fail(ErrorCode::chain_mismatch,
+                    "the node has no contract at the deployment's address");
+    return {};
+}
+
+Result<std::string> read_text(const std::filesystem::path& path) {
+    std::ifstream in(path, std::ios::binary);
+    std::string text((std::istreambuf_iterator<char>(in)), {});
+    if (!in) return fail(ErrorCode::config_invalid, "cannot read " + path.filename().string());
+    return text;
+}
+
+engine::EngineConfig engine_config(const Config& config, const Deployment& deployment) {
+    engine::EngineConfig out;
+    out.domain = deployment.leases_domain();
+    out.operator_address = deployment.market_operator;
+    out.max_failovers = config.max_failovers;
+    out.voucher_period_atoms = config.voucher_period_atoms;
+    return out;
+}
+
+}  // namespace
+
+/// Members in order of construction; destroyed in reverse.
+class Application::Parts {
+ public:
+    Parts(Config settings, Deployment contracts)
+        : config(std::move(settings)),
+          deployment(contracts),
+          signer(config.signer_socket),
+          settlement_chain(config.rpc_url),
+          gateway_chain(config.rpc_url) {}
+
+    Result<void> start() {
+        TRY(check_chain(settlement_chain, deployment));
+        TRY_ASSIGN(const SignerKeys keys, check_signer(signer, deployment));
+        TRY(open_storage());
+        TRY(load_engine());
+        TRY(build_services(keys));
+        engine->start();
+        gateway->start();
+        TRY(settlement->start());
+        return server->start();
+    }
+
+    void stop() {
+        if (server) server->stop(kStopDeadline);
+        if (gateway) gateway->stop();
+        if (settlement) settlement->stop();
+        if (engine) engine->stop();
+    }
+
+    void tick() {
+        gateway->tick();
+        inference->tick();
+        const domain::TimeMs now = clock.now_ms();
+        if (now < last_tick_ms + kEngineTickMs) return;
+        last_tick_ms = now;
+        engine->submit(domain::Tick{}, [](const auto&) {});
+    }
+
+    Config config;
+    Deployment deployment;
+    ledger::base::SystemClock clock;
+    std::unique_ptr<DirectoryLock> lock;
+    std::unique_ptr<Database> database;
+    std::unique_ptr<ReadStore> reads;
+    ledger::base::Bytes secret;
+    ledger::signer::SignerClient signer;
+    ledger::rpc::EthClient settlement_chain;
+    ledger::rpc::EthClient gateway_chain;
+    std::unique_ptr<PublicLog> log;
+    std::unique_ptr<EngineThread> engine;
+    JobRecords records;
+    std::unique_ptr<Catalog> catalog;
+    std::unique_ptr<WorkerGateway> gateway;
+    std::unique_ptr<InferenceRouter> inference;
+    std::unique_ptr<SettlementLoop> settlement;
+    std::unique_ptr<api::BlobStore> blobs;
+    std::unique_ptr<api::Auth> auth;
+    std::unique_ptr<api::Context> context;
+    std::unique_ptr<http::Server> server;
+    domain::TimeMs last_tick_ms = 0;
+
+ private:
+    Result<void> open_storage() {
+        TRY_ASSIGN(lock, DirectoryLock::take(config.data_dir));
+        const auto file = config.data_dir / "market.db";
+        TRY_ASSIGN(database, Database::open(file));
+        TRY(database->begin());
+        auto identity = check_identity(*database, deployment);
+        if (!identity) {
+            database->rollback();
+            return identity;
+        }
+        TRY_ASSIGN(secret, salt_secret(*database));
+        TRY(database->commit());
+        TRY_ASSIGN(auto reader, Database::open(file, Database::Mode::kReadOnly));
+        reads = std::make_unique<ReadStore>(std::move(reader));
+        TRY_ASSIGN(blobs, api::BlobStore::open(config.data_dir / "blobs", config.blob_quota_bytes));
+        return {};
+    }
+
+    Result<void> load_engine() {
+        log = std::make_unique<PublicLog>([this](std::uint64_t first, std::size_t limit) {
+            auto records_read = reads->with(
+                [&](Database& db) { return storage::JournalStore(db).read(first, limit); });
+            return records_read ? std::move(*records_read) : std::vector<domain::Bytes>();
+        });
+        engine = std::make_unique<EngineThread>(engine_config(config, deployment), *database, clock,
+                                                limits::kEngineQueue);
+        TRY(engine->load(
+            [this](const engine::Record&, ledger::base::ByteView bytes) { log->append(bytes); }));
+        engine->add_observer([this](const engine::Record&, ledger::base::ByteView bytes,
+                                    const engine::Engine&) { log->append(bytes); });
+        catalog = std::make_unique<Catalog>(*engine, *reads);
+        return {};
+    }
+
+    Result<void> build_services(const SignerKeys& keys) {
+        gateway = std::make_unique<WorkerGateway>(
+            WorkerGateway::Deps{*engine, *catalog, gateway_chain, signer, clock, records,
+                                deployment, keys.delegate, secret, config.worker_grace_ms});
+        gateway->observe();
+        inference = std::make_unique<InferenceRouter>(*engine, *gateway, clock);
+        gateway->set_inference(inference.get());
+        settlement = std::make_unique<SettlementLoop>(SettlementLoop::Deps{
+            *engine, *reads, settlement_chain, signer, clock, *log, deployment, config});
+        settlement->observe();
+
+        api::AuthOptions auth_options;
+        auth_options.chain_id = deployment.chain_id;
+        auth = std::make_unique<api::Auth>(auth_options, *catalog, clock);
+        api::MarketInfo info;
+        info.version = kVersion;
+        TRY_ASSIGN(info.deployment_json, read_text(config.deployment));
+        info.delegate_address = keys.delegate;
+        info.operator_address = deployment.market_operator;
+        info.voucher_period_atoms = config.voucher_period_atoms;
+        context = std::make_unique<api::Context>(api::Context{*engine,
+                                                              *catalog,
+                                                              *log,
+                                                              *settlement,
+                                                              *inference,
+                                                              records,
+                                                              *blobs,
+                                                              *auth,
+                                                              clock,
+                                                              info,
+                                                              deployment.leases_domain(),
+                                                              {}});
+        http::Router router;
+        api::register_routes(router, *context);
+        router.websocket("/v1/worker/ws", gateway->factory([this](const http::Request& request) {
+            return auth->account_of(request);
+        }));
+        http::ServerOptions options;
+        options.address = config.listen_address;
+        options.port = config.listen_port;
+        server = std::make_unique<http::Server>(options, std::move(router));
+        return {};
+    }
+};
+
+Application::Application(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+
+Application::~Application() {
+    parts_->stop();
+}
+
+Result<std::unique_ptr<Application>> Application::start(Config config) {
+    TRY_ASSIGN(const Deployment deployment, ledger::settlement::read_deployment(config.deployment));
+    auto parts = std::make_unique<Parts>(std::move(config), deployment);
+    if (const auto started = parts->start(); !started) {
+        parts->stop();
+        return tl::make_unexpected(started.error());
+    }
+    return std::unique_ptr<Application>(new Application(std::move(parts)));
+}
+
+std::uint16_t Application::port() const {
+    return parts_->server->port();
+}
+
+void Application::tick() {
+    parts_->tick();
+}
+
+}  // namespace marketplace::app
