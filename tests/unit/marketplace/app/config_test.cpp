@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "marketplace/app/config.hpp"
+
+#include <doctest/doctest.h>
+
+using namespace marketplace::app;
+using ledger::base::ErrorCode;
+
+namespace {
+const std::string kPaths =
+    "data_dir = \"market\"\ndeployment = \"/etc/d.json\"\nsigner_socket = \"s\"\n";
+bool refused(const std::string& text) {
+    const auto config = parse_config(text, "/base");
+    return !config && config.error().code() == ErrorCode::config_invalid;
+}
+}  // namespace
+
+TEST_CASE("config: wrong settings are refused with their name") {
+    CHECK(refused("not toml ="));
+    CHECK(refused(""));
+    CHECK(refused(kPaths + "data_dirr = \"x\"\n"));
+    CHECK(refused(kPaths + "listen = \"8080\"\n"));
+    CHECK(refused(kPaths + "listen = \"127.0.0.1:65536\"\n"));
+    CHECK(refused(kPaths + "listen = \"127.0.0.1:\"\n"));
+    CHECK(refused(kPaths + "listen = \"127.0.0.1:99999999999999999999\"\n"));
+    CHECK(refused(kPaths + "finality_depth = 0\n"));
+    CHECK(refused(kPaths + "finality_depth = \"2\"\n"));
+    CHECK(refused(kPaths + "claim_at_atoms = -5\n"));
+    CHECK(refused(kPaths + "worker_grace_ms = 1.5\n"));
+    CHECK(parse_config(kPaths + "claim_at_atoms = -5\n", "/")
+              .error()
+              .detail()
+              .find("claim_at_atoms") != std::string::npos);
+}
+
+TEST_CASE("config: paths are relative to the file") {
+    const auto config = parse_config(kPaths + "listen = \"0.0.0.0:9\"\n", "/base");
+    REQUIRE(config);
+    CHECK(config->data_dir == "/base/market");
+    CHECK(config->deployment == "/etc/d.json");
+    CHECK(config->listen_address == "0.0.0.0");
+    CHECK(config->listen_port == 9);
+}
+
+TEST_CASE("config: a file that is not there is named") {
+    CHECK(read_config("/nowhere/market.toml").error().code() == ErrorCode::config_invalid);
+}
