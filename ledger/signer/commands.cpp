@@ -189,30 +189,29 @@ int run_program(int argc, const char* const* argv) {
     make->add_flag("--light", options.light, "cheap key file, for tests and demos");
     make->callback([&] { chosen = new_key; });
 
-    CLI::App* import = app.add_subcommand("import-key", "store a key given in the environment");
-    add_key_options(*import, options);
-    import->add_option("--secret-env", options.secret_env, "variable with 0x and 64 digits")
+    CLI::App* import_one = app.add_subcommand("import-key", "store a key given in the environment");
+    add_key_options(*import_one, options);
+    import_one->add_option("--secret-env", options.secret_env, "variable with 0x and 64 digits")
         ->required();
-    import->add_flag("--light", options.light, "cheap key file, for tests and demos");
-    import->callback([&] { chosen = import_key;
-});
+    import_one->add_flag("--light", options.light, "cheap key file, for tests and demos");
+    import_one->callback([&] { chosen = import_key; });
 
-CLI::App* policy = app.add_subcommand("policy", "print the policy of a market");
-policy->add_option("--deployment", options.deployment, "deployment file")->required();
-policy->add_option("--delegate", options.delegate, "account that signs vouchers")->required();
-policy->add_option("--atoms-per-lease", options.per_lease, "most one lease may total");
-policy->add_option("--atoms-per-day", options.per_day, "most all vouchers may add in a day");
-policy->callback([&] { chosen = print_policy; });
+    CLI::App* policy = app.add_subcommand("policy", "print the policy of a market");
+    policy->add_option("--deployment", options.deployment, "deployment file")->required();
+    policy->add_option("--delegate", options.delegate, "account that signs vouchers")->required();
+    policy->add_option("--atoms-per-lease", options.per_lease, "most one lease may total");
+    policy->add_option("--atoms-per-day", options.per_day, "most all vouchers may add in a day");
+    policy->callback([&] { chosen = print_policy; });
 
-try {
-    app.parse(argc, argv);
-} catch (const CLI::ParseError& error) {
-    return app.exit(error);
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::ParseError& error) {
+        return app.exit(error);
+    }
+    const Result<void> done = chosen(options);
+    if (done) return 0;
+    std::cerr << "millrace-signer: " << done.error().message() << std::endl;
+    return 1;
 }
-const Result<void> done = chosen(options);
-if (done) return 0;
-std::cerr << "millrace-signer: " << done.error().message() << std::endl;
-return 1;
-}  // namespace ledger::signer
 
 }  // namespace ledger::signer
