@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a running market says to wrong input: each refusal has its own stable code and a sentence that helps, and
+// leaves nothing half done behind.
+import assert from "node:assert/strict";
+import { mkdirSync, rmSync } from "node:fs";
+import { connect, createServer } from "node:net";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { dev_keys, generatePrivateKey, privateKeyToAccount, root } from "../../scripts/lib/chain.mjs";
+import { CommandFailed, Devnet } from "../../scripts/lib/devnet.mjs";
+import { free_port } from "../../scripts/lib/processes.mjs";
+import { Rest, random_hash, small_text_spec } from "../../scripts/lib/rest.mjs";
+
+const folder = join(root, "build/test/bad_input");
+const buyer = privateKeyToAccount(dev_keys.buyer);
+const provider = privateKeyToAccount(dev_keys.provider1);
+const stranger = privateKeyToAccount(generatePrivateKey());
+let net;
+let rest;
+let blob;
+
+before(async () => {
+  rmSync(folder, { recursive: true, force: true });
+  net = new Devnet(folder);
+  await net.start_chain();
+  await net.start_signer();
+  await net.start_market();
+  rest = net.rest;
+  await rest.sign_in(buyer);
+  blob = await rest.upload("It was the best of times, it was the worst of times. ".repeat(200));
+});
+after(() => net?.stop());
+
+/** The state an outsider can see: refused requests must leave it as it was. */
+async function visible_state() {
+  const [ready, jobs, orders] = await Promise.all([
+    rest.get("/readyz"), rest.get("/v1/jobs?limit=100"), rest.get("/v1/market/orders?limit=100"),
+  ]);
+  return { log_size: ready.log_size, jobs: jobs.data.length, orders: orders.data.length };
+}
+
+async function refused(answer, status, code) {
+  assert.equal(answer.json?.code, code, answer.text);
+  assert.equal(answer.status, status, answer.text);
+  assert.match(answer.headers.get("content-type"), /application\/problem\+json/);
+  assert.ok(answer.json.help?.length > 10, `no help for ${code}`);
+  assert.ok(answer.json.detail !== undefined && answer.json.title?.length > 0);
+}
+
+/** Posts something wrong and checks code, status, and that nothing changed. */
+async function refuses(path, request, status, code) {
+  const earlier = await visible_state();
+  await refused(await rest.request("POST", path, request), status, code);
+  const later = await visible_state();
+  assert.deepEqual({ jobs: later.jobs, orders: later.orders }, { jobs: earlier.jobs, orders: earlier.orders });
+}
+
+describe("JSON", () => {
+  for (const [name, text] of Object.entries({
+    "half an object": '{"id":"job_',
+    "no object": "[1,2",
+    "a repeated key": '{"id":"a","id":"b","spec":"","bids":[]}',
+    "a repeated key deep inside": '{"id":"a","spec":"","bids":[{"bid":{"salt":1,"salt":2}}]}',
+    "depth 200": "[".repeat(200) + "]".repeat(200),
+    "a NUL": '{"id":"\u0000',
+    "nothing": "",
+    "two documents": "{} {}",
+  })) {
+    test(`${name} is invalid_json`, () => refuses("/v1/jobs", { text }, 400, "invalid_json"));
+  }
+
+  test("an unknown field is named", async () => {
+    const body = await rest.job_body(buyer, small_text_spec(blob));
+    await refuses("/v1/jobs", { body: { ...body, tip: 1 } }, 400, "unknown_field");
+  });
+
+  test("a missing field is named", async () => {
+    const { id, spec } = await rest.job_body(buyer, small_text_spec(blob));
+    await refuses("/v1/jobs", { body: { id, spec } }, 400, "missing_field");
+  });
+});
+
+describe("HTTP", () => {
+  const status_of = (answer) => Number(answer.match(/^HTTP\/1\.1 (\d{3})/)?.[1]);
+  const host = () => `Host: ${new URL(rest.url).host}\r\n`;
+
+  test("a request without Host is 400", async () => {
+    assert.equal(status_of(await rest.raw("GET /livez HTTP/1.1\r\n\r\n")), 400);
+  });
+  test("two Host headers are 400", async () => {
+    assert.equal(status_of(await rest.raw(`GET /livez HTTP/1.1\r\n${host()}Host: other\r\n\r\n`)), 400);
+  });
+  test("Transfer-Encoding beside Content-Length is 400", async () => {
+    const answer = await rest.raw(
+      `POST /v1/jobs HTTP/1.1\r\n${host()}Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n`);
+    assert.equal(status_of(answer), 400);
+  });
+  test("an unknown Transfer-Encoding is refused", async () => {
+    const answer = await rest.raw(`POST /v1/jobs HTTP/1.1\r\n${host()}Transfer-Encoding: gzip, chunked\r\n\r\n`);
+    assert.ok([400, 411, 501].includes(status_of(answer)), answer.slice(0, 80));
+  });
+  test("a head of 100 KiB is 431", async () => {
+    assert.equal(status_of(await rest.raw(`GET /livez HTTP/1.1\r\n${host()}X-Long: ${"a".repeat(100_000)}\r\n\r\n`)), 431);
+  });
+  test("a body above the limit is 413", async () => {
+    const answer = await rest.raw(`POST /v1/jobs HTTP/1.1\r\n${host()}Content-Length: 100000000\r\n\r\n`);
+    assert.equal(status_of(answer), 413);
+  });
+  test("a head that never ends is cut off", async () => {
+    const start = performance.now();
+    await rest.raw(`GET /livez HTTP/1.1\r\n${host()}X-Slow: `);
+    assert.ok(performance.now() - start < 15_000);
+  });
+  test("an unknown route is 404 not_found, a wrong method 405", async () => {
+    await refused(await rest.request("GET", "/v1/nothing"), 404, "not_found");
+    assert.equal((await rest.request("DELETE", "/v1/market/info")).status, 405);
+  });
+});
+
+describe("signatures", () => {
+  test("a bid signed by a stranger is invalid_signature", async () => {
+    const body = await rest.job_body(buyer, small_text_spec(blob), {}, { signer: stranger });
+    await refuses("/v1/jobs", { body }, 401, "invalid_signature");
+  });
+  test("a bid changed after signing is invalid_signature", async () => {
+    const body = await rest.job_body(buyer, small_text_spec(blob));
+    body.bids[0].bid.maxAmount = "999999";
+    await refuses("/v1/jobs", { body }, 401, "invalid_signature");
+  });
+  test("a bid signed for another chain is wrong_chain", async () => {
+    const body = await rest.job_body(buyer, small_text_spec(blob), {}, { domain: { chainId: 1 } });
+    await refuses("/v1/jobs", { body }, 422, "wrong_chain");
+  });
+  test("an ask signed for another contract is invalid_signature", async () => {
+    const body = await rest.ask_body(provider, stranger.address, {}, { domain: { verifyingContract: stranger.address } });
+    await refuses("/v1/market/orders", { body }, 401, "invalid_signature");
+  });
+  test("a high-s copy of a good signature is invalid_signature", async () => {
+    const body = await rest.ask_body(provider, stranger.address);
+    const order = 0xfffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141n;
+    const s = (order - BigInt(`0x${body.signature.slice(66, 130)}`)).toString(16).padStart(64, "0");
+    const v = body.signature.endsWith("1b") ? "1c" : "1b";
+    body.signature = `${body.signature.slice(0, 66)}${s}${v}`;
+    await refuses("/v1/market/orders", { body }, 401, "invalid_signature");
+  });
+  test("an expired session or no session is 401", async () => {
+    const anonymous = new Rest(rest.url);
+    await refused(await anonymous.request("POST", "/v1/api-keys", { body: {} }), 401, "unauthorized");
+    anonymous.token = "nonsense";
+    assert.equal((await anonymous.request("POST", "/v1/api-keys", { body: {} })).status, 401);
+  });
+});
+
+describe("orders", () => {
+  test("an ask with price zero is invalid_price", async () => {
+    const body = await rest.ask_body(provider, stranger.address, { price: 0n });
+    await refuses("/v1/market/orders", { body }, 422, "invalid_price");
+  });
+  test("a bid with ceiling zero is invalid_price", async () => {
+    const body = await rest.job_body(buyer, small_text_spec(blob), { priceCeiling: 0n });
+    await refuses("/v1/jobs", { body }, 422, "invalid_price");
+  });
+  test("a bid that ended is refused", async () => {
+    const body = await rest.job_body(buyer, small_text_spec(blob), { expiry: 1_000n });
+    const answer = await rest.request("POST", "/v1/jobs", { body });
+    assert.ok(["invalid_window", "expired"].includes(answer.json?.code), answer.text);
+  });
+  test("a bid above the deposit is insufficient_funds", async () => {
+    const body = await rest.job_body(buyer, small_text_spec(blob), { maxAmount: 10n ** 12n, priceCeiling: 10n ** 10n });
+    await refuses("/v1/jobs", { body }, 402, "insufficient_funds");
+  });
+  test("a job whose data is not there is data_missing", async () => {
+    const body = await rest.job_body(buyer, small_text_spec(random_hash()));
+    await refuses("/v1/jobs", { body }, 422, "data_missing");
+  });
+  for (const [name, change, code] of [
+    ["steps above the limit", { steps: 10 ** 12 }, "job_limit"],
+    ["a segment longer than the job", { segment_steps: 41 }, "job_limit"],
+    ["no steps", { steps: 0 }, "job_limit"],
+    ["an unknown kind", { kind: "mine" }, "job_spec_invalid"],
+    ["an unknown architecture", { model: { arch: "rnn" } }, "job_spec_invalid"],
+    ["data of an unknown format", { data: { format: "pickle" } }, "job_spec_invalid"],
+  ]) {
+    test(`a job with ${name} is ${code}`, async () => {
+      const body = await rest.job_body(buyer, { ...small_text_spec(blob), ...change });
+      await refuses("/v1/jobs", { body }, 422, code);
+    });
+  }
+  test("a spec that is not canonical is invalid_encoding", async () => {
+    const body = await rest.job_body(buyer, small_text_spec(blob));
+    body.spec = ` ${body.spec}`;
+    await refuses("/v1/jobs", { body }, 400, "invalid_encoding");
+  });
+});
+
+describe("replay", () => {
+  const ask_once = async () => {
+    const body = await rest.ask_body(provider, stranger.address);
+    const first = await rest.request("POST", "/v1/market/orders", { body });
+    return { body, first };
+  };
+  test("an ask posted twice is the same ask, or refused as replayed; it is there once", async () => {
+    const { body, first } = await ask_once();
+    assert.equal(first.status, 201, first.text);
+    const before_second = await visible_state();
+    const second = await rest.request("POST", "/v1/market/orders", { body });
+    if (second.status >= 300) await refused(second, 409, "replayed_order");
+    else assert.equal(second.json.id, first.json.id);
+    assert.equal((await visible_state()).orders, before_second.orders);
+  });
+});
+
+describe("models", () => {
+  test("a completion of an unknown model is OpenAI's 404", async () => {
+    const key = (await rest.request("POST", "/v1/api-keys", { body: { label: "test" } })).json.key;
+    const client = new Rest(rest.url);
+    client.token = key;
+    const answer = await client.request("POST", "/v1/completions", { body: { model: "no-such-model", prompt: "Call me" } });
+    assert.equal(answer.status, 404, answer.text);
+    assert.equal(answer.json.error.code, "unknown_model");
+    assert.deepEqual(Object.keys(answer.json.error).sort(), ["code", "message", "param", "type"]);
+  });
+});
+
+describe("vouchers", () => {
+  /** One question to the signer over its socket. */
+  const ask_signer = (question) =>
+    new Promise((resolve, reject) => {
+      const socket = connect(net.signer_socket, () => socket.write(`${JSON.stringify(question)}\n`));
+      let answer = "";
+      socket.setTimeout(5_000, () => socket.destroy(new Error("the signer does not answer")));
+      socket.on("error", reject);
+      socket.on("data", (data) => {
+        answer += data;
+        if (answer.includes("\n")) socket.end();
+      });
+      socket.on("close", () => resolve(JSON.parse(answer)));
+    });
+  const voucher = (sequence, amount, lease) => ({
+    op: "sign_voucher", signer: net.delegate.toLowerCase(), chain_id: String(net.deployment.chain_id),
+    contract: net.deployment.leases.toLowerCase(), lease, sequence: String(sequence), cumulative_units: String(amount),
+    cumulative_amount: String(amount), receipts_root: random_hash(),
+  });
+
+  test("a voucher lower than the last is voucher_not_higher, and another of the same sequence is never signed", async () => {
+    const lease = random_hash();
+    const good = voucher(2, 2_000, lease);
+    const signed = await ask_signer(good);
+    assert.ok(!signed.error && !signed.code, JSON.stringify(signed));
+    assert.deepEqual(await ask_signer(good), signed, "the same voucher twice has the same signature");
+    assert.match(JSON.stringify(await ask_signer(voucher(1, 1_000, lease))), /voucher_not_higher/);
+    assert.match(JSON.stringify(await ask_signer(voucher(3, 1_999, lease))), /voucher_not_higher/);
+    assert.match(JSON.stringify(await ask_signer(voucher(2, 2_500, lease))), /already_signed_differently/);
+  });
+  test("a voucher for another contract is policy_refused", async () => {
+    const question = { ...voucher(1, 1, random_hash()), contract: stranger.address.toLowerCase() };
+    assert.match(JSON.stringify(await ask_signer(question)), /policy_refused|wrong_chain/);
+  });
+  test("a bare digest cannot be asked for", async () => {
+    const answer = await ask_signer({ op: "sign", digest: random_hash() });
+    assert.match(JSON.stringify(answer), /unsupported|invalid/);
+  });
+});
+
+/** Runs a program that must fail; its words must hold the code and more than that. */
+async function fails(run, code) {
+  const error = await run.then(() => undefined, (failure) => failure);
+  assert.ok(error instanceof CommandFailed, `it did not fail: ${error}`);
+  assert.match(error.output, new RegExp(code));
+  assert.ok(error.output.trim().length > code.length + 20, error.output);
+  assert.notEqual(error.exit_code, "SIGTERM", "it hung until it was stopped");
+  return error;
+}
+
+describe("starting", () => {
+  const market = (name, change) => {
+    mkdirSync(net.file(name), { recursive: true });
+    return net.command("millrace-market", ["--config", net.market_config(name, { data_dir: net.file(name), ...change })], { timeout_ms: 60_000 });
+  };
+  test("a market without its chain says chain_unreachable", async () => {
+    const port = await free_port();
+    await fails(market("no_chain", { listen: `127.0.0.1:${await free_port()}`, rpc_url: `http://127.0.0.1:${port}` }), "chain_unreachable");
+  });
+  test("a market on a port in use says port_in_use", async () => {
+    const squatter = createServer().listen(0, "127.0.0.1");
+    await new Promise((resolve) => squatter.once("listening", resolve));
+    try {
+      await fails(market("port_in_use", { listen: `127.0.0.1:${squatter.address().port}` }), "port_in_use");
+    } finally {
+      squatter.close();
+    }
+  });
+  test("a market with an unknown setting says config_invalid", () => fails(market("typo", { listne: "127.0.0.1:1" }), "config_invalid"));
+  test("a market without its deployment file says so", () =>
+    fails(market("no_deployment", { listen: `127.0.0.1:${0}`, deployment: net.file("nowhere.json") }), "config_invalid|data_missing"));
+  test("a signer without keys says data_missing", () => {
+    mkdirSync(net.file("no_keys"), { recursive: true });
+    return fails(net.command("millrace-signer", [
+      ...["run", "--keystore", net.file("no_keys"), "--password-file", net.password_file, "--socket", `${net.signer_socket}2`],
+      ...["--state", net.file("no_state"), "--policy", net.file("signer", "policy.toml")],
+    ]), "data_missing");
+  });
+  test("a worker whose key is not registered says unknown_worker", async () => {
+    await net.worker_command("unregistered", "setup", "--yes", "--light-key-files");
+    await fails(net.command("millrace-worker", ["run", ...net.worker_options("unregistered")], { timeout_ms: 60_000 }), "unknown_worker");
+  });
+});
