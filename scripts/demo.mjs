@@ -78,3 +78,122 @@ async function stage_training() {
   await watch_all(watches);
   return watches;
 }
+
+/** What came of stage 3, by the chain's own word: leases opened, receipts vouched for, claims paid. */
+async function stage_settlement(watches) {
+  for (const watch of watches) {
+    const leases = await net.settled(watch.id);
+    const receipts = leases.reduce((sum, lease) => sum + Number(lease.sequence), 0);
+    const paid = leases.reduce((sum, lease) => sum + BigInt(lease.claimed), 0n);
+    note(`${watch.name}: ${receipts} receipts, ${tokens(paid)} tokens paid under ${leases.length} lease(s)`);
+    summary.train.jobs.push({ ...watch.figures(), receipts });
+  }
+}
+
+async function stage_serving(text_job) {
+  await net.cli("buyer", "publish", text_job, "--name", model_name);
+  const serve = await net.cli("buyer", "serve", model_name, "--no-watch");
+  const { key } = await net.cli("buyer", "keys", "create");
+  const client = new OpenAI({ baseURL: `${net.market_url}/v1`, apiKey: key, maxRetries: 0 });
+  await net.processes.until("market", "the model to be served", async () => (await net.job(serve.id)).state === "running", { timeout_ms: 60_000 });
+
+  const start = performance.now();
+  let requests = 0;
+  let used = 0;
+  const completion = await client.completions.create({ model: model_name, prompt: "Call me Ishmael", max_tokens: 48, temperature: 0.7, seed: 1 });
+  requests += 1;
+  used += completion.usage.total_tokens;
+  note(`completion: ${dim(JSON.stringify(completion.choices[0].text))}`);
+  const chat = await client.chat.completions.create({ model: model_name, messages: [{ role: "user", content: "Tell me of the whale." }], max_tokens: 32, seed: 2 });
+  requests += 1;
+  used += chat.usage.total_tokens;
+  for (const kind of ["completions", "chat"]) {
+    let text = "";
+    let last;
+    const question = kind === "chat"
+      ? client.chat.completions.create({ model: model_name, messages: [{ role: "user", content: "The sea" }], max_tokens: 48, stream: true, stream_options: { include_usage: true }, seed: 3 })
+      : client.completions.create({ model: model_name, prompt: "The white whale", max_tokens: 48, stream: true, stream_options: { include_usage: true }, seed: 4 });
+    for await (const chunk of await question) {
+      text += chunk.choices[0]?.delta?.content ?? chunk.choices[0]?.text ?? "";
+      last = chunk;
+    }
+    assert.ok(text.length > 0, "the stream brought no text");
+    requests += 1;
+    used += last.usage.total_tokens;
+    note(`${kind}, streamed: ${dim(JSON.stringify(text))}`);
+  }
+  // Some at once: they share the worker's passes through the model.
+  const many = await Promise.all(Array.from({ length: 8 }, (_, i) =>
+    client.completions.create({ model: model_name, prompt: `Chapter ${i + 1}.`, max_tokens: 32, seed: 10 + i })));
+  requests += many.length;
+  used += many.reduce((sum, one) => sum + one.usage.total_tokens, 0);
+  const seconds = (performance.now() - start) / 1000;
+
+  await net.cli("buyer", "job", "cancel", serve.id);
+  const leases = await net.settled(serve.id);
+  const metered = leases.reduce((sum, lease) => sum + Number(lease.units), 0);
+  assert.equal(metered, used, "the tokens that were metered are those that the client was told of");
+  summary.inference = { requests, tokens: used, tokens_per_s: Math.round((used / seconds) * 10) / 10 };
+  note(`${requests} requests, ${used} tokens, ${summary.inference.tokens_per_s} tokens/s; ${leases.length} leases settled`);
+}
+
+async function stage_failover() {
+  const job = await net.cli("buyer", "train", ...["--text", net.file("moby-dick.txt")],
+    ...["--width", "96", "--depth", "2", "--heads", "4", "--context", "64", "--batch", "8"],
+    ...["--steps", failover_steps, "--segment-steps", "10", "--no-watch"]);
+  const watch = new JobWatch(net, job.id, { name: "Job with a crash", steps: failover_steps });
+  let victim;
+  let killed_at_step;
+  await watch_all([watch], {
+    on_poll: async () => {
+      if (victim || Number(watch.job.units_done) < 20 || watch.job.final) return;
+      const leases = await net.job_leases(job.id);
+      victim = net.worker_named(leases.at(-1).worker, workers);
+      killed_at_step = watch.step;
+      await net.processes.kill9(victim);
+      live.say(`      ${red("kill -9")} ${victim} at step ${killed_at_step}`);
+    },
+  });
+  assert.ok(victim, "the job ended before a worker could be killed; make it longer");
+  const leases = await net.settled(job.id);
+  const totals = await settlement_totals(net.chain, net.deployment);
+  const paid_units = leases.map((lease) => Number(totals.leases.get(lease.id).units));
+  const paid_in_all = paid_units.reduce((sum, units) => sum + units, 0);
+  assert.equal(leases.length, 2, "two leases: one for each worker");
+  assert.equal(paid_in_all, failover_steps, "each step is paid once");
+  summary.failover = {
+    worker: victim, killed_at_step, resumed_at_step: paid_units[0], steps: failover_steps, steps_paid: paid_in_all, paid_twice: paid_in_all > failover_steps,
+  };
+  note(`went on from the checkpoint at step ${paid_units[0]}; ${paid_units.join(" + ")} = ${paid_in_all} steps paid`);
+  await net.run_worker(victim);
+}
+
+async function stage_audit() {
+  const totals = await until_anchored();
+  const report = await net.cli("auditor", "audit");
+  assert.ok(report.ok, `the audit found something: ${JSON.stringify(report.findings)}`);
+  assert.deepEqual(unexplained(totals), []);
+  note(`${green("audit ok")}: ${report.receipts_checked} receipts, ${report.claims_checked ?? totals.claims} claims, every token explained`);
+
+  const log = net.file("log.bin");
+  await net.cli("auditor", "log", "download", log);
+  const bytes = readFileSync(log);
+  bytes[Math.floor(bytes.length / 2)] ^= 0x01;
+  const forged = net.file("log-forged.bin");
+  writeFileSync(forged, bytes);
+  let caught;
+  try {
+    caught = await net.cli("auditor", "audit", "--log", forged);
+  } catch (error) {
+    if (!(error instanceof CommandFailed)) throw error;
+    caught = error.json ?? { ok: false };
+  }
+  assert.equal(caught.ok, false, "the audit did not see the flipped byte");
+  note(`one byte flipped in a copy of the log: ${red("caught")}${caught.findings?.[0] ? ` (${caught.findings[0].kind ?? caught.findings[0].name})` : ""}`);
+  summary.audit = { ok: true, receipts_checked: report.receipts_checked, tamper_detected: true };
+  summary.settlement = {
+    leases: totals.leases.size, receipts: report.receipts_checked, vouchers: totals.claims, transactions: totals.transactions,
+    gas_used: String(totals.gas_used), locked: tokens(totals.locked), paid: tokens(totals.paid), fee: tokens(totals.fee),
+    refunded: tokens(totals.refunded),
+  };
+}

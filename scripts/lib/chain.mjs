@@ -2,11 +2,14 @@
 // A local chain with the contracts deployed: anvil, started and watched like any other program of a run.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { createPublicClient, createTestClient, defineChain, formatUnits, http } from "viem";
+import {
+  createPublicClient, createTestClient, createWalletClient, defineChain, formatUnits, http, parseAbi, parseSignature,
+} from "viem";
+import { privateKeyToAccount } from "viem/accounts";
 import { free_port, run } from "./processes.mjs";
 
-export { createPublicClient, createWalletClient, hashTypedData, http, keccak256, parseAbi, parseSignature, recoverTypedDataAddress } from "viem";
-export { privateKeyToAccount, generatePrivateKey } from "viem/accounts";
+export { hashTypedData, recoverTypedDataAddress } from "viem";
+export { generatePrivateKey, privateKeyToAccount } from "viem/accounts";
 
 export const root = new URL("../..", import.meta.url).pathname.replace(/\/$/, "");
 export const chain_id = 31337;
@@ -20,6 +23,12 @@ export const dev_keys = {
   buyer: "0x47e179ec197488593b187f80a00eb0da91f1b9d0b13f8733639f19c30a34926a",
   delegate: "0x8b3a350cf5c34c9194ca85829a2df0ec3153be0318b5e2d3348e872092edffba",
 };
+
+const permit_abi = parseAbi([
+  "function eip712Domain() view returns (bytes1, string, string, uint256, address, bytes32, uint256[])",
+  "function nonces(address) view returns (uint256)",
+  "function depositWithPermit(address owner, uint64 amount, uint256 deadline, uint8 v, bytes32 r, bytes32 s)",
+]);
 
 /** Starts anvil on a free port; transactions are mined at once, and a block a second passes besides. */
 export async function start_chain(processes, { port } = {}) {
@@ -55,6 +64,31 @@ export async function deploy(chain, deployment_file, { operator, mint = [], ...o
   });
   if (result.code !== 0) throw new Error(`deploying the contracts failed:\n${result.stderr || result.stdout}`);
   return JSON.parse(readFileSync(deployment_file, "utf8"));
+}
+
+/** Puts tokens into escrow with one transaction: the owner's permit signature travels along. */
+export async function deposit_with_permit(chain, deployment, key, atoms) {
+  const account = privateKeyToAccount(key);
+  const read = (functionName, args = []) =>
+    chain.client.readContract({ address: deployment.token, abi: permit_abi, functionName, args });
+  const [, name, version] = await read("eip712Domain");
+  const nonce = await read("nonces", [account.address]);
+  const deadline = BigInt(Math.floor(Date.now() / 1000) + 3600);
+  const signature = await account.signTypedData({
+    domain: { name, version, chainId: chain_id, verifyingContract: deployment.token },
+    types: { Permit: ["owner", "spender"].map((n) => ({ name: n, type: "address" })).concat(["value", "nonce", "deadline"].map((n) => ({ name: n, type: "uint256" }))) },
+    primaryType: "Permit",
+    message: { owner: account.address, spender: deployment.escrow, value: BigInt(atoms), nonce, deadline },
+  });
+  const { r, s, v } = parseSignature(signature);
+  const wallet = createWalletClient({ account, chain: chain.chain, transport: http(chain.url) });
+  const hash = await wallet.writeContract({
+    address: deployment.escrow, abi: permit_abi, functionName: "depositWithPermit",
+    args: [account.address, BigInt(atoms), deadline, Number(v), r, s],
+  });
+  const receipt = await chain.client.waitForTransactionReceipt({ hash });
+  if (receipt.status !== "success") throw new Error(`the deposit was reverted (${hash})`);
+  return hash;
 }
 
 /** Atoms of the settlement token (6 decimals) as people read them. */

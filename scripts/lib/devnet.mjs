@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A whole market on this machine: chain, signer, market and workers as separate programs, driven through the
 // command line and REST as anybody would. What the demo and the end-to-end tests share.
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -19,6 +19,7 @@ export class CommandFailed extends Error {
     super(`${program} ${args.join(" ")}: ${result.stderr.trim() || result.stdout.trim() || `code ${result.code}`}`);
     this.exit_code = result.code;
     this.output = `${result.stdout}${result.stderr}`;
+    this.json = parse(result.stdout);
   }
 }
 
@@ -176,6 +177,22 @@ export class Devnet {
     }, { timeout_ms, every_ms: 250 });
     if (job.state !== "completed") throw new Error(`job ${id} is ${job.state}: ${job.reason}`);
     return job;
+  }
+
+  /** Waits until every lease of a job is closed on chain; gives them. */
+  settled(id) {
+    return this.processes.until("market", "the leases to be closed on chain", async () => {
+      const leases = await this.job_leases(id);
+      return leases.length > 0 && leases.every((lease) => ["closed", "open_failed"].includes(lease.state)) ? leases : undefined;
+    }, { timeout_ms: 90_000, every_ms: 250 });
+  }
+
+  /** The name of the worker program whose key has this address. */
+  worker_named(address, names) {
+    return names.find((name) => {
+      const { address: own } = JSON.parse(readFileSync(this.file(name, "worker.json"), "utf8"));
+      return address.toLowerCase().endsWith(own.toLowerCase().replace(/^0x/, ""));
+    });
   }
 
   async stop() {

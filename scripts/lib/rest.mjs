@@ -133,32 +133,44 @@ export class Rest {
     return { ask: wire_form(message), signature, resource };
   }
 
-  /** The body that posts a job with one bid; `change` overrides members of the bid. */
+  /**
+   * The body that posts a job; `change` overrides members of each bid. One bid, or one per entry of
+   * `options.legs` with changes of its own. The market's delegate may sign vouchers.
+   */
   async job_body(account, spec, change = {}, options = {}) {
     const spec_text = canonical(spec);
     const constraints = canonical({
       exclude_providers: [], gpu_models: [], min_gpu_count: 1, min_vram_mib: 0, providers: [], regions: [],
       runtimes: [], ...options.constraints,
     });
-    const { operator_address } = await this.info();
-    const message = {
-      buyer: account.address, jobSpecHash: sha256(spec_text), unitKind: 3, priceCeiling: 1000n, maxAmount: 1_000_000n,
-      constraintsHash: sha256(constraints), orderClass: 0, verificationTier: 0, earliest: BigInt(now_s() - 60),
-      deadline: BigInt(now_s() + 7200), expiry: BigInt(now_s() + 3600), volume: BigInt(spec.steps ?? 1),
-      matcher: options.matcher ?? operator_address, salt: random_hash(), ...change,
-    };
-    const signature = await this.sign(options.signer ?? account, "Bid", message, options.domain);
-    const body = { id: options.id ?? job_id(), spec: spec_text, bids: [{ bid: wire_form(message), signature, constraints }] };
-    if (options.delegate !== false) {
-      const { delegate_address } = await this.info();
-      const delegation = {
-        owner: account.address, delegate: delegate_address, scope: 2, spendCap: 1_000_000_000n,
-        expiry: BigInt(now_s() + 86_400), nonce: 0n,
+    const { delegate_address } = await this.info();
+    const bids = [];
+    for (const leg of options.legs ?? [{}]) {
+      const message = {
+        buyer: account.address, jobSpecHash: sha256(spec_text), unitKind: 3, priceCeiling: 1000n, maxAmount: 1_000_000n,
+        constraintsHash: sha256(constraints), orderClass: 0, verificationTier: 0, earliest: BigInt(now_s() - 60),
+        deadline: BigInt(now_s() + 7200), expiry: BigInt(now_s() + 3600), volume: BigInt(spec.steps ?? 1),
+        matcher: zero_address, salt: random_hash(), ...change, ...leg,
       };
-      body.delegation = wire_form(delegation);
-      body.delegation_signature = await this.sign(account, "Delegation", delegation);
+      const signature = await this.sign(options.signer ?? account, "Bid", message, options.domain);
+      bids.push({ bid: wire_form(message), signature, constraints });
     }
-    return body;
+    const delegation = {
+      owner: account.address, delegate: delegate_address, scope: 2, spendCap: 1_000_000_000n,
+      expiry: BigInt(now_s() + 86_400), nonce: 0n,
+    };
+    return {
+      id: options.id ?? job_id(), spec: spec_text, bids,
+      delegation: wire_form(delegation),
+      delegation_signature: await this.sign(account, "Delegation", delegation),
+    };
+  }
+
+  /** Posts a job; the market's answer, or its refusal as an error. */
+  async post_job(account, spec, change, options) {
+    const answer = await this.request("POST", "/v1/jobs", { body: await this.job_body(account, spec, change, options) });
+    if (answer.status !== 201) throw new Error(`posting a job: ${answer.status} ${answer.text}`);
+    return answer.json;
   }
 }
 
