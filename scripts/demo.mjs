@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // The demo's seven stages. `scripts/demo` builds first and then runs this.
 import assert from "node:assert/strict";
-import { openSync, readFileSync, rmSync, writeFileSync, writeSync, closeSync } from "node:fs";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import OpenAI from "openai";
-import { dev_keys, privateKeyToAccount, root, tokens } from "./lib/chain.mjs";
+import { root, tokens } from "./lib/chain.mjs";
 import { settlement_totals, unexplained } from "./lib/chain_totals.mjs";
 import { write_mnist, write_moby_dick } from "./lib/data.mjs";
 import { CommandFailed, Devnet } from "./lib/devnet.mjs";
 import { JobWatch } from "./lib/job_watch.mjs";
 import { LiveRegion, Stages, bold, dim, green, note, red } from "./lib/terminal.mjs";
-import { until } from "./lib/wait.mjs";
 
 const keep = process.argv.includes("--keep");
 const folder = join(root, "build/demo");
@@ -21,6 +20,7 @@ const started = performance.now();
 const live = new LiveRegion();
 const workers = ["worker-1", "worker-2"];
 const model_name = "moby-dick";
+const summary = { train: { jobs: [] }, inference: {}, failover: {}, settlement: {}, audit: {}, seconds: {} };
 
 // One thread per worker: two of them share the two cores that a small machine has.
 const text_steps = 150;
@@ -169,7 +169,8 @@ async function stage_failover() {
 }
 
 async function stage_audit() {
-  const totals = await until_anchored();
+  await net.anchored();
+  const totals = await settlement_totals(net.chain, net.deployment);
   const report = await net.cli("auditor", "audit");
   assert.ok(report.ok, `the audit found something: ${JSON.stringify(report.findings)}`);
   assert.deepEqual(unexplained(totals), []);
@@ -197,3 +198,77 @@ async function stage_audit() {
     refunded: tokens(totals.refunded),
   };
 }
+
+function print_summary() {
+  const { train, inference, failover, settlement, audit, seconds } = summary;
+  const percent = (value) => `${(value * 100).toFixed(1)} %`;
+  const [text, digits] = train.jobs;
+  console.log(`
+${bold("Millrace, from an idle machine to an audited payment")}
+
+  Trained     ${text.name}: held-out loss ${text.first_loss.toFixed(3)} → ${text.last_loss.toFixed(3)} in ${text.steps} steps, ${text.seconds} s, ${text.receipts} receipts
+              ${digits.name}: test accuracy ${percent(digits.first_accuracy)} → ${percent(digits.last_accuracy)} in ${digits.steps} steps, ${digits.seconds} s, ${digits.receipts} receipts
+  Served      ${inference.requests} requests, ${inference.tokens} tokens, ${inference.tokens_per_s} tokens/s
+  Failover    ${failover.worker} killed at step ${failover.killed_at_step}, resumed from step ${failover.resumed_at_step}; ${failover.steps_paid} of ${failover.steps} steps paid, none twice
+  Settled     ${settlement.leases} leases, ${settlement.receipts} receipts, ${settlement.vouchers} vouchers in ${settlement.transactions} transactions, ${settlement.gas_used} gas
+              ${settlement.paid} paid (fee ${settlement.fee}), ${settlement.refunded} refunded of ${settlement.locked} locked
+  Audited     ${audit.receipts_checked} receipts: every token explained; a flipped byte ${audit.tamper_detected ? "was caught" : "was MISSED"}
+  Time        ${seconds.total} s: ${Object.entries(seconds).filter(([key]) => key !== "total").map(([key, value]) => `${key} ${value}`).join(", ")}
+
+  ${dim("build/demo/summary.json")}
+`);
+}
+
+function print_invitation() {
+  const millrace = `build/release/bin/millrace ${net.cli_options("buyer").join(" ")}`.replaceAll(`${root}/`, "");
+  console.log(`It goes on running; Ctrl-C stops it.
+
+  Market      ${net.market_url}   (try /v1/models, /v1/market/book, /openapi.json, /metrics)
+  Chain       ${net.chain.url}   (chain id ${net.deployment.chain_id})
+  Logs        ${folder.replace(`${root}/`, "")}/logs
+
+  ${millrace} balance
+  ${millrace} market book
+  ${millrace} audit
+`);
+}
+
+/** Runs until somebody presses Ctrl-C. */
+function interrupted() {
+  return new Promise((resolve) => ["SIGINT", "SIGTERM"].forEach((signal) => process.once(signal, () => resolve(signal))));
+}
+
+async function main() {
+  await stages.run("chain", "Chain: anvil, contracts, settlement token", stage_chain);
+  await stages.run("programs", "Programs: signer, market, two workers that register, bond and list themselves", stage_programs);
+  const watches = await stages.run("training", "Training: two jobs as signed bids, matched, leased on chain, run in segments", stage_training);
+  await stages.run("settlement", "Settlement: receipts, vouchers, claims on chain", () => stage_settlement(watches));
+  await stages.run("serving", "Serving: the trained model, by the token, to the openai client", () => stage_serving(watches[0].id));
+  await stages.run("failover", "Failover: kill -9 of a worker in the middle of a job", stage_failover);
+  await stages.run("audit", "Audit: everything recomputed from public data; then one byte of the log flipped", stage_audit);
+
+  const total = (performance.now() - started) / 1000 + Number(process.env.MILLRACE_SETUP_SECONDS ?? 0) + Number(process.env.MILLRACE_BUILD_SECONDS ?? 0);
+  summary.seconds = {
+    setup: Number(process.env.MILLRACE_SETUP_SECONDS ?? 0), build: Number(process.env.MILLRACE_BUILD_SECONDS ?? 0),
+    ...stages.seconds, total: Math.round(total * 10) / 10,
+  };
+  writeFileSync(join(folder, "summary.json"), `${JSON.stringify(summary, null, 2)}\n`);
+  print_summary();
+}
+
+const stopped = interrupted();
+try {
+  const signal = await Promise.race([stopped, main()]);
+  if (signal) throw new Error(`stopped by ${signal}`);
+  if (keep) {
+    print_invitation();
+    await stopped;
+  }
+} catch (error) {
+  console.error(`\n${red("The demo failed:")} ${error.message}\nLogs of the programs: ${folder}/logs`);
+  if (process.env.MILLRACE_TRACE) console.error(error.stack);
+  process.exitCode = 1;
+} finally {
+  await net.stop();
+}
+process.exit();

@@ -5,6 +5,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { events } from "./chain_totals.mjs";
 import { deploy, dev_keys, privateKeyToAccount, root, start_chain } from "./chain.mjs";
 import { Processes, free_port, run } from "./processes.mjs";
 import { Rest } from "./rest.mjs";
@@ -185,6 +186,15 @@ export class Devnet {
       const leases = await this.job_leases(id);
       return leases.length > 0 && leases.every((lease) => ["closed", "open_failed"].includes(lease.state)) ? leases : undefined;
     }, { timeout_ms: 90_000, every_ms: 250 });
+  }
+
+  /** Waits until a head of the public log that holds everything up to now is anchored on chain. */
+  async anchored() {
+    const { log_size } = await this.rest.get("/readyz");
+    await this.processes.until("market", "the log to be anchored", async () => {
+      const anchors = (await events(this.chain, this.deployment, "ReceiptLog", "receipt_log")).filter((event) => event.eventName === "Anchored");
+      return anchors.some((event) => Number(event.args.size) >= log_size);
+    }, { timeout_ms: 60_000, every_ms: 250 });
   }
 
   /** The name of the worker program whose key has this address. */

@@ -63,6 +63,11 @@ export class LiveRegion {
     this.draw(lines);
   }
 
+  /** Leaves the lines drawn last where they are. */
+  settle() {
+    this.#drawn = 0;
+  }
+
   #erase() {
     if (this.#drawn > 0) out.write(`\x1b[${this.#drawn}A\x1b[0J`);
     this.#drawn = 0;
