@@ -67,10 +67,10 @@ async function stage_training() {
   note(`data: Moby-Dick, ${bytes} bytes; ${images} handwritten digits`);
   const text = await net.cli("buyer", "train", ...["--text", net.file("moby-dick.txt")],
     ...["--width", "160", "--depth", "4", "--heads", "4", "--context", "64", "--batch", "16"],
-    ...["--steps", text_steps, "--segment-steps", "25", "--learning-rate", "0.002", "--no-watch"]);
+    ...["--steps", text_steps, "--segment-steps", "25", "--learning-rate", "0.002", "--max-amount", "20", "--detach"]);
   const digits = await net.cli("buyer", "train", ...["--arch", "cnn", "--images", net.file("images.idx"), "--labels", net.file("labels.idx")],
     ...["--holdout-bp", "1000", "--batch", "64", "--eval-batches", "16"],
-    ...["--steps", digit_steps, "--segment-steps", "100", "--learning-rate", "0.002", "--no-watch"]);
+    ...["--steps", digit_steps, "--segment-steps", "100", "--learning-rate", "0.002", "--max-amount", "20", "--detach"]);
   const watches = [
     new JobWatch(net, text.id, { name: "Moby-Dick transformer", steps: text_steps }),
     new JobWatch(net, digits.id, { name: "MNIST CNN", steps: digit_steps, shows: "accuracy" }),
@@ -91,11 +91,10 @@ async function stage_settlement(watches) {
 }
 
 async function stage_serving(text_job) {
-  await net.cli("buyer", "publish", text_job, "--name", model_name);
-  const serve = await net.cli("buyer", "serve", model_name, "--no-watch");
+  await net.cli("buyer", "publish", "--name", model_name, "--job", text_job);
+  const serve = await net.cli("buyer", "serve", model_name, "--max-amount", "5");
   const { key } = await net.cli("buyer", "keys", "create");
   const client = new OpenAI({ baseURL: `${net.market_url}/v1`, apiKey: key, maxRetries: 0 });
-  await net.processes.until("market", "the model to be served", async () => (await net.job(serve.id)).state === "running", { timeout_ms: 60_000 });
 
   const start = performance.now();
   let requests = 0;
@@ -129,7 +128,7 @@ async function stage_serving(text_job) {
   used += many.reduce((sum, one) => sum + one.usage.total_tokens, 0);
   const seconds = (performance.now() - start) / 1000;
 
-  await net.cli("buyer", "job", "cancel", serve.id);
+  await net.cli("buyer", "jobs", "cancel", serve.id);
   const leases = await net.settled(serve.id);
   const metered = leases.reduce((sum, lease) => sum + Number(lease.units), 0);
   assert.equal(metered, used, "the tokens that were metered are those that the client was told of");
@@ -140,7 +139,7 @@ async function stage_serving(text_job) {
 async function stage_failover() {
   const job = await net.cli("buyer", "train", ...["--text", net.file("moby-dick.txt")],
     ...["--width", "96", "--depth", "2", "--heads", "4", "--context", "64", "--batch", "8"],
-    ...["--steps", failover_steps, "--segment-steps", "10", "--no-watch"]);
+    ...["--steps", failover_steps, "--segment-steps", "10", "--max-amount", "10", "--detach"]);
   const watch = new JobWatch(net, job.id, { name: "Job with a crash", steps: failover_steps });
   let victim;
   let killed_at_step;
@@ -174,10 +173,10 @@ async function stage_audit() {
   const report = await net.cli("auditor", "audit");
   assert.ok(report.ok, `the audit found something: ${JSON.stringify(report.findings)}`);
   assert.deepEqual(unexplained(totals), []);
-  note(`${green("audit ok")}: ${report.receipts_checked} receipts, ${report.claims_checked ?? totals.claims} claims, every token explained`);
+  note(`${green("audit ok")}: ${report.receipts_checked} receipts, ${report.vouchers_checked} vouchers, ${report.claims_checked} claims, ${report.transfers_explained} transfers, every token explained`);
 
   const log = net.file("log.bin");
-  await net.cli("auditor", "log", "download", log);
+  await net.cli("auditor", "log", "fetch", log);
   const bytes = readFileSync(log);
   bytes[Math.floor(bytes.length / 2)] ^= 0x01;
   const forged = net.file("log-forged.bin");
@@ -190,10 +189,10 @@ async function stage_audit() {
     caught = error.json ?? { ok: false };
   }
   assert.equal(caught.ok, false, "the audit did not see the flipped byte");
-  note(`one byte flipped in a copy of the log: ${red("caught")}${caught.findings?.[0] ? ` (${caught.findings[0].kind ?? caught.findings[0].name})` : ""}`);
+  note(`one byte flipped in a copy of the log: ${red("caught")}${caught.findings?.[0] ? ` (${caught.findings[0].code})` : ""}`);
   summary.audit = { ok: true, receipts_checked: report.receipts_checked, tamper_detected: true };
   summary.settlement = {
-    leases: totals.leases.size, receipts: report.receipts_checked, vouchers: totals.claims, transactions: totals.transactions,
+    leases: totals.leases.size, receipts: report.receipts_checked, vouchers: report.vouchers_checked, transactions: totals.transactions,
     gas_used: String(totals.gas_used), locked: tokens(totals.locked), paid: tokens(totals.paid), fee: tokens(totals.fee),
     refunded: tokens(totals.refunded),
   };
@@ -228,7 +227,7 @@ function print_invitation() {
   Logs        ${folder.replace(`${root}/`, "")}/logs
 
   ${millrace} balance
-  ${millrace} market book
+  ${millrace} market
   ${millrace} audit
 `);
 }
