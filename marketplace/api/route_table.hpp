@@ -29,8 +29,8 @@ struct RouteDoc {
     std::string summary;
     Access access = Access::kPublic;
     std::vector<QueryDoc> query;
-    std::string request_schema;   ///< JSON schema text of the body; empty: none
-    std::string response_schema;  ///< JSON schema text; empty: any object
+    std::string request_schema{};   ///< JSON schema text of the body; empty: none
+    std::string response_schema{};  ///< JSON schema text; empty: any object
     int success = 200;
     std::string content_type = "application/json";
 };
