@@ -9,6 +9,8 @@
 
 #include <fmt/format.h>
 
+#include <chrono>
+
 namespace marketplace::api {
 
 using ledger::base::Error;
@@ -16,6 +18,9 @@ using ledger::base::ErrorCode;
 using ledger::base::fail;
 
 namespace {
+
+/// A whole answer may take this long; the port itself notices a worker that falls silent.
+constexpr std::chrono::minutes kWholeAnswerTimeout{15};
 
 /// One completion between the port's callbacks (any thread) and the client. Nothing is answered
 /// before the first token or the end, so that a refusal still has its HTTP status.
@@ -284,18 +289,26 @@ void complete(Services& services, const http::RequestPtr& request, const http::R
 }  // namespace
 
 void add_completion_routes(RouteTable& table, Services& services) {
+    http::RouteOptions options;
+    options.handler_timeout = kWholeAnswerTimeout;
     RouteDoc text{http::Method::kPost, "/v1/completions",        "createCompletion",
                   "inference",         "OpenAI text completion", Access::kAccount};
     text.request_schema = R"({"type":"object","required":["model","prompt"]})";
-    table.add(std::move(text), [&services](const auto& request, const auto& reply) {
-        complete(services, request, reply, CompletionKind::kText);
-    });
+    table.add(
+        std::move(text),
+        [&services](const auto& request, const auto& reply) {
+            complete(services, request, reply, CompletionKind::kText);
+        },
+        options);
     RouteDoc chat{http::Method::kPost, "/v1/chat/completions",   "createChatCompletion",
                   "inference",         "OpenAI chat completion", Access::kAccount};
     chat.request_schema = R"({"type":"object","required":["model","messages"]})";
-    table.add(std::move(chat), [&services](const auto& request, const auto& reply) {
-        complete(services, request, reply, CompletionKind::kChat);
-    });
+    table.add(
+        std::move(chat),
+        [&services](const auto& request, const auto& reply) {
+            complete(services, request, reply, CompletionKind::kChat);
+        },
+        options);
 }
 
 }  // namespace marketplace::api

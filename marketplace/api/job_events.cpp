@@ -78,8 +78,16 @@ class EventFeed {
     return read_query_u64(request, "after", 0);
 }
 
+/// The record is kept in memory: after a restart of the market its sequences begin anew, and a
+/// reader that names a later one must not wait for it.
+[[nodiscard]] std::uint64_t known_place(const JobRecordsPort& records, const domain::JobId& id,
+                                        std::uint64_t after) {
+    return after > 0 && records.after(id, after - 1, 1).empty() ? 0 : after;
+}
+
 [[nodiscard]] http::Response stream_of(Services& services, const domain::JobId& id,
                                        std::uint64_t after, bool was_final) {
+    after = known_place(services.context.records, id, after);
     auto feed = std::make_shared<EventFeed>(services.context.records, id, after, was_final);
     auto stream = std::make_shared<http::StreamBody>();
     stream->on_start = [feed](const http::StreamWriterPtr& writer) {
@@ -105,7 +113,8 @@ void answer_job_events(Services& services, const http::RequestPtr& request,
                 return reply(error_response(*request, Error(ErrorCode::not_found, "no such job")));
             if (wants_stream(*request))
                 return reply(stream_of(services, id, after, domain::is_final(job->state)));
-            const auto records = services.context.records.after(id, after, limit + 1);
+            const std::uint64_t place = known_place(services.context.records, id, after);
+            const auto records = services.context.records.after(id, place, limit + 1);
             Json items = Json::array();
             for (const JobRecord& record : records)
                 if (items.size() < limit) items.push_back(record_view(record));

@@ -174,7 +174,8 @@ void Connection::send_continue() {
 
 void Connection::handle() {
     state_ = State::kHandling;
-    deadline_ = after(shared_->options.handler_timeout);
+    const auto own = route_->options.handler_timeout;
+    deadline_ = after(own.count() > 0 ? own : shared_->options.handler_timeout);
     const auto keep = shared_from_this();
     const std::shared_ptr<Request> request = request_;
     const std::uint64_t serial = serial_;

@@ -6,6 +6,7 @@
 #include "marketplace/http/response.hpp"
 #include "marketplace/http/websocket.hpp"
 
+#include <chrono>
 #include <functional>
 #include <map>
 #include <memory>
@@ -47,6 +48,7 @@ using WebSocketFactory =
 struct RouteOptions {
     std::size_t body_bytes_max = ledger::base::limits::kHttpBodyBytes;
     SinkFactory sink;  ///< when set, the body goes there instead of Request::body
+    std::chrono::milliseconds handler_timeout{0};  ///< 0: the server's
 };
 
 /// Method and path template to handler. Filled before the server starts, constant afterwards.

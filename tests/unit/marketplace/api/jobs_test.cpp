@@ -108,5 +108,8 @@ TEST_CASE("jobs: events come as a list, and as a stream that resumes and ends") 
     CHECK(client.read_until("id: 3\n"));
     CHECK(client.read_until("event: end\ndata: {}\n\n"));
     CHECK(client.read_until("0\r\n\r\n"));
+    // A place beyond the record (the market was restarted): everything from the beginning.
+    CHECK(f.get(target + "?after=3")["data"].empty());
+    CHECK(f.get(target + "?after=500")["data"].size() == 3);
     f.get("/v1/jobs/job_ffffffffffffffffffffffffffffffff/events", 404);
 }
