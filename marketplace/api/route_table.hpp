@@ -4,6 +4,7 @@
 #include "marketplace/http/router.hpp"
 
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace marketplace::api {
@@ -22,12 +23,22 @@ struct QueryDoc {
 
 /// What the OpenAPI document says about a route.
 struct RouteDoc {
-    http::Method method = http::Method::kGet;
+    RouteDoc(http::Method route_method, std::string route_path, std::string operation_id,
+             std::string route_tag, std::string route_summary,
+             Access route_access = Access::kPublic)
+        : method(route_method),
+          path(std::move(route_path)),
+          operation(std::move(operation_id)),
+          tag(std::move(route_tag)),
+          summary(std::move(route_summary)),
+          access(route_access) {}
+
+    http::Method method;
     std::string path;
     std::string operation;  ///< operationId
     std::string tag;
     std::string summary;
-    Access access = Access::kPublic;
+    Access access;
     std::vector<QueryDoc> query;
     std::string request_schema{};   ///< JSON schema text of the body; empty: none
     std::string response_schema{};  ///< JSON schema text; empty: any object
