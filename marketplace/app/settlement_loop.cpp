@@ -244,6 +244,9 @@ Result<void> SettlementLoop::follow_chain() {
                                                           e.cumulative_amount_atoms, e.paid_atoms,
                                                           e.fee_atoms, txn});
             },
+            [&](const settlement::CloseRequested& e) {
+                commands.push_back(domain::LeaseCloseRequested{e.lease, txn});
+            },
             [&](const settlement::LeaseClosed& e) {
                 commands.push_back(
                     domain::LeaseCloseConfirmed{e.lease, e.paid_atoms, e.refunded_atoms, txn});
