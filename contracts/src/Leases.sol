@@ -32,6 +32,16 @@ contract Leases is ILeases, EIP712, Ownable2Step, ReentrancyGuardTransient {
         bytes32 bidHash;
     }
 
+    /// @dev What holds for a whole batch of opens. An ask that was verified and a worker that was
+    /// found active once need not be looked at again: nothing can change them in between.
+    struct Batch {
+        bytes32 separator;
+        uint256 fee;
+        bytes32 verifiedAsk;
+        address activeProvider;
+        address activeWorker;
+    }
+
     uint8 private constant SCOPE_ORDERS = 1;
     uint8 private constant SCOPE_VOUCHERS = 2;
     uint8 private constant REASON_EXPIRED = 5;
@@ -79,14 +89,15 @@ contract Leases is ILeases, EIP712, Ownable2Step, ReentrancyGuardTransient {
 
     /// @inheritdoc ILeases
     function open(OpenItem[] calldata items) external nonReentrant {
-        bytes32 separator = _domainSeparatorV4();
-        uint256 fee = treasury.feeBps();
+        Batch memory batch;
+        batch.separator = _domainSeparatorV4();
+        batch.fee = treasury.feeBps();
         for (uint256 i = 0; i < items.length; ++i) {
             OpenItem calldata item = items[i];
             bytes32 askHash = item.ask.hash();
             bytes32 bidHash = item.bid.hash();
             bytes32 lease = _leaseId(askHash, bidHash, item.index);
-            bytes memory reason = _open(item, askHash, bidHash, lease, separator, fee);
+            bytes memory reason = _open(item, askHash, bidHash, lease, batch);
             if (reason.length != 0) emit ItemFailed(lease, i, reason);
         }
     }
@@ -97,8 +108,7 @@ contract Leases is ILeases, EIP712, Ownable2Step, ReentrancyGuardTransient {
         bytes32 askHash,
         bytes32 bidHash,
         bytes32 lease,
-        bytes32 separator,
-        uint256 fee
+        Batch memory batch
     ) private returns (bytes memory reason) {
         uint256 amount = Units.amountFor(item.ask.unitKind, item.maxUnits, item.price);
         reason = OrderChecks.refusal(item, askHash, bidHash, amount);
@@ -106,12 +116,12 @@ contract Leases is ILeases, EIP712, Ownable2Step, ReentrancyGuardTransient {
         if (item.maxUnits > LeaseSlot.MOST || amount > LeaseSlot.MOST) {
             return abi.encodeWithSelector(LeaseTooLarge.selector, item.maxUnits, amount);
         }
-        reason = _checkSigned(item, askHash, bidHash, separator);
+        reason = _checkSigned(item, askHash, bidHash, batch);
         if (reason.length != 0) return reason;
 
         Parties memory parties = _partiesOf(item);
         bytes32 slotKey = _slotKey(lease, keccak256(abi.encode(parties)));
-        reason = _checkState(item, askHash, bidHash, lease, slotKey);
+        reason = _checkState(item, askHash, bidHash, lease, slotKey, batch);
         if (reason.length != 0) return reason;
         reason = _checkCap(item, amount);
         if (reason.length != 0) return reason;
@@ -119,7 +129,7 @@ contract Leases is ILeases, EIP712, Ownable2Step, ReentrancyGuardTransient {
         if (!done) return abi.encodeWithSelector(InsufficientFree.selector, free, uint64(amount));
 
         _record(item, askHash, bidHash, lease, amount);
-        _slots[slotKey] = LeaseSlot.pack(amount, item.maxUnits, item.bid.deadline, fee);
+        _slots[slotKey] = LeaseSlot.pack(amount, item.maxUnits, item.bid.deadline, batch.fee);
         emit LeaseOpened(
             lease,
             parties.buyer,
@@ -151,19 +161,23 @@ contract Leases is ILeases, EIP712, Ownable2Step, ReentrancyGuardTransient {
         OpenItem calldata item,
         bytes32 askHash,
         bytes32 bidHash,
-        bytes32 separator
+        Batch memory batch
     ) private view returns (bytes memory reason) {
-        bytes32 digest = MessageHashUtils.toTypedDataHash(separator, askHash);
-        if (!Signatures.isValid(item.ask.provider, digest, item.askSignature)) {
-            return abi.encodeWithSelector(BadSignature.selector, item.ask.provider, digest);
+        bytes32 digest;
+        if (askHash != batch.verifiedAsk) {
+            digest = MessageHashUtils.toTypedDataHash(batch.separator, askHash);
+            if (!Signatures.isValid(item.ask.provider, digest, item.askSignature)) {
+                return abi.encodeWithSelector(BadSignature.selector, item.ask.provider, digest);
+            }
+            batch.verifiedAsk = askHash;
         }
         address delegate = address(0);
         if (item.delegation.delegate != address(0) || item.delegation.scope != 0) {
-            reason = _checkDelegation(item, separator);
+            reason = _checkDelegation(item, batch.separator);
             if (reason.length != 0) return reason;
             if (item.delegation.scope & SCOPE_ORDERS != 0) delegate = item.delegation.delegate;
         }
-        digest = MessageHashUtils.toTypedDataHash(separator, bidHash);
+        digest = MessageHashUtils.toTypedDataHash(batch.separator, bidHash);
         if (!Signatures.isValidOfEither(item.bid.buyer, delegate, digest, item.bidSignature)) {
             return abi.encodeWithSelector(BadSignature.selector, item.bid.buyer, digest);
         }
@@ -204,14 +218,18 @@ contract Leases is ILeases, EIP712, Ownable2Step, ReentrancyGuardTransient {
         bytes32 askHash,
         bytes32 bidHash,
         bytes32 lease,
-        bytes32 slotKey
+        bytes32 slotKey,
+        Batch memory batch
     ) private view returns (bytes memory) {
         if (_slots[slotKey] != 0) {
             return abi.encodeWithSelector(LeaseExists.selector, lease);
         }
-        if (!providers.isActive(item.ask.provider, item.workerKey)) {
-            return
-                abi.encodeWithSelector(WorkerNotActive.selector, item.ask.provider, item.workerKey);
+        address provider = item.ask.provider;
+        if (item.workerKey != batch.activeWorker || provider != batch.activeProvider) {
+            if (!providers.isActive(provider, item.workerKey)) {
+                return abi.encodeWithSelector(WorkerNotActive.selector, provider, item.workerKey);
+            }
+            (batch.activeProvider, batch.activeWorker) = (provider, item.workerKey);
         }
         uint256 out = _askOutstanding[askHash];
         uint256 left = item.ask.volume > out ? item.ask.volume - out : 0;

@@ -68,6 +68,9 @@ async function measure(market) {
   figures.open_20 = (await gasOf('leases', 'open', [await make(20, 2, plain)])) / 20;
   figures.open_20_delegated_first = (await gasOf('leases', 'open', [await make(20, 3, byDelegate)])) / 20;
   figures.open_20_delegated = (await gasOf('leases', 'open', [await make(20, 4, byDelegate)])) / 20;
+  const sameAsk = await Promise.all(
+    buyers.slice(0, 20).map((buyer) => market.openItem(providers[0], buyer, 7, {})));
+  figures.open_20_of_one_ask = (await gasOf('leases', 'open', [sameAsk])) / 20;
   const single = await make(1, 9, plain);
   figures.open_1 = await gasOf('leases', 'open', [single]);
 

@@ -497,6 +497,26 @@ contract LeasesOpenTest is Fixture {
         assertEq(lockedOf(buyer), 2 * UNITS * PRICE);
     }
 
+    /// @notice An ask and a worker that were good once are remembered; bad ones are not.
+    function test_AForgedAskAfterAGoodOneIsRefused() public {
+        OpenItem[] memory items = new OpenItem[](4);
+        for (uint256 i = 0; i < 4; ++i) {
+            Ask memory ask = makeAsk();
+            Bid memory bid = makeBid();
+            bid.salt = bytes32(i);
+            if (i == 1 || i == 2) ask.salt = bytes32(i);
+            items[i] = signItem(ask, bid, noDelegation());
+        }
+        items[1].askSignature = items[0].askSignature;
+        items[2].workerKey = delegate;
+        vm.prank(operator);
+        leases.open(items);
+        assertEq(stateOf(items[0]), 1);
+        assertEq(stateOf(items[1]), 0);
+        assertEq(stateOf(items[2]), 0);
+        assertEq(stateOf(items[3]), 1);
+    }
+
     function test_EmptyBatchDoesNothing() public {
         vm.recordLogs();
         leases.open(new OpenItem[](0));
