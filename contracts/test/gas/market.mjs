@@ -41,6 +41,19 @@ function freePort() {
   });
 }
 
+/// Waits until a node answers, at most 20 s.
+async function answering(url) {
+  const body = '{"jsonrpc":"2.0","id":1,"method":"eth_chainId","params":[]}';
+  const headers = { 'content-type': 'application/json' };
+  for (const until = Date.now() + 20_000; ; await new Promise((done) => setTimeout(done, 50))) {
+    try {
+      return await fetch(url, { method: 'POST', headers, body });
+    } catch (error) {
+      if (Date.now() > until) throw new Error(`anvil does not answer at ${url}`, { cause: error });
+    }
+  }
+}
+
 export const keyOf = (name) => keccak256(toHex(`millrace gas ${name}`));
 export const accountOf = (name) => privateKeyToAccount(keyOf(name));
 
@@ -49,7 +62,7 @@ export async function startMarket() {
   const url = `http://127.0.0.1:${port}`;
   const anvil = spawn(
     join(root, 'node_modules/.bin/anvil'),
-    ['--port', `${port}`, '--hardfork', 'prague', '--silent', '--gas-limit', '300000000'],
+    ['--port', `${port}`, '--hardfork', 'prague', '--silent', '--prune-history', '--gas-limit', '300000000'],
     { stdio: 'ignore' },
   );
   const folder = mkdtempSync(join(tmpdir(), 'millrace-gas-'));
@@ -58,8 +71,8 @@ export async function startMarket() {
     rmSync(folder, { recursive: true, force: true });
   };
   try {
-    const transport = http(url, { retryCount: 10, retryDelay: 100, timeout: 60_000 });
-    await createPublicClient({ transport }).getChainId();
+    const transport = http(url, { retryCount: 0, timeout: 60_000 });
+    await answering(url);
     const deployer = '0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80';
     const operator = privateKeyToAccount(
       '0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d',
