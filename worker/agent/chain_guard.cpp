@@ -34,11 +34,7 @@ Result<void> ChainGuard::check(const LeaseTerms& terms) {
     TRY_ASSIGN(const auto view,
                ledger::settlement::read_lease(*chain, leases_, terms.lease,
                                               ledger::rpc::BlockTag::Name::kLatest));
-    // Units outstanding in `locked` shrink with payments: compare with what was locked at first.
-    ledger::settlement::LeaseView whole = view;
-    whole.locked_atoms += view.paid_atoms;
-    const Result<void> as_is = check_lease(terms, view, clock_.now_ms());
-    return as_is ? as_is : check_lease(terms, whole, clock_.now_ms());
+    return check_lease(terms, view, clock_.now_ms());
 }
 
 }  // namespace worker::agent

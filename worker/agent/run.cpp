@@ -1,0 +1,389 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ledger/base/hex.hpp"
+#include "ledger/crypto/address.hpp"
+#include "ledger/settlement/providers_abi.hpp"
+#include "worker/agent/agent.hpp"
+#include "worker/agent/asks.hpp"
+#include "worker/agent/chain_guard.hpp"
+#include "worker/agent/commands.hpp"
+#include "worker/agent/durable_file.hpp"
+#include "worker/agent/keys.hpp"
+#include "worker/agent/market_facts.hpp"
+#include "worker/agent/market_http.hpp"
+#include "worker/agent/market_socket.hpp"
+#include "worker/agent/status_file.hpp"
+#include "worker/executor/process_executor.hpp"
+#include "worker/model/training.hpp"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <csignal>
+#include <deque>
+#include <mutex>
+#include <random>
+#include <variant>
+
+namespace worker::agent {
+namespace {
+
+using ledger::base::Error;
+using ledger::base::ErrorCode;
+using ledger::base::fail;
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+std::atomic<int> stop_signals{0};
+
+extern "C" void on_stop_signal(int /*signal*/) {
+    // The second one does not wait any more.
+    if (++stop_signals > 1) std::_Exit(130);
+}
+
+/// What the socket's thread tells the main loop.
+struct Opened {};
+struct Closed {
+    Error error;
+};
+using SocketEvent = std::variant<Opened, std::string, Closed>;
+
+class EventQueue {
+ public:
+    void push(SocketEvent event) {
+        {
+            const std::lock_guard lock(mutex_);
+            events_.push_back(std::move(event));
+        }
+        wake_.notify_one();
+    }
+    /// Waits at most `wait`; empty when nothing came.
+    std::optional<SocketEvent> pop(milliseconds wait) {
+        std::unique_lock lock(mutex_);
+        wake_.wait_for(lock, wait, [this] { return !events_.empty(); });
+        if (events_.empty()) return std::nullopt;
+        SocketEvent event = std::move(events_.front());
+        events_.pop_front();
+        return event;
+    }
+
+ private:
+    std::mutex mutex_;
+    std::condition_variable wake_;
+    std::deque<SocketEvent> events_;
+};
+
+/// Doubling waits with jitter: 0.25 s to 15 s.
+class Backoff {
+ public:
+    milliseconds next() {
+        const auto full = std::min(milliseconds(15'000), milliseconds(500) * (1U << step_));
+        step_ = std::min(step_ + 1, 6U);
+        return full / 2 + milliseconds(random_() % static_cast<std::uint64_t>(full.count() / 2 + 1));
+    }
+    void reset() noexcept { step_ = 0; }
+
+ private:
+    unsigned step_ = 0;
+    std::mt19937_64 random_{std::random_device{}()};
+};
+
+class SocketOutbox final : public Outbox {
+ public:
+    explicit SocketOutbox(MarketSocket& socket) : socket_(socket) {}
+    void send(const marketplace::wire::WorkerMessage& message) override {
+        socket_.send(marketplace::wire::encode(message));
+    }
+
+ private:
+    MarketSocket& socket_;
+};
+
+bool waited_for_stop(milliseconds wait) {
+    const auto until = steady_clock::now() + wait;
+    EventQueue idle;
+    while (stop_signals == 0 && steady_clock::now() < until) (void)idle.pop(milliseconds(100));
+    return stop_signals > 0;
+}
+
+/// Repeats what only needs the other side to come up. Stops on a signal.
+template <typename Ask>
+auto persist(std::string_view what, Ask ask) -> decltype(ask()) {
+    Backoff backoff;
+    while (true) {
+        auto result = ask();
+        if (result || !is_transient(result.error().code())) return result;
+        log_line("warning", fmt::format("{}: {}", what, result.error().message()));
+        if (waited_for_stop(backoff.next()))
+            return tl::make_unexpected(Error(ErrorCode::cancelled, "stopped while waiting"));
+    }
+}
+
+/// The asks kept on disk, or new ones: the provider key is opened for that moment only.
+Result<std::vector<SignedAsk>> current_asks(const WorkerConfig& config, const MarketFacts& facts,
+                                            const Identity& identity) {
+    const std::uint64_t now_s = ledger::base::SystemClock().now_ms() / 1000;
+    const std::filesystem::path file = config.data / "asks.json";
+    if (const auto text = read_file(file, 256 * 1024)) {
+        const auto kept = parse_asks(*text);
+        if (kept && asks_current(*kept, config, identity.resource, identity.provider,
+                                 facts.operator_address, now_s))
+            return *kept;
+    }
+    TRY_ASSIGN(const auto provider, open_key(config.provider_key, config));
+    if (provider.address() != identity.provider)
+        return fail(ErrorCode::config_invalid,
+                    "the worker key is registered for " +
+                        ledger::crypto::to_checksum(identity.provider) +
+                        ", but provider_key is " + ledger::crypto::to_checksum(provider.address()));
+    const std::vector<SignedAsk> asks =
+        make_asks(config, identity.resource, provider, facts.operator_address,
+                  facts.deployment.leases_domain(), now_s);
+    TRY(write_file(file, to_text(asks)));
+    return asks;
+}
+
+/// Everything `run` holds while it works; members are destroyed in reverse order.
+class Runner {
+ public:
+    Runner(const WorkerConfig& config, ledger::crypto::PrivateKey worker, MarketFacts facts,
+           Identity identity)
+        : config_(config),
+          worker_(std::move(worker)),
+          facts_(std::move(facts)),
+          identity_(std::move(identity)),
+          http_(config.market, worker_),
+          blobs_(http_, config.data / "blobs", config.cache_mib << 20U),
+          guard_([config] { return dial_chain(config); }, facts_.deployment.leases, clock_),
+          store_(config.data / "leases"),
+          executor_(executor::make_process_executor({{}, config.sandbox, {}})),
+          socket_({[this] { events_.push(Opened{}); },
+                   [this](std::string text) { events_.push(std::move(text)); },
+                   [this](Error error) { events_.push(Closed{std::move(error)}); }}),
+          outbox_(socket_),
+          agent_(context(), identity_, store_) {}
+
+    Result<void> run() {
+        std::vector<std::string> damaged;
+        TRY(store_.open(damaged));
+        for (const std::string& text : damaged) log_line("error", "lease left aside: " + text);
+        next_dial_ = steady_clock::now();
+        while (stop_signals == 0) {
+            if (!dialling_ && steady_clock::now() >= next_dial_) dial();
+            if (const auto event = events_.pop(milliseconds(200))) handle(*event);
+            if (agent_.fatal()) return tl::make_unexpected(*agent_.fatal());
+            if (steady_clock::now() >= next_tick_) tick();
+            if (drained()) break;
+        }
+        log_line("info", "stopping; leases go on after the next start");
+        agent_.stop();
+        socket_.close();
+        write_status("stopped");
+        return {};
+    }
+
+ private:
+    SessionContext context() {
+        SessionContext out{worker_,
+                           facts_.deployment.leases_domain(),
+                           *executor_,
+                           guard_,
+                           blobs_,
+                           outbox_,
+                           clock_,
+                           [](LogLevel level, std::string_view text) {
+                               constexpr std::array<std::string_view, 3> kNames{"info", "warning",
+                                                                                "error"};
+                               log_line(kNames.at(static_cast<std::size_t>(level)), text);
+                           },
+                           config_.data / "jobs",
+                           {},
+                           {},
+                           {}};
+        out.runtime.threads = config_.threads;
+        out.runtime.device = config_.gpu_model == "cpu" ? "cpu" : "cuda";
+        out.limits.memory_bytes = config_.job_memory_mib << 20U;
+        if (facts_.voucher_period_atoms > 0) out.payment.period_atoms = facts_.voucher_period_atoms;
+        return out;
+    }
+
+    void dial() {
+        const Result<std::string> token = http_.token();
+        if (!token) {
+            log_line("warning", "cannot sign in: " + token.error().message());
+            next_dial_ = steady_clock::now() + backoff_.next();
+            return;
+        }
+        dialling_ = true;
+        socket_.open(config_.market, *token);
+    }
+
+    void handle(const SocketEvent& event) {
+        if (std::holds_alternative<Opened>(event)) {
+            connected_ = true;
+            agent_.on_open();
+        } else if (const auto* text = std::get_if<std::string>(&event)) {
+            agent_.on_message(*text);
+            if (agent_.welcomed() && !listed_) list_asks();
+        } else if (const auto* closed = std::get_if<Closed>(&event)) {
+            if (closed->error.code() == ErrorCode::unauthorized) http_.forget_token();
+            log_line("warning", closed->error.message());
+            connected_ = dialling_ = listed_ = false;
+            next_dial_ = steady_clock::now() + backoff_.next();
+        }
+    }
+
+    void tick() {
+        next_tick_ = steady_clock::now() + milliseconds(1000);
+        agent_.tick();
+        heed_control();
+        if (connected_ && agent_.welcomed() && steady_clock::now() >= next_listing_) list_asks();
+        if (steady_clock::now() >= next_status_) {
+            next_status_ = steady_clock::now() + milliseconds(5000);
+            write_status(!connected_ ? "disconnected" : agent_.draining() ? "paused" : "running");
+        }
+    }
+
+    void list_asks() {
+        listed_ = true;
+        next_listing_ = steady_clock::now() + std::chrono::minutes(10);
+        if (agent_.draining()) return;
+        backoff_.reset();
+        const auto asks = current_asks(config_, facts_, identity_);
+        if (!asks) {
+            log_line("error", "nothing is listed: " + asks.error().message());
+            return;
+        }
+        for (const SignedAsk& ask : *asks) {
+            const Result<void> posted = http_.post_ask(ask.ask, ask.signature, identity_.resource);
+            if (posted) continue;
+            log_line("error", fmt::format("ask for {} not listed: {}",
+                                          ledger::eth::to_string(ask.ask.unit_kind),
+                                          posted.error().message()));
+            // A cancelled or expired ask cannot come back: the next attempt signs new ones.
+            std::error_code ignored;
+            if (posted.error().code() == ErrorCode::replayed_order ||
+                posted.error().code() == ErrorCode::expired)
+                std::filesystem::remove(config_.data / "asks.json", ignored);
+            next_listing_ = steady_clock::now() + std::chrono::seconds(5);
+        }
+        if (listed_count_ != asks->size()) {
+            listed_count_ = asks->size();
+            log_line("info", fmt::format("{} asks listed", listed_count_));
+        }
+    }
+
+    void unlist_asks() {
+        const auto text = read_file(config_.data / "asks.json", 256 * 1024);
+        const auto asks = text ? parse_asks(*text) : tl::make_unexpected(text.error());
+        if (!asks) return;
+        for (const SignedAsk& ask : *asks)
+            if (const auto gone = http_.cancel_ask(ledger::eth::struct_hash(ask.ask)); !gone)
+                log_line("warning", "ask not withdrawn: " + gone.error().message());
+        std::error_code ignored;
+        std::filesystem::remove(config_.data / "asks.json", ignored);
+        listed_count_ = 0;
+    }
+
+    void heed_control() {
+        const auto text = read_file(config_.data / "control", 64);
+        const std::string word = text ? *text : std::string();
+        drain_ = word == "drain";
+        const bool pause = drain_ || word == "pause";
+        if (pause == agent_.draining()) return;
+        log_line("info", pause ? "takes no new work from now on" : "takes work again");
+        agent_.drain(pause);
+        if (pause) {
+            unlist_asks();
+        } else {
+            list_asks();
+        }
+    }
+
+    [[nodiscard]] bool drained() {
+        if (!drain_ || agent_.active_sessions() > 0) return false;
+        log_line("info", "drained: all work is done");
+        std::error_code ignored;
+        std::filesystem::remove(config_.data / "control", ignored);
+        return true;
+    }
+
+    void write_status(std::string_view state) {
+        write_status_file(config_.data, state, config_.market, identity_, agent_.sessions());
+    }
+
+    const WorkerConfig config_;
+    const ledger::crypto::PrivateKey worker_;
+    const MarketFacts facts_;
+    const Identity identity_;
+    ledger::base::SystemClock clock_;
+    MarketHttp http_;
+    CachedBlobs blobs_;
+    ChainGuard guard_;
+    LeaseStore store_;
+    std::unique_ptr<executor::Executor> executor_;
+    EventQueue events_;
+    MarketSocket socket_;
+    SocketOutbox outbox_;
+    Agent agent_;
+    Backoff backoff_;
+    bool dialling_ = false;
+    bool connected_ = false;
+    bool listed_ = false;
+    bool drain_ = false;
+    std::size_t listed_count_ = 0;
+    steady_clock::time_point next_dial_;
+    steady_clock::time_point next_tick_;
+    steady_clock::time_point next_status_;
+    steady_clock::time_point next_listing_;
+};
+
+Result<Address> registered_provider(const WorkerConfig& config, const MarketFacts& facts,
+                                    const Address& worker) {
+    const auto chain = dial_chain(config);
+    TRY_ASSIGN(const Address provider,
+               ledger::settlement::read_worker_of(*chain, facts.deployment.providers, worker,
+                                                  ledger::rpc::BlockTag::Name::kLatest));
+    if (provider.is_zero())
+        return fail(ErrorCode::unknown_worker,
+                    ledger::crypto::to_checksum(worker) + " is not registered");
+    return provider;
+}
+
+}  // namespace
+
+void log_line(std::string_view level, std::string_view text) {
+    static std::mutex mutex;
+    const std::lock_guard lock(mutex);
+    const std::time_t now = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
+    fmt::print(stderr, "{:%Y-%m-%dT%H:%M:%S}Z {} {}\n", fmt::gmtime(now), level, text);
+    std::fflush(stderr);
+}
+
+Result<void> run_agent(const WorkerConfig& config) {
+    struct sigaction action {};
+    action.sa_handler = on_stop_signal;
+    sigaction(SIGTERM, &action, nullptr);
+    sigaction(SIGINT, &action, nullptr);
+    std::signal(SIGPIPE, SIG_IGN);
+    if (config.sandbox == sandbox::Mode::kBwrap) TRY(sandbox::probe());
+    TRY_ASSIGN(auto worker, open_key(config.worker_key, config));
+    const MarketHttp market(config.market, worker);
+    TRY_ASSIGN(const MarketFacts facts,
+               persist("waiting for the market", [&] { return pinned_facts(config, market); }));
+    Identity identity;
+    identity.worker = worker.address();
+    TRY_ASSIGN(identity.provider, persist("waiting for the chain", [&] {
+                   return registered_provider(config, facts, identity.worker);
+               }));
+    identity.resource = make_resource(config, identity.worker, model::runtime_name());
+    log_line("info", fmt::format("worker {} of provider {}",
+                                 ledger::crypto::to_checksum(identity.worker),
+                                 ledger::crypto::to_checksum(identity.provider)));
+    Runner runner(config, std::move(worker), facts, identity);
+    return runner.run();
+}
+
+}  // namespace worker::agent
