@@ -12,11 +12,9 @@ using ledger::settlement::LeaseState;
 Result<void> check_lease(const LeaseTerms& terms, const ledger::settlement::LeaseView& view,
                          std::uint64_t now_ms) {
     if (view.state == LeaseState::kNone)
-        return fail(ErrorCode::lease_closed, "the chain knows no such lease");
+        return fail(ErrorCode::lease_closed, "the chain knows no such lease of these parties");
     if (view.state != LeaseState::kOpen)
         return fail(ErrorCode::lease_closed, "the lease is closed on chain");
-    if (view.parties_hash != ledger::settlement::parties_hash(terms.parties))
-        return fail(ErrorCode::lease_closed, "the lease on chain has other parties");
     if (view.max_units != terms.max_units)
         return fail(ErrorCode::lease_closed, "the lease on chain has other units");
     TRY_ASSIGN(const std::uint64_t needed,
@@ -32,7 +30,7 @@ Result<void> check_lease(const LeaseTerms& terms, const ledger::settlement::Leas
 Result<void> ChainGuard::check(const LeaseTerms& terms) {
     const std::unique_ptr<ledger::rpc::Chain> chain = make_chain_();
     TRY_ASSIGN(const auto view,
-               ledger::settlement::read_lease(*chain, leases_, terms.lease,
+               ledger::settlement::read_lease(*chain, leases_, terms.lease, terms.parties,
                                               ledger::rpc::BlockTag::Name::kLatest));
     return check_lease(terms, view, clock_.now_ms());
 }
