@@ -71,6 +71,7 @@ struct SessionContext {
     model::RuntimeOptions runtime;
     executor::JobLimits limits;
     PaymentPolicy payment;
+    std::uint64_t max_flops_per_step = 0;  ///< what the resource document allows; 0: any
     std::uint64_t retry_ms = 2'000;    ///< between attempts to reach chain or market
     std::uint64_t give_up_ms = 120'000;  ///< after which a lease that cannot start is refused
     std::uint64_t resend_ms = 5'000;   ///< receipts without acknowledgement

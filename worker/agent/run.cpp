@@ -204,6 +204,7 @@ class Runner {
                            {}};
         out.runtime.threads = config_.threads;
         out.runtime.device = config_.gpu_model == "cpu" ? "cpu" : "cuda";
+        out.max_flops_per_step = config_.max_flops_per_step;
         out.limits.memory_bytes = config_.job_memory_mib << 20U;
         if (facts_.voucher_period_atoms > 0) out.payment.period_atoms = facts_.voucher_period_atoms;
         return out;

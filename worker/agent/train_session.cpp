@@ -120,6 +120,11 @@ Result<void> TrainSession::try_start() {
     TRY_ASSIGN(const model::JobSpec spec, model::parse_job_spec(book_->terms().spec));
     const auto* train = std::get_if<model::TrainSpec>(&spec);
     if (train == nullptr) return fail(ErrorCode::job_spec_invalid, "the lease is for training");
+    const std::uint64_t flops = model::flops_per_step(*train);
+    if (context_.max_flops_per_step > 0 && flops > context_.max_flops_per_step)
+        return fail(ErrorCode::job_limit,
+                    fmt::format("a step takes {} FLOP, this worker's price is for at most {}",
+                                flops, context_.max_flops_per_step));
     TRY_ASSIGN(const executor::TrainTask task, make_task(*train));
     TRY_ASSIGN(auto job, context_.executor.start_train(task, [this](const executor::JobEvent& e) {
         const bool droppable = std::holds_alternative<executor::Metrics>(e);

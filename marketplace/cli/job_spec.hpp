@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "ledger/base/bytes.hpp"
+#include "ledger/base/result.hpp"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace marketplace::cli {
+
+/// What the options of `train` describe. Blobs are hashes of uploaded files.
+struct TrainPlan {
+    std::string arch = "gpt";  ///< or "cnn"
+    // gpt
+    std::uint64_t vocab = 256;
+    std::uint64_t width = 192;
+    std::uint64_t depth = 4;
+    std::uint64_t heads = 6;
+    std::uint64_t context = 128;
+    // cnn
+    std::uint64_t classes = 10;
+    std::uint64_t channels = 16;
+    std::uint64_t image_height = 28;
+    std::uint64_t image_width = 28;
+    // data
+    std::optional<ledger::base::Hash32> text;
+    std::optional<ledger::base::Hash32> images;
+    std::optional<ledger::base::Hash32> labels;
+    std::optional<ledger::base::Hash32> init;
+    // schedule
+    std::uint64_t holdout_bp = 500;
+    std::uint64_t batch = 16;
+    std::uint64_t steps = 300;
+    std::uint64_t segment_steps = 25;
+    std::uint64_t eval_batches = 8;
+    std::string learning_rate = "0.001";
+    std::uint64_t warmup_steps = 20;
+    std::string weight_decay = "0.01";
+    std::uint64_t seed = 7;
+    std::string precision = "fp32";
+};
+
+/// The canonical job spec. invalid_field names the option that is wrong.
+[[nodiscard]] ledger::base::Result<std::string> make_train_spec(const TrainPlan& plan);
+
+/// The serve spec for a trained model: its "model" object is taken from the train spec.
+[[nodiscard]] ledger::base::Result<std::string> make_serve_spec(std::string_view train_spec,
+                                                                const ledger::base::Hash32& weights,
+                                                                const std::string& name);
+
+/// Floating-point operations of one step, from the op graph: 3 x the forward's products, 2 per
+/// multiply-add, plus 16 per parameter.
+[[nodiscard]] std::uint64_t flops_per_step(const TrainPlan& plan) noexcept;
+[[nodiscard]] std::uint64_t parameter_count(const TrainPlan& plan) noexcept;
+
+/// What a person wants to know of a spec before paying.
+struct SpecSummary {
+    std::string kind;
+    std::uint64_t steps = 0;  ///< train
+};
+[[nodiscard]] ledger::base::Result<SpecSummary> summarise(std::string_view spec);
+
+}  // namespace marketplace::cli

@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "marketplace/cli/market_client.hpp"
+
+#include "ledger/base/clock.hpp"
+#include "ledger/base/hex.hpp"
+#include "ledger/crypto/address.hpp"
+#include "ledger/rpc/json.hpp"
+#include "marketplace/cli/wallet.hpp"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <ctime>
+#include <limits>
+
+namespace marketplace::cli {
+namespace {
+
+using ledger::base::Error;
+using ledger::base::ErrorCode;
+using ledger::base::fail;
+using ledger::base::Result;
+using ledger::base::to_hex;
+using ledger::rpc::HttpLimits;
+using ledger::rpc::HttpRequest;
+using ledger::rpc::HttpResponse;
+using nlohmann::json;
+
+constexpr std::uint64_t kExpiryMarginMs = 60'000;
+
+std::string iso_time(std::uint64_t time_ms) {
+    return fmt::format("{:%Y-%m-%dT%H:%M:%S}Z",
+                       fmt::gmtime(static_cast<std::time_t>(time_ms / 1000)));
+}
+
+Result<HttpResponse> checked(Result<HttpResponse> response, const std::string& market) {
+    if (!response && response.error().code() == ErrorCode::unavailable)
+        return fail(ErrorCode::unavailable,
+                    "the market at " + market +
+                        " does not answer: start it, or point --market at one that runs");
+    if (response && response->status >= 300) return tl::make_unexpected(error_of(*response));
+    return response;
+}
+
+Result<json> parse_body(const HttpResponse& response) {
+    if (response.body.empty()) return json::object();
+    return ledger::rpc::parse_json(response.body);
+}
+
+std::string shell_quoted(std::string_view text) {
+    std::string out = "'";
+    for (const char c : text) {
+        if (c == '\'') {
+            out += "'\\''";
+        } else {
+            out.push_back(c);
+        }
+    }
+    return out + "'";
+}
+
+}  // namespace
+
+Error error_of(const HttpResponse& response) {
+    std::string code;
+    std::string detail = fmt::format("the market answered {}", response.status);
+    if (const auto body = ledger::rpc::parse_json(response.body); body && body->is_object()) {
+        const json& problem = body->contains("error") && (*body)["error"].is_object()
+                                  ? (*body)["error"]
+                                  : *body;
+        code = ledger::rpc::string_at(problem, "code").value_or("");
+        detail = ledger::rpc::string_at(problem, "detail")
+                     .value_or(ledger::rpc::string_at(problem, "message").value_or(detail));
+    }
+    detail = printable(detail);
+    if (const auto known = ledger::base::parse_error_code(code)) return Error(*known, detail);
+    switch (response.status) {
+        case 401:
+            return Error(ErrorCode::unauthorized, detail);
+        case 402:
+            return Error(ErrorCode::insufficient_funds, detail);
+        case 403:
+            return Error(ErrorCode::forbidden, detail);
+        case 404:
+            return Error(ErrorCode::not_found, detail);
+        case 429:
+            return Error(ErrorCode::rate_limited, detail);
+        default:
+            return Error(response.status >= 500 ? ErrorCode::unavailable
+                                                : ErrorCode::invalid_request,
+                         detail);
+    }
+}
+
+std::string siwe_message(std::string_view market, const ledger::base::Address& account,
+                         std::uint64_t chain_id, std::string_view nonce, std::uint64_t now_ms) {
+    constexpr std::uint64_t kValidMs = 5 * 60 * 1000;
+    const auto scheme = market.find("://");
+    const std::string_view domain =
+        scheme == std::string_view::npos ? market : market.substr(scheme + 3);
+    return fmt::format(
+        "{} wants you to sign in with your Ethereum account:\n{}\n\nSign in to Millrace.\n\n"
+        "URI: {}\nVersion: 1\nChain ID: {}\nNonce: {}\nIssued At: {}\nExpiration Time: {}",
+        domain, ledger::crypto::to_checksum(account), market, chain_id, nonce, iso_time(now_ms),
+        iso_time(now_ms + kValidMs));
+}
+
+MarketClient::MarketClient(const Settings& settings, Terminal& messages, OpenKey open_key)
+    : settings_(settings), messages_(messages), open_key_(std::move(open_key)) {}
+
+void MarketClient::show_curl(const HttpRequest& request) const {
+    if (!settings_.curl) return;
+    std::string text = "curl -sS";
+    if (request.method != "GET") text += " -X " + request.method;
+    for (const auto& header : request.headers) {
+        const bool secret = header.name == "Authorization";
+        text += " -H " + shell_quoted(header.name + ": " +
+                                (secret ? std::string("Bearer $MILLRACE_TOKEN") : header.value));
+    }
+    if (!request.body.empty()) text += " --data-raw " + shell_quoted(request.body);
+    messages_.line(messages_.paint(Paint::kDim, text + " " + shell_quoted(request.url)));
+}
+
+Result<HttpResponse> MarketClient::send(HttpRequest request, Auth auth) {
+    request.url = settings_.market + request.url;
+    for (int attempt = 0;; ++attempt) {
+        HttpRequest signed_request = request;
+        if (auth == Auth::kSession) {
+            TRY_ASSIGN(const std::string token, session());
+            signed_request.headers.push_back({"Authorization", "Bearer " + token});
+        }
+        show_curl(signed_request);
+        auto response = checked(http_.request(signed_request), settings_.market);
+        const bool stale = auth == Auth::kSession && !response && attempt == 0 &&
+                           (response.error().code() == ErrorCode::unauthorized ||
+                            response.error().code() == ErrorCode::session_expired);
+        if (!stale) return response;
+        forget_session();
+    }
+}
+
+Result<json> MarketClient::get(const std::string& target, Auth auth) {
+    HttpRequest request;
+    request.url = target;
+    TRY_ASSIGN(const HttpResponse response, send(std::move(request), auth));
+    return parse_body(response);
+}
+
+Result<std::string> MarketClient::get_text(const std::string& target, Auth auth) {
+    HttpRequest request;
+    request.url = target;
+    TRY_ASSIGN(HttpResponse response, send(std::move(request), auth));
+    return std::move(response.body);
+}
+
+Result<json> MarketClient::post(const std::string& target, const json& body, Auth auth) {
+    HttpRequest request;
+    request.method = "POST";
+    request.url = target;
+    request.headers.push_back({"Content-Type", "application/json"});
+    request.body = ledger::rpc::to_text(body);
+    TRY_ASSIGN(const HttpResponse response, send(std::move(request), auth));
+    return parse_body(response);
+}
+
+Result<json> MarketClient::del(const std::string& target, Auth auth) {
+    HttpRequest request;
+    request.method = "DELETE";
+    request.url = target;
+    TRY_ASSIGN(const HttpResponse response, send(std::move(request), auth));
+    return parse_body(response);
+}
+
+Result<void> MarketClient::upload(const std::string& hash, const std::filesystem::path& file) {
+    std::error_code error;
+    const std::uint64_t bytes = std::filesystem::file_size(file, error);
+    if (error) return fail(ErrorCode::data_missing, "cannot read " + file.string());
+    TRY_ASSIGN(const std::string token, session());
+    HttpRequest request;
+    request.method = "PUT";
+    request.url = settings_.market + "/v1/blobs/" + hash;
+    request.headers.push_back({"Authorization", "Bearer " + token});
+    request.headers.push_back({"Content-Type", "application/octet-stream"});
+    show_curl(request);
+    HttpLimits limits;
+    limits.exchange_timeout = std::chrono::seconds(60);
+    Progress progress(messages_, "Upload", bytes);
+    progress.update(0);
+    TRY(checked(http_.upload(request, limits, file), settings_.market));
+    progress.finish();
+    return {};
+}
+
+Result<void> MarketClient::download(const std::string& target, Auth auth,
+                                    const std::filesystem::path& file) {
+    HttpRequest request;
+    request.url = settings_.market + target;
+    if (auth == Auth::kSession) {
+        TRY_ASSIGN(const std::string token, session());
+        request.headers.push_back({"Authorization", "Bearer " + token});
+    }
+    show_curl(request);
+    HttpLimits limits;
+    limits.exchange_timeout = std::chrono::seconds(30);
+    limits.body_bytes = std::numeric_limits<std::int64_t>::max();
+    std::error_code error;
+    const std::uint64_t have = std::filesystem::file_size(file, error);
+    const auto response = http_.download(request, limits, file, error ? 0 : have);
+    if (response && response->status == 416 && !error) return {};  // all of it is here
+    TRY(checked(response, settings_.market));
+    return {};
+}
+
+Result<void> MarketClient::stream(const std::string& method, const std::string& target,
+                                  const json& body, const std::string& token,
+                                  const std::function<bool(const ServerEvent&)>& on_event) {
+    HttpRequest request;
+    request.method = method;
+    request.url = settings_.market + target;
+    request.headers.push_back({"Accept", "text/event-stream"});
+    std::string bearer = token;
+    if (bearer.empty()) {
+        TRY_ASSIGN(bearer, session());
+    }
+    request.headers.push_back({"Authorization", "Bearer " + bearer});
+    if (!body.is_null()) {
+        request.headers.push_back({"Content-Type", "application/json"});
+        request.body = ledger::rpc::to_text(body);
+    }
+    show_curl(request);
+    HttpLimits limits;
+    limits.exchange_timeout = std::chrono::seconds(60);  // heartbeats come every 15 s
+    limits.body_bytes = std::numeric_limits<std::int64_t>::max();
+    SseParser parser;
+    const auto response = checked(
+        http_.stream(request, limits,
+                     [&](std::string_view piece) { return parser.feed(piece, on_event); }),
+        settings_.market);
+    if (response || response.error().code() == ErrorCode::cancelled) return {};
+    return tl::make_unexpected(response.error());
+}
+
+Result<std::string> MarketClient::session() {
+    if (!session_.empty()) return session_;
+    const auto text = read_small_file(settings_.data / "session.json", 16 * 1024);
+    const auto account = wallet_address(settings_.key_file);
+    if (text && *text && account) {
+        const auto kept = ledger::rpc::parse_json(**text);
+        const bool fits =
+            kept && kept->is_object() &&
+            ledger::rpc::string_at(*kept, "market").value_or("") == settings_.market &&
+            ledger::rpc::string_at(*kept, "account").value_or("") == to_hex(*account) &&
+            ledger::rpc::integer_at(*kept, "expires_ms").value_or(0) >
+                ledger::base::SystemClock().now_ms() + kExpiryMarginMs;
+        if (fits) {
+            TRY_ASSIGN(session_, ledger::rpc::string_at(*kept, "token"));
+            return session_;
+        }
+    }
+    TRY_ASSIGN(session_, sign_in());
+    return session_;
+}
+
+void MarketClient::forget_session() {
+    session_.clear();
+    std::error_code ignored;
+    std::filesystem::remove(settings_.data / "session.json", ignored);
+}
+
+Result<std::string> MarketClient::sign_in() {
+    TRY_ASSIGN(const ledger::crypto::PrivateKey* key, open_key_());
+    TRY_ASSIGN(const json offer, get("/v1/auth/nonce", Auth::kNone));
+    TRY_ASSIGN(const std::string nonce, ledger::rpc::string_at(offer, "nonce"));
+    TRY_ASSIGN(const json info, get("/v1/market/info", Auth::kNone));
+    const json& deployment = info.contains("deployment") ? info["deployment"] : info;
+    TRY_ASSIGN(const std::uint64_t chain_id, ledger::rpc::integer_at(deployment, "chain_id"));
+    const std::uint64_t now_ms = ledger::base::SystemClock().now_ms();
+    const std::string message =
+        siwe_message(settings_.market, key->address(), chain_id, nonce, now_ms);
+    const std::string signature = to_hex(key->sign(ledger::crypto::personal_digest(message)));
+    TRY_ASSIGN(const json answer, post("/v1/auth/siwe",
+                                       {{"message", message}, {"signature", signature}},
+                                       Auth::kNone));
+    TRY_ASSIGN(std::string token, ledger::rpc::string_at(answer, "token"));
+    const std::uint64_t expires_ms =
+        ledger::rpc::integer_at(answer, "expires_ms").value_or(now_ms + 10 * 60 * 1000);
+    const json kept{{"market", settings_.market},
+                    {"account", to_hex(key->address())},
+                    {"token", token},
+                    {"expires_ms", expires_ms}};
+    TRY(write_private_file(settings_.data / "session.json", ledger::rpc::to_text(kept)));
+    return token;
+}
+
+}  // namespace marketplace::cli

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ledger/base/hex.hpp"
+#include "ledger/crypto/address.hpp"
+#include "marketplace/cli/context.hpp"
+#include "marketplace/cli/wallet.hpp"
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include <iostream>
+#include <iterator>
+#include <memory>
+
+namespace marketplace::cli {
+namespace {
+
+using ledger::base::ErrorCode;
+using ledger::base::fail;
+using ledger::base::to_hex;
+using ledger::crypto::KeyStoreCost;
+using ledger::crypto::PrivateKey;
+
+struct WalletOptions {
+    std::string secret_file;
+    bool light = false;
+};
+
+Result<void> refuse_existing(const Settings& settings) {
+    std::error_code ignored;
+    if (std::filesystem::exists(settings.key_file, ignored))
+        return fail(ErrorCode::config_invalid,
+                    "there is a wallet at " + settings.key_file.string() +
+                        " already: move it away, or choose another folder with --data");
+    return {};
+}
+
+Result<void> store(Context& context, const PrivateKey& key, const std::string& password,
+                   bool light) {
+    std::error_code error;
+    const auto folder = context.settings.key_file.parent_path();
+    const bool had_folder = std::filesystem::exists(folder, error);
+    std::filesystem::create_directories(folder, error);
+    if (error) return fail(ErrorCode::io_error, "cannot make " + folder.string());
+    if (!had_folder)
+        std::filesystem::permissions(folder, std::filesystem::perms::owner_all, error);
+    TRY(ledger::crypto::write_key_file(context.settings.key_file, key, password,
+                                       light ? KeyStoreCost::kLight : KeyStoreCost::kStandard));
+    if (context.json()) {
+        context.print_json({{"address", to_hex(key.address())},
+                            {"key_file", context.settings.key_file.string()}});
+        return {};
+    }
+    context.say(fmt::format("Account   {}\nKey file  {}  (keep a copy; nobody can restore it)\n"
+                            "Next: send gas and settlement tokens there, then "
+                            "`millrace deposit AMOUNT`",
+                            ledger::crypto::to_checksum(key.address()),
+                            context.settings.key_file.string()));
+    return {};
+}
+
+Result<void> wallet_new(Context& context, const WalletOptions& options) {
+    TRY(refuse_existing(context.settings));
+    TRY_ASSIGN(const std::string password, read_password(context.settings, PasswordUse::kChoose));
+    return store(context, PrivateKey::generate(), password, options.light);
+}
+
+Result<void> wallet_import(Context& context, const WalletOptions& options) {
+    TRY(refuse_existing(context.settings));
+    TRY_ASSIGN(const std::string password, read_password(context.settings, PasswordUse::kChoose));
+    std::string text;
+    if (options.secret_file == "-") {
+        text.assign(std::istreambuf_iterator<char>(std::cin), {});
+    } else {
+        TRY_ASSIGN(const auto read, read_small_file(options.secret_file, 16 * 1024));
+        if (!read) return fail(ErrorCode::data_missing, "cannot read " + options.secret_file);
+        text = *read;
+    }
+    TRY_ASSIGN(const PrivateKey key, parse_secret(text, password));
+    return store(context, key, password, options.light);
+}
+
+Result<void> wallet_show(Context& context) {
+    TRY_ASSIGN(const Address account, context.account());
+    if (context.json()) {
+        context.print_json({{"address", to_hex(account)},
+                            {"key_file", context.settings.key_file.string()}});
+    } else {
+        context.say(fmt::format("Account   {}\nKey file  {}", ledger::crypto::to_checksum(account),
+                                context.settings.key_file.string()));
+    }
+    return {};
+}
+
+}  // namespace
+
+void add_wallet_commands(CLI::App& app, const Choose& choose) {
+    CLI::App* wallet = app.add_subcommand("wallet", "The key that pays and signs");
+    wallet->require_subcommand(1);
+    auto options = std::make_shared<WalletOptions>();
+    CLI::App* make = wallet->add_subcommand("new", "Make a new key file");
+    CLI::App* import = wallet->add_subcommand("import", "Copy a private key into a key file");
+    CLI::App* show = wallet->add_subcommand("show", "Print the account");
+    import->add_option("FILE", options->secret_file, "File with the key (hex or key file); - for stdin")
+        ->required();
+    for (CLI::App* command : {make, import})
+        command->add_flag("--light-key-file", options->light,
+                          "Cheap key derivation: for tests and local chains only");
+    choose(make, [options](Context& c) { return wallet_new(c, *options); });
+    choose(import, [options](Context& c) { return wallet_import(c, *options); });
+    choose(show, wallet_show);
+}
+
+}  // namespace marketplace::cli
