@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "worker/agent/asks.hpp"
 
-#include "ledger/base/hex.hpp"
 #include "ledger/base/limits.hpp"
-#include "ledger/rpc/json.hpp"
 #include "marketplace/wire/document.hpp"
-
-#include <nlohmann/json.hpp>
+#include "marketplace/wire/order_json.hpp"
 
 #include <algorithm>
 #include <utility>
@@ -16,10 +13,7 @@ namespace {
 
 using ledger::base::Address;
 using ledger::base::Hash32;
-using ledger::base::parse_fixed;
 using ledger::base::Result;
-using ledger::base::Signature;
-using ledger::base::to_hex;
 using ledger::eth::Ask;
 using ledger::eth::UnitKind;
 
@@ -53,53 +47,6 @@ Hash32 random_salt() {
     return salt;
 }
 
-nlohmann::json to_json(const SignedAsk& signed_ask) {
-    const Ask& ask = signed_ask.ask;
-    return {{"provider", to_hex(ask.provider)},
-            {"resource_hash", to_hex(ask.resource_hash)},
-            {"unit_kind", std::string(ledger::eth::to_string(ask.unit_kind))},
-            {"price", std::to_string(ask.price_atoms)},
-            {"min_units", std::to_string(ask.min_units)},
-            {"max_units", std::to_string(ask.max_units)},
-            {"order_class", std::string(ledger::eth::to_string(ask.order_class))},
-            {"reclaim_window", std::to_string(ask.reclaim_window_s)},
-            {"earliest", std::to_string(ask.earliest_s)},
-            {"expiry", std::to_string(ask.expiry_s)},
-            {"volume", std::to_string(ask.volume_units)},
-            {"matcher", to_hex(ask.matcher)},
-            {"salt", to_hex(ask.salt)},
-            {"signature", to_hex(signed_ask.signature)}};
-}
-
-template <typename Fixed>
-Result<Fixed> fixed_at(const nlohmann::json& object, std::string_view name) {
-    TRY_ASSIGN(const std::string text, ledger::rpc::string_at(object, name));
-    return parse_fixed<Fixed>(text);
-}
-
-Result<SignedAsk> parse_ask(const nlohmann::json& object) {
-    SignedAsk out;
-    Ask& ask = out.ask;
-    TRY_ASSIGN(ask.provider, fixed_at<Address>(object, "provider"));
-    TRY_ASSIGN(ask.resource_hash, fixed_at<Hash32>(object, "resource_hash"));
-    TRY_ASSIGN(const std::string kind, ledger::rpc::string_at(object, "unit_kind"));
-    TRY_ASSIGN(ask.unit_kind, ledger::eth::parse_unit_kind(kind));
-    TRY_ASSIGN(ask.price_atoms, ledger::rpc::u64_text_at(object, "price"));
-    TRY_ASSIGN(ask.min_units, ledger::rpc::u64_text_at(object, "min_units"));
-    TRY_ASSIGN(ask.max_units, ledger::rpc::u64_text_at(object, "max_units"));
-    TRY_ASSIGN(const std::string order_class, ledger::rpc::string_at(object, "order_class"));
-    TRY_ASSIGN(ask.order_class, ledger::eth::parse_order_class(order_class));
-    TRY_ASSIGN(const std::uint64_t window, ledger::rpc::u64_text_at(object, "reclaim_window"));
-    ask.reclaim_window_s = static_cast<std::uint32_t>(window);
-    TRY_ASSIGN(ask.earliest_s, ledger::rpc::u64_text_at(object, "earliest"));
-    TRY_ASSIGN(ask.expiry_s, ledger::rpc::u64_text_at(object, "expiry"));
-    TRY_ASSIGN(ask.volume_units, ledger::rpc::u64_text_at(object, "volume"));
-    TRY_ASSIGN(ask.matcher, fixed_at<Address>(object, "matcher"));
-    TRY_ASSIGN(ask.salt, fixed_at<Hash32>(object, "salt"));
-    TRY_ASSIGN(out.signature, fixed_at<Signature>(object, "signature"));
-    return out;
-}
-
 }  // namespace
 
 marketplace::domain::Resource make_resource(const WorkerConfig& config, const Address& worker,
@@ -127,6 +74,7 @@ std::vector<SignedAsk> make_asks(const WorkerConfig& config,
     std::vector<SignedAsk> asks;
     for (const Offer& offer : offers(config)) {
         SignedAsk entry;
+        entry.resource = resource;
         entry.ask.provider = provider.address();
         entry.ask.resource_hash = resource_hash;
         entry.ask.unit_kind = offer.kind;
@@ -164,19 +112,18 @@ bool asks_current(const std::vector<SignedAsk>& asks, const WorkerConfig& config
 }
 
 std::string to_text(const std::vector<SignedAsk>& asks) {
-    nlohmann::json list = nlohmann::json::array();
-    for (const SignedAsk& ask : asks) list.push_back(to_json(ask));
-    return ledger::rpc::to_text(list);
+    std::string text;
+    for (const SignedAsk& ask : asks) text += marketplace::wire::post_ask_json(ask) + "\n";
+    return text;
 }
 
 Result<std::vector<SignedAsk>> parse_asks(std::string_view text) {
-    TRY_ASSIGN(const nlohmann::json list, ledger::rpc::parse_json(text));
-    if (!list.is_array())
-        return ledger::base::fail(ledger::base::ErrorCode::invalid_encoding, "no list of asks");
     std::vector<SignedAsk> asks;
-    for (const nlohmann::json& entry : list) {
-        TRY_ASSIGN(SignedAsk ask, parse_ask(entry));
+    while (!text.empty()) {
+        const auto end = std::min(text.find('\n'), text.size());
+        TRY_ASSIGN(SignedAsk ask, marketplace::wire::parse_post_ask(text.substr(0, end)));
         asks.push_back(std::move(ask));
+        text.remove_prefix(std::min(end + 1, text.size()));
     }
     return asks;
 }

@@ -4,7 +4,7 @@
 #include "ledger/base/result.hpp"
 #include "ledger/crypto/secp256k1.hpp"
 #include "ledger/eth/messages.hpp"
-#include "marketplace/domain/resource.hpp"
+#include "marketplace/domain/command.hpp"
 #include "worker/agent/config.hpp"
 
 #include <cstdint>
@@ -14,12 +14,8 @@
 
 namespace worker::agent {
 
-/// An ask with its signature, as it is kept in `asks.json` and posted.
-struct SignedAsk {
-    ledger::eth::Ask ask;
-    ledger::base::Signature signature;
-    friend bool operator==(const SignedAsk&, const SignedAsk&) = default;
-};
+/// An ask with its signature and resource, as it is posted.
+using SignedAsk = marketplace::domain::PostAsk;
 
 /// What this machine offers, as the ask's resource document says it.
 [[nodiscard]] marketplace::domain::Resource make_resource(const WorkerConfig& config,
@@ -42,6 +38,7 @@ struct SignedAsk {
                                 const ledger::base::Address& operator_address,
                                 std::uint64_t now_s);
 
+/// One line per ask: the body it is posted with.
 [[nodiscard]] std::string to_text(const std::vector<SignedAsk>& asks);
 [[nodiscard]] ledger::base::Result<std::vector<SignedAsk>> parse_asks(std::string_view text);
 

@@ -6,7 +6,7 @@
 #include "ledger/crypto/address.hpp"
 #include "ledger/rpc/http_client.hpp"
 #include "ledger/rpc/json.hpp"
-#include "marketplace/wire/document.hpp"
+#include "marketplace/wire/order_json.hpp"
 #include "worker/agent/siwe.hpp"
 
 #include <fmt/format.h>
@@ -58,24 +58,6 @@ HttpRequest authorised(std::string method, std::string url, const std::string& t
     request.url = std::move(url);
     request.headers.push_back({"Authorization", "Bearer " + token});
     return request;
-}
-
-nlohmann::json to_json(const ledger::eth::Ask& ask) {
-    return {
-        {"provider", to_hex(ask.provider)},
-        {"resourceHash", to_hex(ask.resource_hash)},
-        {"unitKind", std::string(ledger::eth::to_string(ask.unit_kind))},
-        {"price", std::to_string(ask.price_atoms)},
-        {"minUnits", std::to_string(ask.min_units)},
-        {"maxUnits", std::to_string(ask.max_units)},
-        {"orderClass", std::string(ledger::eth::to_string(ask.order_class))},
-        {"reclaimWindow", std::to_string(ask.reclaim_window_s)},
-        {"earliest", std::to_string(ask.earliest_s)},
-        {"expiry", std::to_string(ask.expiry_s)},
-        {"volume", std::to_string(ask.volume_units)},
-        {"matcher", to_hex(ask.matcher)},
-        {"salt", to_hex(ask.salt)},
-    };
 }
 
 }  // namespace
@@ -143,15 +125,11 @@ Result<std::string> MarketHttp::sign_in() {
     return ledger::rpc::string_at(session, "token");
 }
 
-Result<void> MarketHttp::post_ask(const ledger::eth::Ask& ask, const Signature& signature,
-                                  const marketplace::domain::Resource& resource) {
+Result<void> MarketHttp::post_ask(const marketplace::domain::PostAsk& ask) {
     TRY_ASSIGN(const std::string session, token());
-    HttpRequest request = authorised("POST", market_ + "/v1/asks", session);
+    HttpRequest request = authorised("POST", market_ + "/v1/market/orders", session);
     request.headers.push_back({"Content-Type", "application/json"});
-    request.body =
-        ledger::rpc::to_text({{"ask", to_json(ask)},
-                              {"signature", to_hex(signature)},
-                              {"resource", marketplace::wire::resource_document(resource)}});
+    request.body = marketplace::wire::post_ask_json(ask);
     HttpClient client;
     TRY(checked(client.request(request)));
     return {};
@@ -161,7 +139,7 @@ Result<void> MarketHttp::cancel_ask(const Hash32& ask) {
     TRY_ASSIGN(const std::string session, token());
     HttpClient client;
     TRY(checked(
-        client.request(authorised("DELETE", market_ + "/v1/asks/" + to_hex(ask), session))));
+        client.request(authorised("DELETE", market_ + "/v1/market/orders/" + to_hex(ask), session))));
     return {};
 }
 

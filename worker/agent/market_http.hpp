@@ -5,7 +5,7 @@
 #include "ledger/crypto/secp256k1.hpp"
 #include "ledger/eth/messages.hpp"
 #include "ledger/settlement/deployment.hpp"
-#include "marketplace/domain/resource.hpp"
+#include "marketplace/domain/command.hpp"
 #include "worker/agent/ports.hpp"
 
 #include <filesystem>
@@ -38,8 +38,7 @@ class MarketHttp {
     void forget_token();
 
     /// Lists an ask. Posting the same ask again is fine.
-    [[nodiscard]] Result<void> post_ask(const ledger::eth::Ask& ask, const Signature& signature,
-                                        const marketplace::domain::Resource& resource);
+    [[nodiscard]] Result<void> post_ask(const marketplace::domain::PostAsk& ask);
     [[nodiscard]] Result<void> cancel_ask(const Hash32& ask);
 
     /// Writes the blob to `file` (goes on where a cut download ended); not checked here.

@@ -125,7 +125,7 @@ auto persist(std::string_view what, Ask ask) -> decltype(ask()) {
 Result<std::vector<SignedAsk>> current_asks(const WorkerConfig& config, const MarketFacts& facts,
                                             const Identity& identity) {
     const std::uint64_t now_s = ledger::base::SystemClock().now_ms() / 1000;
-    const std::filesystem::path file = config.data / "asks.json";
+    const std::filesystem::path file = config.data / "asks.jsonl";
     if (const auto text = read_file(file, 256 * 1024)) {
         const auto kept = parse_asks(*text);
         if (kept && asks_current(*kept, config, identity.resource, identity.provider,
@@ -258,7 +258,7 @@ class Runner {
             return;
         }
         for (const SignedAsk& ask : *asks) {
-            const Result<void> posted = http_.post_ask(ask.ask, ask.signature, identity_.resource);
+            const Result<void> posted = http_.post_ask(ask);
             if (posted) continue;
             log_line("error", fmt::format("ask for {} not listed: {}",
                                           ledger::eth::to_string(ask.ask.unit_kind),
@@ -267,7 +267,7 @@ class Runner {
             std::error_code ignored;
             if (posted.error().code() == ErrorCode::replayed_order ||
                 posted.error().code() == ErrorCode::expired)
-                std::filesystem::remove(config_.data / "asks.json", ignored);
+                std::filesystem::remove(config_.data / "asks.jsonl", ignored);
             next_listing_ = steady_clock::now() + std::chrono::seconds(5);
         }
         if (listed_count_ != asks->size()) {
@@ -277,14 +277,14 @@ class Runner {
     }
 
     void unlist_asks() {
-        const auto text = read_file(config_.data / "asks.json", 256 * 1024);
+        const auto text = read_file(config_.data / "asks.jsonl", 256 * 1024);
         const auto asks = text ? parse_asks(*text) : tl::make_unexpected(text.error());
         if (!asks) return;
         for (const SignedAsk& ask : *asks)
             if (const auto gone = http_.cancel_ask(ledger::eth::struct_hash(ask.ask)); !gone)
                 log_line("warning", "ask not withdrawn: " + gone.error().message());
         std::error_code ignored;
-        std::filesystem::remove(config_.data / "asks.json", ignored);
+        std::filesystem::remove(config_.data / "asks.jsonl", ignored);
         listed_count_ = 0;
     }
 

@@ -37,7 +37,7 @@ Result<void> run_why(const WorkerConfig& config, Output output) {
         say("not_running", "the worker does not run: start it with `millrace-worker run`");
     else if (const auto state = ledger::rpc::string_at(*live, "state"); state && *state != "running")
         say(*state, "the worker is " + *state + ": see its log, or run `millrace-worker doctor`");
-    const auto text = read_file(config.data / "asks.json", 256 * 1024);
+    const auto text = read_file(config.data / "asks.jsonl", 256 * 1024);
     const auto asks = text ? parse_asks(*text) : tl::make_unexpected(text.error());
     if (!asks) say("no_asks", "nothing is listed: run `millrace-worker run` and see its log");
     TRY_ASSIGN(const auto worker, open_key(config.worker_key, config));

@@ -1,0 +1,346 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ledger/base/clock.hpp"
+#include "ledger/base/hex.hpp"
+#include "ledger/rpc/json.hpp"
+#include "marketplace/cli/blob.hpp"
+#include "marketplace/cli/job_order.hpp"
+#include "marketplace/cli/job_spec.hpp"
+#include "marketplace/cli/watch.hpp"
+#include "marketplace/wire/document.hpp"
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include <chrono>
+#include <memory>
+#include <thread>
+
+namespace marketplace::cli {
+namespace {
+
+using ledger::base::ErrorCode;
+using ledger::base::fail;
+using ledger::base::to_hex;
+using ledger::eth::UnitKind;
+using nlohmann::json;
+
+struct ServeOptions {
+    OrderOptions order;
+    std::string name;
+    std::string job;
+    std::string weights;
+    std::string train_spec;
+    std::string spec_file;
+    std::string max_amount;
+    std::string max_price_input = "1";
+    std::string max_price_output = "1";
+    std::uint64_t timeout_s = 120;
+    bool detach = false;
+};
+
+struct ChatOptions {
+    std::string model;
+    std::string prompt;
+    std::string api_key_file;
+    std::string temperature = "1";
+    std::uint64_t max_tokens = 128;
+    std::uint64_t seed = 0;
+    bool no_stream = false;
+};
+
+/// Where the serve spec of a model that was published from here is kept.
+std::filesystem::path spec_path(const Context& context, const std::string& name) {
+    return context.settings.data / "models" / (name + ".json");
+}
+
+Result<void> check_name(const std::string& name) {
+    const bool plain = !name.empty() && name.size() <= 64 && name.front() != '.' &&
+                       name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                              "0123456789-_.") == std::string::npos;
+    if (plain) return {};
+    return fail(ErrorCode::invalid_field,
+                "a model's name has 1 to 64 letters, digits, dots, dashes and underscores");
+}
+
+/// Train spec and weights of a finished job, or as given.
+Result<std::string> make_published_spec(Context& context, const ServeOptions& options) {
+    std::string train_spec;
+    std::string weights = options.weights;
+    if (!options.job.empty()) {
+        TRY_ASSIGN(const json job, context.market().get("/v1/jobs/" + options.job, Auth::kNone));
+        TRY_ASSIGN(train_spec,
+                   context.market().get_text("/v1/jobs/" + options.job + "/spec", Auth::kSession));
+        if (weights.empty()) {
+            if (!job.contains("checkpoint") || !job["checkpoint"].is_string())
+                return fail(ErrorCode::wrong_state, "the job has no checkpoint to publish yet");
+            weights = job["checkpoint"].get<std::string>();
+        }
+    } else if (!options.train_spec.empty()) {
+        TRY_ASSIGN(const auto text, read_small_file(options.train_spec, 64 * 1024));
+        if (!text) return fail(ErrorCode::data_missing, "cannot read " + options.train_spec);
+        train_spec = *text;
+    } else {
+        return fail(ErrorCode::missing_field,
+                    "give --job JOB, or --weights HASH with --train-spec FILE");
+    }
+    TRY_ASSIGN(const Hash32 hash, ledger::base::parse_fixed<Hash32>(weights));
+    return make_serve_spec(train_spec, hash, options.name);
+}
+
+Result<void> publish(Context& context, const ServeOptions& options) {
+    TRY(check_name(options.name));
+    TRY_ASSIGN(const std::string spec, make_published_spec(context, options));
+    TRY_ASSIGN(const json model,
+               context.market().post("/v1/models", {{"spec", spec}}, Auth::kSession));
+    TRY(write_private_file(spec_path(context, options.name), spec));
+    if (context.json()) {
+        context.print_json(model);
+    } else {
+        context.say(fmt::format("Published {}\nNext: millrace serve {} --max-amount TOKENS",
+                                options.name, options.name));
+    }
+    return {};
+}
+
+/// Waits for the job's leases to run: then a worker has the model loaded.
+Result<void> wait_until_served(Context& context, const std::string& job, std::uint64_t timeout_s) {
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(timeout_s);
+    std::string state;
+    while (true) {
+        TRY_ASSIGN(const json document, context.market().get("/v1/jobs/" + job, Auth::kNone));
+        const std::string now = document.value("state", "");
+        if (now == "running") return {};
+        if (document.value("final", false))
+            return fail(ErrorCode::worker_failed,
+                        fmt::format("job {} ended as {} {}", job, now,
+                                    printable(document.value("reason", ""))));
+        if (now != state && !context.json()) context.messages.line(now);
+        state = now;
+        if (std::chrono::steady_clock::now() > until) {
+            std::string why = "it is still " + now;
+            if (document.contains("mismatches") && document["mismatches"].is_object())
+                why = printable(document["mismatches"].value("text", why));
+            return fail(ErrorCode::no_capacity,
+                        fmt::format("no worker serves it yet: {}; the offer stands, see `millrace "
+                                    "jobs show {}`",
+                                    why, job));
+        }
+        std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    }
+}
+
+/// Half the money for what is read, half for what is written, as far as the ceilings go.
+Result<std::vector<BidTerms>> serve_bids(const ServeOptions& options) {
+    TRY_ASSIGN(const std::uint64_t total, parse_amount(options.max_amount, "--max-amount"));
+    std::vector<BidTerms> bids(2);
+    bids[0].unit_kind = UnitKind::kInputToken;
+    bids[1].unit_kind = UnitKind::kOutputToken;
+    TRY_ASSIGN(bids[0].price_ceiling_atoms,
+               parse_amount(options.max_price_input, "--max-price-input"));
+    TRY_ASSIGN(bids[1].price_ceiling_atoms,
+               parse_amount(options.max_price_output, "--max-price-output"));
+    for (BidTerms& bid : bids) {
+        bid.order_class = ledger::eth::OrderClass::kStanding;
+        bid.max_amount_atoms = total / 2;
+        const auto units = ledger::base::mul_div_down(
+            bid.max_amount_atoms, ledger::eth::unit_scale(bid.unit_kind), bid.price_ceiling_atoms);
+        if (!units || *units == 0)
+            return fail(ErrorCode::invalid_quantity, "--max-amount buys no token at these prices");
+        bid.volume_units = *units;
+    }
+    return bids;
+}
+
+Result<void> serve(Context& context, const ServeOptions& options) {
+    const std::filesystem::path file =
+        options.spec_file.empty() ? spec_path(context, options.name)
+                                  : std::filesystem::path(options.spec_file);
+    TRY_ASSIGN(const auto text, read_small_file(file, 64 * 1024));
+    if (!text)
+        return fail(ErrorCode::unknown_model,
+                    fmt::format("{} was not published from here; give its serve spec with --spec",
+                                options.name));
+    TRY_ASSIGN(std::string spec, wire::canonicalise(*text));
+    TRY_ASSIGN(const auto bids, serve_bids(options));
+    TRY_ASSIGN(const auto job, sign_job(context, std::move(spec), bids, options.order));
+    if (!context.json() || !context.settings.yes) {
+        TRY_ASSIGN(const QuoteAnswer answer, ask_quote(context, job));
+        print_quote(context, answer, worst_case_atoms(bids));
+        TRY(context.confirm("Open the serving leases?"));
+    }
+    TRY_ASSIGN(const std::string id, post_job(context, job));
+    if (!options.detach) TRY(wait_until_served(context, id, options.timeout_s));
+    if (context.json()) {
+        context.print_json({{"id", id},
+                            {"model", options.name},
+                            {"state", options.detach ? "open" : "running"},
+                            {"worst_case", std::to_string(worst_case_atoms(bids))}});
+    } else {
+        context.say(fmt::format("{} {} as {}\nNext: millrace chat {} \"Call me\"",
+                                options.detach ? "Offered" : "Serving", options.name, id,
+                                options.name));
+    }
+    return {};
+}
+
+Result<std::string> read_api_key(const Context& /*context*/, const ChatOptions& options) {
+    if (!options.api_key_file.empty()) {
+        TRY_ASSIGN(const auto text, read_small_file(options.api_key_file, 4096));
+        if (!text) return fail(ErrorCode::data_missing, "cannot read " + options.api_key_file);
+        return text->substr(0, text->find_first_of("\r\n"));
+    }
+    return system_environment("MILLRACE_API_KEY");  // empty: the wallet's session
+}
+
+double decimal(const std::string& text) { return std::strtod(text.c_str(), nullptr); }
+
+/// What one stream of completion chunks said.
+struct Streamed {
+    std::string text;
+    std::string finish_reason;
+    json usage;
+    std::optional<ledger::base::Error> error;
+};
+
+bool take_chunk(const ServerEvent& event, Streamed& out, Context& context, bool chat) {
+    if (event.data == "[DONE]") return false;
+    const auto chunk = ledger::rpc::parse_json(event.data);
+    if (!chunk || !chunk->is_object()) return true;
+    if (chunk->contains("error")) {
+        const json& error = (*chunk)["error"];
+        const auto code = ledger::base::parse_error_code(
+            ledger::rpc::string_at(error, "code").value_or("worker_failed"));
+        out.error.emplace(code.value_or(ErrorCode::worker_failed),
+                          printable(ledger::rpc::string_at(error, "message").value_or("")));
+        return false;
+    }
+    if (chunk->contains("usage") && (*chunk)["usage"].is_object()) out.usage = (*chunk)["usage"];
+    for (const json& choice : chunk->value("choices", json::array())) {
+        std::string piece;
+        if (chat && choice.contains("delta")) {
+            const json& delta = choice["delta"];
+            if (delta.contains("content") && delta["content"].is_string())
+                piece = delta["content"].get<std::string>();
+        } else if (!chat && choice.contains("text") && choice["text"].is_string()) {
+            piece = choice["text"].get<std::string>();
+        }
+        out.text += piece;
+        // Tokens of a model are a stranger's text: line ends stay, control characters do not.
+        if (!context.json()) {
+            std::string safe;
+            for (std::size_t at = 0; at <= piece.size();) {
+                const auto end = std::min(piece.find('\n', at), piece.size());
+                safe += printable(piece.substr(at, end - at));
+                if (end < piece.size()) safe += '\n';
+                at = end + 1;
+            }
+            context.out.write(safe);
+        }
+        if (choice.contains("finish_reason") && choice["finish_reason"].is_string())
+            out.finish_reason = choice["finish_reason"].get<std::string>();
+    }
+    return true;
+}
+
+Result<void> complete(Context& context, const ChatOptions& options, bool chat) {
+    TRY_ASSIGN(const std::string key, read_api_key(context, options));
+    json body{{"model", options.model},
+              {"max_tokens", options.max_tokens},
+              {"temperature", decimal(options.temperature)},
+              {"stream", true},
+              {"stream_options", {{"include_usage", true}}}};
+    if (options.seed > 0) body["seed"] = options.seed;
+    if (chat) {
+        body["messages"] = json::array({{{"role", "user"}, {"content", options.prompt}}});
+    } else {
+        body["prompt"] = options.prompt;
+    }
+    const auto began = std::chrono::steady_clock::now();
+    Streamed out;
+    TRY(context.market().stream("POST", chat ? "/v1/chat/completions" : "/v1/completions", body,
+                                key, [&](const ServerEvent& event) {
+                                    return take_chunk(event, out, context, chat);
+                                }));
+    const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(
+                        std::chrono::steady_clock::now() - began)
+                        .count();
+    if (out.error) return tl::make_unexpected(*out.error);
+    if (context.json()) {
+        context.print_json({{"model", options.model},
+                            {"text", out.text},
+                            {"finish_reason", out.finish_reason},
+                            {"usage", out.usage},
+                            {"milliseconds", ms}});
+        return {};
+    }
+    context.out.write("\n");
+    if (out.usage.is_object())
+        context.messages.line(context.messages.paint(
+            Paint::kDim,
+            fmt::format("{} tokens in, {} out, {} s", out.usage.value("prompt_tokens", 0),
+                        out.usage.value("completion_tokens", 0),
+                        static_cast<double>(ms) / 1000)));
+    return {};
+}
+
+Result<void> models(Context& context) {
+    TRY_ASSIGN(const json list, context.market().get("/v1/models", Auth::kNone));
+    if (context.json()) {
+        context.print_json(list);
+        return {};
+    }
+    Table table({{"model"}, {"owner"}, {"context", Table::Align::kRight}});
+    for (const json& model : list.value("data", json::array()))
+        table.row({model.value("id", ""), model.value("owned_by", ""),
+                   std::to_string(model.value("context_length", 0))});
+    if (table.empty())
+        context.say("No models yet. Next: millrace publish --help");
+    else
+        table.print(context.out);
+    return {};
+}
+
+void add_chat(CLI::App& app, const Choose& choose, const char* name, const char* text, bool chat) {
+    auto options = std::make_shared<ChatOptions>();
+    CLI::App* command = app.add_subcommand(name, text);
+    command->add_option("MODEL", options->model)->required();
+    command->add_option("PROMPT", options->prompt)->required();
+    command->add_option("--max-tokens", options->max_tokens)->capture_default_str();
+    command->add_option("--temperature", options->temperature)->capture_default_str();
+    command->add_option("--seed", options->seed, "Same seed, same text");
+    command->add_option("--api-key-file", options->api_key_file,
+                        "Use a key (or set MILLRACE_API_KEY) instead of the wallet");
+    choose(command, [options, chat](Context& c) { return complete(c, *options, chat); });
+}
+
+}  // namespace
+
+void add_serve_commands(CLI::App& app, const Choose& choose) {
+    auto options = std::make_shared<ServeOptions>();
+    CLI::App* give = app.add_subcommand("publish", "List a trained model under a name");
+    give->add_option("--name", options->name)->required();
+    give->add_option("--job", options->job, "The training job whose result it is");
+    give->add_option("--weights", options->weights, "Weights blob (default: the job's last)");
+    give->add_option("--train-spec", options->train_spec, "Job spec with the model's shape");
+    choose(give, [options](Context& c) { return publish(c, *options); });
+    CLI::App* open = app.add_subcommand("serve", "Pay a worker to keep a model loaded");
+    open->add_option("MODEL", options->name)->required();
+    open->add_option("--max-amount", options->max_amount, "Most for all tokens, in tokens")
+        ->required();
+    open->add_option("--max-price-input", options->max_price_input, "Most per million tokens read")
+        ->capture_default_str();
+    open->add_option("--max-price-output", options->max_price_output,
+                     "Most per million tokens written")
+        ->capture_default_str();
+    open->add_option("--spec", options->spec_file, "Serve spec, when published elsewhere");
+    open->add_option("--wait", options->timeout_s, "Seconds to wait for a worker")
+        ->capture_default_str();
+    open->add_flag("--detach", options->detach, "Do not wait");
+    add_order_options(*open, options->order);
+    choose(open, [options](Context& c) { return serve(c, *options); });
+    choose(app.add_subcommand("models", "Published models"), models);
+    add_chat(app, choose, "chat", "Ask a served model (chat format)", true);
+    add_chat(app, choose, "infer", "Let a served model go on with a text", false);
+}
+
+}  // namespace marketplace::cli

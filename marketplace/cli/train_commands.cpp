@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ledger/base/hex.hpp"
+#include "ledger/rpc/json.hpp"
+#include "marketplace/cli/blob.hpp"
+#include "marketplace/cli/job_order.hpp"
+#include "marketplace/cli/job_spec.hpp"
+#include "marketplace/cli/watch.hpp"
+#include "marketplace/wire/document.hpp"
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include <memory>
+
+namespace marketplace::cli {
+namespace {
+
+using ledger::base::ErrorCode;
+using ledger::base::fail;
+using ledger::base::to_hex;
+
+struct TrainOptions {
+    TrainPlan plan;
+    OrderOptions order;
+    std::string spec_file;
+    std::string text_file;
+    std::string images_file;
+    std::string labels_file;
+    std::string init_file;
+    std::string max_price;
+    std::string max_amount;
+    bool detach = false;
+    bool dry_run = false;
+};
+
+enum class Blobs : std::uint8_t { kHashOnly, kUpload };
+
+Result<std::optional<Hash32>> take_file(Context& context, const std::string& file, Blobs blobs) {
+    if (file.empty()) return std::optional<Hash32>();
+    // A hash stands for a blob that the market has already.
+    if (const auto hash = ledger::base::parse_fixed<Hash32>(file)) return std::optional(*hash);
+    const auto hash =
+        blobs == Blobs::kUpload ? upload_file(context, file) : hash_file(file);
+    if (!hash) return tl::make_unexpected(hash.error());
+    return std::optional(*hash);
+}
+
+Result<std::string> make_spec(Context& context, TrainOptions& options, Blobs blobs) {
+    if (!options.spec_file.empty()) {
+        TRY_ASSIGN(const auto text, read_small_file(options.spec_file, 64 * 1024));
+        if (!text) return fail(ErrorCode::data_missing, "cannot read " + options.spec_file);
+        return wire::canonicalise(*text);
+    }
+    TrainPlan& plan = options.plan;
+    TRY_ASSIGN(plan.text, take_file(context, options.text_file, blobs));
+    TRY_ASSIGN(plan.images, take_file(context, options.images_file, blobs));
+    TRY_ASSIGN(plan.labels, take_file(context, options.labels_file, blobs));
+    TRY_ASSIGN(plan.init, take_file(context, options.init_file, blobs));
+    if (plan.images || plan.labels) plan.arch = "cnn";
+    plan.segment_steps = std::min(plan.segment_steps, plan.steps);
+    return make_train_spec(plan);
+}
+
+/// Price ceiling and lock from --max-price and --max-amount: each follows from the other.
+Result<BidTerms> make_terms(const TrainOptions& options, std::uint64_t steps) {
+    BidTerms terms;
+    terms.volume_units = steps;
+    if (options.max_price.empty() && options.max_amount.empty())
+        return fail(ErrorCode::missing_field,
+                    "say what it may cost: --max-amount TOKENS for all, or --max-price TOKENS per "
+                    "step");
+    if (!options.max_price.empty()) {
+        TRY_ASSIGN(terms.price_ceiling_atoms, parse_amount(options.max_price, "--max-price"));
+    }
+    if (!options.max_amount.empty()) {
+        TRY_ASSIGN(terms.max_amount_atoms, parse_amount(options.max_amount, "--max-amount"));
+    }
+    if (terms.price_ceiling_atoms == 0) {
+        terms.price_ceiling_atoms = terms.max_amount_atoms / steps;
+        if (terms.price_ceiling_atoms == 0)
+            return fail(ErrorCode::invalid_price,
+                        fmt::format("--max-amount is less than an atom per step for {} steps",
+                                    steps));
+    }
+    if (terms.max_amount_atoms == 0) {
+        TRY_ASSIGN(terms.max_amount_atoms,
+                   ledger::eth::amount_for(terms.unit_kind, steps, terms.price_ceiling_atoms));
+    }
+    return terms;
+}
+
+void print_plan(Context& context, const TrainOptions& options, std::uint64_t steps) {
+    if (context.json() || !options.spec_file.empty()) return;
+    context.messages.line(fmt::format("Model       {} with {} parameters, {:.1f} GFLOP a step",
+                                      options.plan.arch, parameter_count(options.plan),
+                                      static_cast<double>(flops_per_step(options.plan)) / 1e9));
+    context.messages.line(fmt::format("Work        {} steps, a checkpoint every {}", steps,
+                                      options.plan.segment_steps));
+}
+
+Result<void> quote(Context& context, TrainOptions options) {
+    TRY_ASSIGN(std::string spec, make_spec(context, options, Blobs::kHashOnly));
+    TRY_ASSIGN(const SpecSummary summary, summarise(spec));
+    TRY_ASSIGN(const BidTerms terms, make_terms(options, summary.steps));
+    print_plan(context, options, summary.steps);
+    TRY_ASSIGN(const auto job, sign_job(context, std::move(spec), {terms}, options.order));
+    TRY_ASSIGN(const QuoteAnswer answer, ask_quote(context, job));
+    print_quote(context, answer, worst_case_atoms({terms}));
+    if (context.json()) {
+        nlohmann::json document = answer.document;
+        document["worst_case"] = std::to_string(worst_case_atoms({terms}));
+        context.print_json(document);
+    }
+    if (!answer.matches) return fail(ErrorCode::no_match, answer.why);
+    return {};
+}
+
+Result<void> train(Context& context, TrainOptions options) {
+    if (options.dry_run) return quote(context, std::move(options));
+    TRY_ASSIGN(std::string spec, make_spec(context, options, Blobs::kUpload));
+    TRY_ASSIGN(const SpecSummary summary, summarise(spec));
+    if (summary.kind != "train")
+        return fail(ErrorCode::job_spec_invalid, "the spec is not of kind \"train\"");
+    TRY_ASSIGN(const BidTerms terms, make_terms(options, summary.steps));
+    print_plan(context, options, summary.steps);
+    TRY_ASSIGN(const auto job, sign_job(context, std::move(spec), {terms}, options.order));
+    if (!context.json() || !context.settings.yes) {
+        TRY_ASSIGN(const QuoteAnswer answer, ask_quote(context, job));
+        print_quote(context, answer, worst_case_atoms({terms}));
+        TRY(context.confirm("Post the job?"));
+    }
+    TRY_ASSIGN(const std::string id, post_job(context, job));
+    if (options.detach) {
+        if (context.json()) {
+            context.print_json({{"id", id}, {"worst_case", std::to_string(worst_case_atoms({terms}))}});
+        } else {
+            context.say(fmt::format("{}\nNext: millrace jobs watch {}", id, id));
+        }
+        return {};
+    }
+    context.messages.line("Posted " + id);
+    TRY(watch_job(context, id));
+    TRY_ASSIGN(const JobCost cost, read_cost(context, id));
+    if (context.json()) {
+        context.print_json({{"id", id},
+                            {"state", "completed"},
+                            {"amount", std::to_string(cost.amount_atoms)},
+                            {"receipts", cost.receipts}});
+    } else {
+        context.say(fmt::format("Done: {} receipts, {} tokens.\nNext: millrace publish --name NAME "
+                                "--job {}",
+                                cost.receipts, tokens(cost.amount_atoms), id));
+    }
+    return {};
+}
+
+void add_train_options(CLI::App& command, const std::shared_ptr<TrainOptions>& options) {
+    TrainPlan& plan = options->plan;
+    command.add_option("--spec", options->spec_file, "A job spec (JSON) instead of the options below");
+    command.add_option("--text", options->text_file, "Text to train on: a file, or a blob's hash");
+    command.add_option("--images", options->images_file, "IDX images: a file, or a blob's hash");
+    command.add_option("--labels", options->labels_file, "IDX labels: a file, or a blob's hash");
+    command.add_option("--init", options->init_file, "Weights to start from: a file, or a hash");
+    command.add_option("--arch", plan.arch, "gpt or cnn")->capture_default_str();
+    command.add_option("--width", plan.width, "gpt: width")->capture_default_str();
+    command.add_option("--depth", plan.depth, "gpt: layers")->capture_default_str();
+    command.add_option("--heads", plan.heads, "gpt: heads")->capture_default_str();
+    command.add_option("--context", plan.context, "gpt: tokens seen")->capture_default_str();
+    command.add_option("--classes", plan.classes, "cnn: classes")->capture_default_str();
+    command.add_option("--channels", plan.channels, "cnn: channels")->capture_default_str();
+    command.add_option("--image-height", plan.image_height, "cnn")->capture_default_str();
+    command.add_option("--image-width", plan.image_width, "cnn")->capture_default_str();
+    command.add_option("--steps", plan.steps, "Training steps")->capture_default_str();
+    command.add_option("--segment-steps", plan.segment_steps, "Steps between checkpoints")
+        ->capture_default_str();
+    command.add_option("--batch", plan.batch, "Samples a step")->capture_default_str();
+    command.add_option("--learning-rate", plan.learning_rate, "Peak")->capture_default_str();
+    command.add_option("--warmup-steps", plan.warmup_steps)->capture_default_str();
+    command.add_option("--weight-decay", plan.weight_decay)->capture_default_str();
+    command.add_option("--holdout-bp", plan.holdout_bp, "Held-out share in 1/10000")
+        ->capture_default_str();
+    command.add_option("--eval-batches", plan.eval_batches)->capture_default_str();
+    command.add_option("--seed", plan.seed)->capture_default_str();
+    command.add_option("--precision", plan.precision, "fp32 or bf16")->capture_default_str();
+    command.add_option("--max-price", options->max_price, "Most per step, in tokens");
+    command.add_option("--max-amount", options->max_amount, "Most for the whole job, in tokens");
+    add_order_options(command, options->order);
+}
+
+}  // namespace
+
+void add_train_commands(CLI::App& app, const Choose& choose) {
+    auto options = std::make_shared<TrainOptions>();
+    CLI::App* ask = app.add_subcommand("quote", "What would this training cost, and why not less?");
+    add_train_options(*ask, options);
+    choose(ask, [options](Context& c) { return quote(c, *options); });
+    CLI::App* run = app.add_subcommand("train", "Train a model; watches until it is done");
+    add_train_options(*run, options);
+    run->add_flag("--detach", options->detach, "Print the job's id and return");
+    run->add_flag("--dry-run", options->dry_run, "Show what it would cost and stop");
+    choose(run, [options](Context& c) { return train(c, *options); });
+}
+
+}  // namespace marketplace::cli
