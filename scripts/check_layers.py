@@ -41,7 +41,8 @@ ROOMS = {
         "ledger/books", "ledger/log", "ledger/rpc", "ledger/settlement", "ledger/signer",
     },
     "marketplace/cli": PURE_LEDGER | {
-        "marketplace/domain", "marketplace/wire", "ledger/rpc", "ledger/settlement", "ledger/log", "ledger/audit",
+        "marketplace/domain", "marketplace/wire", "marketplace/engine",
+        "ledger/rpc", "ledger/settlement", "ledger/log", "ledger/audit",
     },
     "worker/model": set(),
     "worker/executor": {"worker/model", "worker/sandbox"},

@@ -45,7 +45,10 @@ Result<settlement::EscrowAccount> read_account(Context& context, const Address& 
 
 /// What the market's books say is available; empty when it does not know the account yet.
 Result<std::uint64_t> market_available(Context& context) {
-    TRY_ASSIGN(const json document, context.market().get("/v1/balance", Auth::kSession));
+    TRY_ASSIGN(const Address account, context.account());
+    TRY_ASSIGN(const json document,
+               context.market().get("/v1/accounts/" + ledger::crypto::to_checksum(account),
+                                    Auth::kNone));
     return ledger::rpc::u64_text_at(document, "available");
 }
 

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "ledger/base/checked.hpp"
 #include "ledger/base/clock.hpp"
 #include "ledger/base/hex.hpp"
 #include "ledger/rpc/json.hpp"
@@ -11,7 +12,9 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <memory>
 #include <thread>
 

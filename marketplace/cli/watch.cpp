@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "marketplace/cli/watch.hpp"
 
+#include "ledger/base/clock.hpp"
 #include "ledger/rpc/json.hpp"
 
 #include <fmt/format.h>
 
-#include <atomic>
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <thread>
+#include <unistd.h>
 
 namespace marketplace::cli {
 namespace {

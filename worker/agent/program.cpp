@@ -182,7 +182,7 @@ void print_error(const Error& error, bool json) {
         const nlohmann::json problem{{"code", std::string(to_string(error.code()))},
                                      {"detail", error.detail()},
                                      {"help", std::string(help_for(error.code()))}};
-        fmt::print("{}\n", ledger::rpc::to_text(problem));
+        fmt::print(stderr, "{}\n", ledger::rpc::to_text(problem));
         return;
     }
     fmt::print(stderr, "{}: {}\n  → {}\n", to_string(error.code()), error.detail(),
