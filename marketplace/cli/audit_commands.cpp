@@ -82,8 +82,8 @@ Result<void> run_replay(Context& context, const AuditOptions& options) {
     TRY_ASSIGN(const auto reader, open_log(context, options.log));
     std::uint64_t period = 0;
     if (const auto facts = context.facts()) period = (*facts)->voucher_period_atoms;
-    TRY_ASSIGN(const ReplayReport report, replay(*reader, deployment.leases_domain(),
-                                                 deployment.market_operator, period));
+    TRY_ASSIGN(const ReplayReport report,
+               replay(*reader, deployment.leases_domain(), deployment.market_operator, period));
     if (context.json()) {
         context.print_json({{"ok", report.defect.empty()},
                             {"records", report.records},
@@ -91,8 +91,8 @@ Result<void> run_replay(Context& context, const AuditOptions& options) {
                             {"state_hash", to_hex(report.state_hash)},
                             {"defect", report.defect}});
     } else {
-        context.say(fmt::format("{} records, {} events applied anew", report.records,
-                                report.events));
+        context.say(
+            fmt::format("{} records, {} events applied anew", report.records, report.events));
         if (report.defect.empty())
             context.say("Every decision comes out the same. State " + to_hex(report.state_hash));
     }
@@ -115,9 +115,9 @@ Result<std::vector<Hash32>> parse_path(const json& document) {
 /// That a record is under the head anchored on chain: asked from the market, checked here.
 Result<void> proof(Context& context, const AuditOptions& options) {
     TRY_ASSIGN(const auto deployment, read_deployment(context, options));
-    TRY_ASSIGN(const auto head, ledger::settlement::read_latest_head(
-                                    context.chain(), deployment.receipt_log,
-                                    ledger::rpc::BlockTag::Name::kLatest));
+    TRY_ASSIGN(const auto head,
+               ledger::settlement::read_latest_head(context.chain(), deployment.receipt_log,
+                                                    ledger::rpc::BlockTag::Name::kLatest));
     if (options.record >= head.size)
         return fail(ErrorCode::wrong_state,
                     fmt::format("record {} is not anchored yet: the chain has {} records",
@@ -125,7 +125,7 @@ Result<void> proof(Context& context, const AuditOptions& options) {
     TRY_ASSIGN(const std::string page,
                context.market().get_text(fmt::format("/v1/log?first={}&limit=1", options.record),
                                          Auth::kNone));
-    TRY_ASSIGN(const auto bytes, parse_log_line(page.substr(0, page.find('\n'))));
+    TRY_ASSIGN(const auto bytes, parse_log_line(page.substr(0, page.find('\n')), options.record));
     TRY_ASSIGN(const json answer,
                context.market().get(fmt::format("/v1/log/proof/inclusion?index={}&size={}",
                                                 options.record, head.size),
@@ -137,7 +137,8 @@ Result<void> proof(Context& context, const AuditOptions& options) {
     const std::string what = record ? std::string(domain::name_of(record->command)) : "unknown";
     if (context.json()) {
         json hashes = json::array();
-        for (const Hash32& hash : path) hashes.push_back(to_hex(hash));
+        for (const Hash32& hash : path)
+            hashes.push_back(to_hex(hash));
         context.print_json({{"record", options.record},
                             {"command", what},
                             {"leaf", to_hex(leaf)},
@@ -146,9 +147,10 @@ Result<void> proof(Context& context, const AuditOptions& options) {
                             {"path", std::move(hashes)},
                             {"ok", true}});
     } else {
-        context.say(fmt::format("Record {} ({}) is under root {}, anchored on chain with {} "
-                                "records.",
-                                options.record, what, to_hex(head.root), head.size));
+        context.say(
+            fmt::format("Record {} ({}) is under root {}, anchored on chain with {} "
+                        "records.",
+                        options.record, what, to_hex(head.root), head.size));
     }
     return {};
 }

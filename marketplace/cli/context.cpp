@@ -8,9 +8,9 @@
 #include "marketplace/cli/wallet.hpp"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <iostream>
-#include <unistd.h>
 
 namespace marketplace::cli {
 namespace {
@@ -105,9 +105,9 @@ std::string tokens(std::uint64_t atoms) {
 Result<std::uint64_t> parse_amount(const std::string& text, std::string_view name) {
     const auto money = Money::parse_tokens(text);
     if (!money || money->atoms() <= 0)
-        return fail(ErrorCode::invalid_field,
-                    fmt::format("{} \"{}\": give tokens above 0 with at most 6 decimals", name,
-                                text));
+        return fail(
+            ErrorCode::invalid_field,
+            fmt::format("{} \"{}\": give tokens above 0 with at most 6 decimals", name, text));
     return static_cast<std::uint64_t>(money->atoms());
 }
 

@@ -68,12 +68,10 @@ Result<void> show(Context& context, const JobOptions& options) {
         context.print_json(job);
         return {};
     }
-    context.say(fmt::format("Job         {}\nKind        {}\nState       {}{}",
-                            printable(job.value("id", "")), printable(job.value("kind", "")),
-                            printable(job.value("state", "")),
-                            job.value("reason", "").empty()
-                                ? ""
-                                : " (" + printable(job.value("reason", "")) + ")"));
+    context.say(fmt::format(
+        "Job         {}\nKind        {}\nState       {}{}", printable(job.value("id", "")),
+        printable(job.value("kind", "")), printable(job.value("state", "")),
+        job.value("reason", "").empty() ? "" : " (" + printable(job.value("reason", "")) + ")"));
     if (const std::string progress = progress_of(job); !progress.empty())
         context.say("Steps       " + progress);
     if (job.contains("checkpoint") && job["checkpoint"].is_string())

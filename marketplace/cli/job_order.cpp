@@ -80,9 +80,8 @@ Result<ledger::eth::Delegation> make_delegation(Context& context, const Address&
     delegation.scope = ledger::eth::kScopeVouchers;
     delegation.spend_cap_atoms = spent + cost_atoms * kLocksAtOnce;
     delegation.expiry_s = deadline_s + 24 * 3600;
-    TRY_ASSIGN(delegation.nonce,
-               ledger::settlement::read_delegation_nonce(context.chain(), leases, owner,
-                                                         BlockTag::Name::kLatest));
+    TRY_ASSIGN(delegation.nonce, ledger::settlement::read_delegation_nonce(
+                                     context.chain(), leases, owner, BlockTag::Name::kLatest));
     return delegation;
 }
 
@@ -94,8 +93,10 @@ std::string mismatch_text(const json& document) {
 }  // namespace
 
 void add_order_options(CLI::App& command, OrderOptions& options) {
-    command.add_option("--gpu-model", options.gpu_models, "Accept only these models (cpu for none)");
-    command.add_option("--min-gpus", options.min_gpu_count, "GPUs per machine")->capture_default_str();
+    command.add_option("--gpu-model", options.gpu_models,
+                       "Accept only these models (cpu for none)");
+    command.add_option("--min-gpus", options.min_gpu_count, "GPUs per machine")
+        ->capture_default_str();
     command.add_option("--min-vram-mib", options.min_vram_mib, "GPU memory");
     command.add_option("--region", options.regions, "Accept only these regions");
     command.add_option("--runtime", options.runtimes, "Accept only these runtimes");
@@ -122,16 +123,15 @@ Result<domain::Constraints> to_constraints(const OrderOptions& options) {
 std::uint64_t worst_case_atoms(const std::vector<BidTerms>& bids) {
     std::uint64_t total = 0;
     for (const BidTerms& bid : bids) {
-        const auto amount = ledger::eth::amount_for(bid.unit_kind, bid.volume_units,
-                                                    bid.price_ceiling_atoms);
+        const auto amount =
+            ledger::eth::amount_for(bid.unit_kind, bid.volume_units, bid.price_ceiling_atoms);
         total += std::min(amount.value_or(bid.max_amount_atoms), bid.max_amount_atoms);
     }
     return total;
 }
 
 Result<wire::PostJobBody> sign_job(Context& context, std::string spec,
-                                   const std::vector<BidTerms>& bids,
-                                   const OrderOptions& options) {
+                                   const std::vector<BidTerms>& bids, const OrderOptions& options) {
     TRY_ASSIGN(const MarketFacts* facts, context.facts());
     TRY_ASSIGN(const auto* key, context.key());
     const ledger::eth::Domain where = facts->deployment.leases_domain();
@@ -185,7 +185,9 @@ void print_quote(Context& context, const QuoteAnswer& quote, std::uint64_t worst
     if (!quote.matches) {
         context.messages.line("No ask fits now: " + quote.why);
     } else {
-        Table table({{"ask"}, {"price", Table::Align::kRight}, {"units", Table::Align::kRight},
+        Table table({{"ask"},
+                     {"price", Table::Align::kRight},
+                     {"units", Table::Align::kRight},
                      {"cost", Table::Align::kRight}});
         for (const json& leg : quote.document.value("legs", json::array()))
             table.row({leg.value("ask", "").substr(0, 12),

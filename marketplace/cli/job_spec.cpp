@@ -26,7 +26,8 @@ bool is_decimal(std::string_view text, bool zero_allowed) {
     const std::string_view part = point == std::string_view::npos ? "0" : text.substr(point + 1);
     const auto all_digits = [](std::string_view digits) {
         return !digits.empty() && digits.size() <= 12 &&
-               std::all_of(digits.begin(), digits.end(), [](char c) { return c >= '0' && c <= '9'; });
+               std::all_of(digits.begin(), digits.end(),
+                           [](char c) { return c >= '0' && c <= '9'; });
     };
     if (!all_digits(whole) || !all_digits(part)) return false;
     const bool zero = whole.find_first_not_of('0') == std::string_view::npos &&
@@ -43,8 +44,8 @@ Result<json> data_of(const TrainPlan& plan) {
     if (!plan.images || !plan.labels || plan.text)
         return fail(ErrorCode::invalid_field,
                     "a cnn trains on labelled images: give --images FILE and --labels FILE");
-    return json{{"format", "idx"}, {"images", to_hex(*plan.images)},
-                {"labels", to_hex(*plan.labels)}};
+    return json{
+        {"format", "idx"}, {"images", to_hex(*plan.images)}, {"labels", to_hex(*plan.labels)}};
 }
 
 Result<json> model_of(const TrainPlan& plan) {

@@ -66,9 +66,8 @@ Error error_of(const HttpResponse& response) {
     std::string code;
     std::string detail = fmt::format("the market answered {}", response.status);
     if (const auto body = ledger::rpc::parse_json(response.body); body && body->is_object()) {
-        const json& problem = body->contains("error") && (*body)["error"].is_object()
-                                  ? (*body)["error"]
-                                  : *body;
+        const json& problem =
+            body->contains("error") && (*body)["error"].is_object() ? (*body)["error"] : *body;
         code = ledger::rpc::string_at(problem, "code").value_or("");
         detail = ledger::rpc::string_at(problem, "detail")
                      .value_or(ledger::rpc::string_at(problem, "message").value_or(detail));
@@ -87,9 +86,9 @@ Error error_of(const HttpResponse& response) {
         case 429:
             return Error(ErrorCode::rate_limited, detail);
         default:
-            return Error(response.status >= 500 ? ErrorCode::unavailable
-                                                : ErrorCode::invalid_request,
-                         detail);
+            return Error(
+                response.status >= 500 ? ErrorCode::unavailable : ErrorCode::invalid_request,
+                detail);
     }
 }
 
@@ -115,8 +114,9 @@ void MarketClient::show_curl(const HttpRequest& request) const {
     if (request.method != "GET") text += " -X " + request.method;
     for (const auto& header : request.headers) {
         const bool secret = header.name == "Authorization";
-        text += " -H " + shell_quoted(header.name + ": " +
-                                (secret ? std::string("Bearer $MILLRACE_TOKEN") : header.value));
+        text +=
+            " -H " + shell_quoted(header.name + ": " +
+                                  (secret ? std::string("Bearer $MILLRACE_TOKEN") : header.value));
     }
     if (!request.body.empty()) text += " --data-raw " + shell_quoted(request.body);
     messages_.line(messages_.paint(Paint::kDim, text + " " + shell_quoted(request.url)));
@@ -233,10 +233,10 @@ Result<void> MarketClient::stream(const std::string& method, const std::string& 
     limits.exchange_timeout = std::chrono::seconds(60);  // heartbeats come every 15 s
     limits.body_bytes = std::numeric_limits<std::int64_t>::max();
     SseParser parser;
-    const auto response = checked(
-        http_.stream(request, limits,
-                     [&](std::string_view piece) { return parser.feed(piece, on_event); }),
-        settings_.market);
+    const auto response =
+        checked(http_.stream(request, limits,
+                             [&](std::string_view piece) { return parser.feed(piece, on_event); }),
+                settings_.market);
     if (response || response.error().code() == ErrorCode::cancelled) return {};
     return tl::make_unexpected(response.error());
 }
@@ -279,9 +279,9 @@ Result<std::string> MarketClient::sign_in() {
     const std::string message =
         siwe_message(settings_.market, key->address(), chain_id, nonce, now_ms);
     const std::string signature = to_hex(key->sign(ledger::crypto::personal_digest(message)));
-    TRY_ASSIGN(const json answer, post("/v1/auth/siwe",
-                                       {{"message", message}, {"signature", signature}},
-                                       Auth::kNone));
+    TRY_ASSIGN(
+        const json answer,
+        post("/v1/auth/siwe", {{"message", message}, {"signature", signature}}, Auth::kNone));
     TRY_ASSIGN(std::string token, ledger::rpc::string_at(answer, "token"));
     const std::uint64_t expires_ms =
         ledger::rpc::integer_at(answer, "expires_ms").value_or(now_ms + 10 * 60 * 1000);

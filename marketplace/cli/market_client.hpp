@@ -69,8 +69,7 @@ class MarketClient {
 
 /// The text to sign in with (ERC-4361); domain and URI from `market`.
 [[nodiscard]] std::string siwe_message(std::string_view market,
-                                       const ledger::base::Address& account,
-                                       std::uint64_t chain_id, std::string_view nonce,
-                                       std::uint64_t now_ms);
+                                       const ledger::base::Address& account, std::uint64_t chain_id,
+                                       std::string_view nonce, std::uint64_t now_ms);
 
 }  // namespace marketplace::cli

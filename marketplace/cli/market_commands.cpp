@@ -38,8 +38,13 @@ Result<void> book(Context& context, const MarketOptions& options) {
         context.print_json(document);
         return {};
     }
-    Table asks({{"unit"}, {"price", Table::Align::kRight}, {"machine"}, {"region"},
-                {"online"}, {"reliable", Table::Align::kRight}, {"ask"}});
+    Table asks({{"unit"},
+                {"price", Table::Align::kRight},
+                {"machine"},
+                {"region"},
+                {"online"},
+                {"reliable", Table::Align::kRight},
+                {"ask"}});
     for (const json& ask : document.value("asks", json::array()))
         asks.row({ask.value("unit_kind", ""), tokens(u64(ask, "price")),
                   fmt::format("{} x {}", ask.value("gpu_count", 0), ask.value("gpu_model", "")),
@@ -50,8 +55,8 @@ Result<void> book(Context& context, const MarketOptions& options) {
         context.say("Nobody offers this now.");
     else
         asks.print(context.out);
-    Table bids({{"unit"}, {"ceiling", Table::Align::kRight}, {"volume", Table::Align::kRight},
-                {"job"}});
+    Table bids(
+        {{"unit"}, {"ceiling", Table::Align::kRight}, {"volume", Table::Align::kRight}, {"job"}});
     for (const json& bid : document.value("bids", json::array()))
         bids.row({bid.value("unit_kind", ""), tokens(u64(bid, "price_ceiling")),
                   bid.value("volume", ""), bid.value("job", "")});
@@ -68,14 +73,17 @@ Result<void> orders(Context& context, const MarketOptions& options) {
         TRY_ASSIGN(const Address account, context.account());
         provider = ledger::crypto::to_checksum(account);
     }
-    TRY_ASSIGN(const json page, context.market().get(
-                                    "/v1/market/orders?limit=100&provider=" + provider,
-                                    Auth::kNone));
+    TRY_ASSIGN(
+        const json page,
+        context.market().get("/v1/market/orders?limit=100&provider=" + provider, Auth::kNone));
     if (context.json()) {
         context.print_json(page);
         return {};
     }
-    Table table({{"ask"}, {"unit"}, {"price", Table::Align::kRight}, {"state"},
+    Table table({{"ask"},
+                 {"unit"},
+                 {"price", Table::Align::kRight},
+                 {"state"},
                  {"sold", Table::Align::kRight}});
     for (const json& order : page.value("data", json::array())) {
         const json ask = order.value("ask", json::object());
@@ -98,10 +106,10 @@ Result<void> create_key(Context& context, const MarketOptions& options) {
         context.print_json(key);
         return {};
     }
-    context.say(fmt::format("{}\n(shown this once; id {})\nUse it: OPENAI_BASE_URL={}/v1 "
-                            "OPENAI_API_KEY=… with any OpenAI client",
-                            printable(key.value("key", "")), printable(key.value("id", "")),
-                            context.settings.market));
+    context.say(fmt::format(
+        "{}\n(shown this once; id {})\nUse it: OPENAI_BASE_URL={}/v1 "
+        "OPENAI_API_KEY=… with any OpenAI client",
+        printable(key.value("key", "")), printable(key.value("id", "")), context.settings.market));
     return {};
 }
 
@@ -141,7 +149,8 @@ Result<void> statement(Context& context) {
         std::string target = "/v1/leases?limit=100&buyer=" + who;
         if (!after.empty()) target += "&after=" + after;
         TRY_ASSIGN(const json page, context.market().get(target, Auth::kNone));
-        for (const json& lease : page.value("data", json::array())) all.push_back(lease);
+        for (const json& lease : page.value("data", json::array()))
+            all.push_back(lease);
         if (!page.value("has_more", false) || !page["last_id"].is_string()) break;
         after = page["last_id"].get<std::string>();
     }
@@ -158,8 +167,13 @@ Result<void> statement(Context& context) {
                             {"leases", std::move(all)}});
         return {};
     }
-    Table table({{"day"}, {"job"}, {"unit"}, {"units", Table::Align::kRight},
-                 {"price", Table::Align::kRight}, {"amount", Table::Align::kRight}, {"state"}});
+    Table table({{"day"},
+                 {"job"},
+                 {"unit"},
+                 {"units", Table::Align::kRight},
+                 {"price", Table::Align::kRight},
+                 {"amount", Table::Align::kRight},
+                 {"state"}});
     for (const json& lease : all) {
         const auto time_s = static_cast<std::time_t>(
             ledger::rpc::integer_at(lease, "matched_ms").value_or(0) / 1000);

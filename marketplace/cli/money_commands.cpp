@@ -46,9 +46,9 @@ Result<settlement::EscrowAccount> read_account(Context& context, const Address& 
 /// What the market's books say is available; empty when it does not know the account yet.
 Result<std::uint64_t> market_available(Context& context) {
     TRY_ASSIGN(const Address account, context.account());
-    TRY_ASSIGN(const json document,
-               context.market().get("/v1/accounts/" + ledger::crypto::to_checksum(account),
-                                    Auth::kNone));
+    TRY_ASSIGN(
+        const json document,
+        context.market().get("/v1/accounts/" + ledger::crypto::to_checksum(account), Auth::kNone));
     return ledger::rpc::u64_text_at(document, "available");
 }
 
@@ -74,10 +74,9 @@ Result<settlement::EscrowAccount> print_balance(Context& context) {
     }
     const auto wallet_atoms = ledger::eth::to_u64(wallet);
     context.say(fmt::format("Account      {}", ledger::crypto::to_checksum(account)));
-    context.say(fmt::format("In wallet    {}",
-                            wallet_atoms && *wallet_atoms >> 63U == 0
-                                ? tokens(*wallet_atoms)
-                                : ledger::eth::to_decimal(wallet / 1'000'000)));
+    context.say(fmt::format("In wallet    {}", wallet_atoms && *wallet_atoms >> 63U == 0
+                                                   ? tokens(*wallet_atoms)
+                                                   : ledger::eth::to_decimal(wallet / 1'000'000)));
     context.say(fmt::format("In escrow    {} free, {} locked behind open leases",
                             tokens(escrow.free_atoms), tokens(escrow.locked_atoms)));
     if (escrow.credit_atoms > 0)
@@ -123,18 +122,18 @@ Result<void> deposit(Context& context, const MoneyOptions& options) {
     TRY(context.check_chain());
     TRY_ASSIGN(const MarketFacts* facts, context.facts());
     TRY_ASSIGN(const auto* key, context.key());
-    TRY_ASSIGN(const auto wallet, settlement::read_token_balance(
-                                      context.chain(), facts->deployment.token, key->address(),
-                                      BlockTag::Name::kLatest));
+    TRY_ASSIGN(const auto wallet,
+               settlement::read_token_balance(context.chain(), facts->deployment.token,
+                                              key->address(), BlockTag::Name::kLatest));
     if (wallet < atoms)
         return fail(ErrorCode::insufficient_funds,
                     fmt::format("{} holds {} tokens, not {}", to_hex(key->address()),
                                 ledger::eth::to_decimal(wallet / 1'000'000), tokens(atoms)));
     const std::uint64_t before = market_available(context).value_or(0);
     const std::uint64_t deadline_s = ledger::base::SystemClock().now_ms() / 1000 + 3600;
-    TRY_ASSIGN(const auto call, settlement::make_permit_deposit(
-                                    context.chain(), facts->deployment.token,
-                                    facts->deployment.escrow, *key, atoms, deadline_s));
+    TRY_ASSIGN(const auto call,
+               settlement::make_permit_deposit(context.chain(), facts->deployment.token,
+                                               facts->deployment.escrow, *key, atoms, deadline_s));
     TRY_ASSIGN(const Hash32 transaction, send(context, facts->deployment.escrow, call));
     if (!options.no_wait) TRY(wait_until_seen(context, before + atoms));
     if (context.json()) {
@@ -165,9 +164,10 @@ Result<void> withdraw(Context& context, const MoneyOptions& options) {
             return fail(ErrorCode::missing_field, "give AMOUNT, --finish or --sweep");
         TRY_ASSIGN(const std::uint64_t atoms, parse_amount(options.amount, "AMOUNT"));
         call = settlement::encode_request_withdraw(atoms);
-        what = fmt::format("Withdrawal of {} requested; finish it after {} h with `millrace "
-                           "withdraw --finish`",
-                           tokens(atoms), facts->deployment.withdraw_delay_s / 3600);
+        what = fmt::format(
+            "Withdrawal of {} requested; finish it after {} h with `millrace "
+            "withdraw --finish`",
+            tokens(atoms), facts->deployment.withdraw_delay_s / 3600);
     }
     TRY_ASSIGN(const Hash32 transaction, send(context, facts->deployment.escrow, call));
     if (context.json()) {
@@ -181,7 +181,8 @@ Result<void> withdraw(Context& context, const MoneyOptions& options) {
 Result<void> revoke(Context& context) {
     TRY(context.check_chain());
     TRY_ASSIGN(const MarketFacts* facts, context.facts());
-    TRY(context.confirm("Revoke every delegation signed so far? Open leases go on; new ones need "
+    TRY(
+        context.confirm("Revoke every delegation signed so far? Open leases go on; new ones need "
                         "a new signature."));
     TRY_ASSIGN(const Hash32 transaction,
                send(context, facts->deployment.leases, settlement::encode_revoke_delegations()));
@@ -210,11 +211,12 @@ Result<void> info(Context& context) {
     context.say(fmt::format("Escrow     {}", to_checksum(deployment.escrow)));
     context.say(fmt::format("Leases     {}", to_checksum(deployment.leases)));
     context.say(fmt::format("Log        {}", to_checksum(deployment.receipt_log)));
-    context.say(fmt::format("Operator   {}  (may pair orders)", to_checksum(facts->operator_address)));
+    context.say(
+        fmt::format("Operator   {}  (may pair orders)", to_checksum(facts->operator_address)));
     context.say(fmt::format("Delegate   {}  (signs vouchers within your cap)",
                             to_checksum(facts->delegate_address)));
-    context.say(fmt::format("Fee        {}.{:02} %", deployment.fee_bps / 100,
-                            deployment.fee_bps % 100));
+    context.say(
+        fmt::format("Fee        {}.{:02} %", deployment.fee_bps / 100, deployment.fee_bps % 100));
     return {};
 }
 

@@ -43,7 +43,8 @@ void collect_words(const CLI::App& app, std::set<std::string>& words) {
         collect_words(*command, words);
     }
     for (const CLI::Option* option : app.get_options())
-        for (const std::string& name : option->get_lnames()) words.insert("--" + name);
+        for (const std::string& name : option->get_lnames())
+            words.insert("--" + name);
 }
 
 /// A completion script from the tree itself.
@@ -51,11 +52,13 @@ Result<void> print_completion(Context& context, const CLI::App& app, const std::
     std::set<std::string> words;
     collect_words(app, words);
     std::string list;
-    for (const std::string& word : words) list += word + " ";
+    for (const std::string& word : words)
+        list += word + " ";
     if (shell == "fish") {
         context.out.line(fmt::format("complete -c millrace -a \"{}\"", list));
     } else {
-        const std::string bash = shell == "zsh" ? "autoload -U +X bashcompinit && bashcompinit\n" : "";
+        const std::string bash =
+            shell == "zsh" ? "autoload -U +X bashcompinit && bashcompinit\n" : "";
         context.out.line(fmt::format("{}complete -o default -W \"{}\" millrace", bash, list));
     }
     return {};

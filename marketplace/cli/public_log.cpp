@@ -2,7 +2,7 @@
 #include "marketplace/cli/public_log.hpp"
 
 #include "ledger/base/hex.hpp"
-#include "ledger/rpc/json.hpp"
+#include "ledger/base/sha256.hpp"
 #include "marketplace/engine/engine.hpp"
 
 #include <fmt/format.h>
@@ -30,11 +30,10 @@ class FileReader final : public RecordReader {
         std::string line;
         while (std::getline(in_, line)) {
             ++line_;
-            if (line.empty()) continue;
-            auto record = parse_log_line(line);
+            auto record = parse_log_line(line, line_ - 1);
             if (!record)
-                return fail(record.error().code(), fmt::format("{}, line {}: {}", path_, line_,
-                                                               record.error().detail()));
+                return fail(record.error().code(),
+                            fmt::format("{}, line {}: {}", path_, line_, record.error().detail()));
             return std::optional(std::move(*record));
         }
         return std::optional<Bytes>();
@@ -63,11 +62,9 @@ class MarketReader final : public RecordReader {
         std::string_view rest = page;
         while (!rest.empty()) {
             const auto end = std::min(rest.find('\n'), rest.size());
-            if (end > 0) {
-                TRY_ASSIGN(Bytes record, parse_log_line(rest.substr(0, end)));
-                records_.push_back(std::move(record));
-                ++next_;
-            }
+            TRY_ASSIGN(Bytes record, parse_log_line(rest.substr(0, end), next_));
+            records_.push_back(std::move(record));
+            ++next_;
             rest.remove_prefix(std::min(end + 1, rest.size()));
         }
         ended_ = records_.empty();
@@ -110,19 +107,28 @@ struct Itemise {
 
 }  // namespace
 
-Result<Bytes> parse_log_line(std::string_view line) {
-    ledger::rpc::JsonLimits limits;
-    limits.bytes = kLineBytesMax;
-    const auto document = ledger::rpc::parse_json(line, limits);
-    if (!document || !document->is_object())
+std::string log_line(ByteView record, std::uint64_t sequence) {
+    return fmt::format(R"({{"sequence":{},"hash":"{}","record":"{}"}})", sequence,
+                       to_hex(ledger::base::sha256(record)), to_hex(record));
+}
+
+Result<Bytes> parse_log_line(std::string_view line, std::uint64_t sequence) {
+    constexpr std::string_view kMark = R"("record":")";
+    const auto mark = line.find(kMark);
+    if (mark == std::string_view::npos || !line.ends_with("\"}"))
         return fail(ErrorCode::invalid_encoding, "not a record of the log");
-    TRY_ASSIGN(const std::string hex, ledger::rpc::string_at(*document, "record"));
-    return ledger::base::parse_hex(hex, kLineBytesMax);
+    line.remove_suffix(2);
+    const std::string_view hex = line.substr(mark + kMark.size());
+    const auto record = ledger::base::parse_hex(hex, kLineBytesMax);
+    if (!record) return fail(ErrorCode::invalid_encoding, "not a record of the log");
+    if (log_line(*record, sequence) != std::string(line) + "\"}")
+        return fail(ErrorCode::invalid_encoding, "the record's number or hash is another");
+    return *record;
 }
 
 Result<std::string> fetch_log_page(Context& context, std::uint64_t first) {
-    return context.market().get_text(
-        fmt::format("/v1/log?first={}&limit={}", first, kPageRecords), Auth::kNone);
+    return context.market().get_text(fmt::format("/v1/log?first={}&limit={}", first, kPageRecords),
+                                     Auth::kNone);
 }
 
 Result<std::unique_ptr<RecordReader>> open_log(Context& context, const std::string& where) {

@@ -38,8 +38,13 @@ class JournalSource final : public ledger::audit::LogSource {
     Hash32 previous_;
 };
 
-/// One line of the log's text form, as the market serves it.
-[[nodiscard]] Result<ledger::base::Bytes> parse_log_line(std::string_view line);
+/// One line of the log's text form: {"sequence":N,"hash":"0x…","record":"0x…"}, byte for byte as
+/// the market writes it. invalid_encoding when anything in it differs: the record, its hash, its
+/// place.
+[[nodiscard]] Result<ledger::base::Bytes> parse_log_line(std::string_view line,
+                                                         std::uint64_t sequence);
+/// The line of a record.
+[[nodiscard]] std::string log_line(ledger::base::ByteView record, std::uint64_t sequence);
 
 /// One page of the log's text form from the market.
 [[nodiscard]] Result<std::string> fetch_log_page(Context& context, std::uint64_t first);
@@ -52,8 +57,7 @@ struct ReplayReport {
     std::string defect;  ///< the first difference; empty when every record came out the same
 };
 /// Applies every command anew and compares events and state hashes.
-[[nodiscard]] Result<ReplayReport> replay(RecordReader& reader,
-                                          const ledger::eth::Domain& domain,
+[[nodiscard]] Result<ReplayReport> replay(RecordReader& reader, const ledger::eth::Domain& domain,
                                           const Address& operator_address,
                                           std::uint64_t voucher_period_atoms);
 

@@ -58,8 +58,9 @@ std::filesystem::path spec_path(const Context& context, const std::string& name)
 
 Result<void> check_name(const std::string& name) {
     const bool plain = !name.empty() && name.size() <= 64 && name.front() != '.' &&
-                       name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                              "0123456789-_.") == std::string::npos;
+                       name.find_first_not_of(
+                           "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                           "0123456789-_.") == std::string::npos;
     if (plain) return {};
     return fail(ErrorCode::invalid_field,
                 "a model's name has 1 to 64 letters, digits, dots, dashes and underscores");
@@ -155,9 +156,9 @@ Result<std::vector<BidTerms>> serve_bids(const ServeOptions& options) {
 }
 
 Result<void> serve(Context& context, const ServeOptions& options) {
-    const std::filesystem::path file =
-        options.spec_file.empty() ? spec_path(context, options.name)
-                                  : std::filesystem::path(options.spec_file);
+    const std::filesystem::path file = options.spec_file.empty()
+                                           ? spec_path(context, options.name)
+                                           : std::filesystem::path(options.spec_file);
     TRY_ASSIGN(const auto text, read_small_file(file, 64 * 1024));
     if (!text)
         return fail(ErrorCode::unknown_model,
@@ -195,7 +196,9 @@ Result<std::string> read_api_key(const Context& /*context*/, const ChatOptions& 
     return system_environment("MILLRACE_API_KEY");  // empty: the wallet's session
 }
 
-double decimal(const std::string& text) { return std::strtod(text.c_str(), nullptr); }
+double decimal(const std::string& text) {
+    return std::strtod(text.c_str(), nullptr);
+}
 
 /// What one stream of completion chunks said.
 struct Streamed {
@@ -260,10 +263,9 @@ Result<void> complete(Context& context, const ChatOptions& options, bool chat) {
     }
     const auto began = std::chrono::steady_clock::now();
     Streamed out;
-    TRY(context.market().stream("POST", chat ? "/v1/chat/completions" : "/v1/completions", body,
-                                key, [&](const ServerEvent& event) {
-                                    return take_chunk(event, out, context, chat);
-                                }));
+    TRY(context.market().stream(
+        "POST", chat ? "/v1/chat/completions" : "/v1/completions", body, key,
+        [&](const ServerEvent& event) { return take_chunk(event, out, context, chat); }));
     const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(
                         std::chrono::steady_clock::now() - began)
                         .count();
@@ -281,8 +283,7 @@ Result<void> complete(Context& context, const ChatOptions& options, bool chat) {
         context.messages.line(context.messages.paint(
             Paint::kDim,
             fmt::format("{} tokens in, {} out, {} s", out.usage.value("prompt_tokens", 0),
-                        out.usage.value("completion_tokens", 0),
-                        static_cast<double>(ms) / 1000)));
+                        out.usage.value("completion_tokens", 0), static_cast<double>(ms) / 1000)));
     return {};
 }
 

@@ -3,13 +3,13 @@
 
 #include "ledger/rpc/http_client.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <toml++/toml.h>
+#include <unistd.h>
 
 #include <cstdlib>
-#include <fcntl.h>
 #include <fstream>
-#include <unistd.h>
 
 namespace marketplace::cli {
 namespace {
@@ -51,7 +51,8 @@ Result<void> apply_file(std::string_view text, Settings& settings) {
 }
 
 Result<void> check_url(const char* name, std::string& url) {
-    while (url.ends_with('/')) url.pop_back();
+    while (url.ends_with('/'))
+        url.pop_back();
     if (const auto parsed = ledger::rpc::parse_url(url); !parsed)
         return fail(ErrorCode::config_invalid,
                     fmt::format("{} \"{}\": {}", name, url, parsed.error().detail()));

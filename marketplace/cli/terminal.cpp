@@ -2,13 +2,13 @@
 #include "marketplace/cli/terminal.hpp"
 
 #include <fmt/format.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdlib>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 namespace marketplace::cli {
 namespace {
@@ -55,7 +55,8 @@ std::size_t width_of(char32_t c) noexcept {
 std::size_t escape_bytes(std::string_view text, std::size_t at) noexcept {
     if (text[at] != '\x1b' || at + 1 >= text.size() || text[at + 1] != '[') return 0;
     std::size_t end = at + 2;
-    while (end < text.size() && (text[end] < '@' || text[end] > '~')) ++end;
+    while (end < text.size() && (text[end] < '@' || text[end] > '~'))
+        ++end;
     return std::min(end + 1, text.size()) - at;
 }
 
@@ -82,7 +83,8 @@ std::vector<double> bucketed(const std::vector<double>& values, std::size_t buck
         const std::size_t begin = i * values.size() / count;
         const std::size_t end = std::max(begin + 1, (i + 1) * values.size() / count);
         double sum = 0;
-        for (std::size_t j = begin; j < end; ++j) sum += values[j];
+        for (std::size_t j = begin; j < end; ++j)
+            sum += values[j];
         out.push_back(sum / static_cast<double>(end - begin));
     }
     return out;
@@ -150,7 +152,8 @@ std::string bar(std::uint64_t permille, std::size_t columns) {
     const std::uint64_t eighths = std::min<std::uint64_t>(permille, 1000) * columns * 8 / 1000;
     std::string out;
     for (std::size_t i = 0; i < columns; ++i) {
-        const std::uint64_t filled = eighths > i * 8 ? std::min<std::uint64_t>(eighths - i * 8, 8) : 0;
+        const std::uint64_t filled =
+            eighths > i * 8 ? std::min<std::uint64_t>(eighths - i * 8, 8) : 0;
         if (filled == 0) {
             append_utf8(out, U'░');
         } else {
@@ -200,7 +203,8 @@ std::vector<std::string> curve(const std::vector<double>& values, std::size_t co
         const std::size_t level = level_of(points[x * points.size() / span]);
         const std::size_t from = std::min(level, previous);
         const std::size_t to = std::max(level, previous);
-        for (std::size_t y = from; y <= to; ++y) cells[y / 4][x / 2] |= kDots[x % 2][y % 4];
+        for (std::size_t y = from; y <= to; ++y)
+            cells[y / 4][x / 2] |= kDots[x % 2][y % 4];
         previous = level;
     }
     for (std::size_t r = 0; r < rows; ++r) {
@@ -209,7 +213,8 @@ std::vector<std::string> curve(const std::vector<double>& values, std::size_t co
         if (r + 1 == rows) label = format_number(*low);
         std::string text = fmt::format("{:>{}} ", label, kScale - 2);
         append_utf8(text, r == 0 || r + 1 == rows ? U'┤' : U'│');
-        for (const unsigned dots : cells[r]) append_utf8(text, 0x2800 + dots);
+        for (const unsigned dots : cells[r])
+            append_utf8(text, 0x2800 + dots);
         lines.push_back(std::move(text));
     }
     return lines;
@@ -285,26 +290,30 @@ void Terminal::write(std::string_view text) {
 void Terminal::redraw(const std::vector<std::string>& lines) {
     if (!options_.live) return;
     clear_region();
-    for (const std::string& text : lines) fmt::print(stream_, "{}\n", fit(text, columns() - 1));
+    for (const std::string& text : lines)
+        fmt::print(stream_, "{}\n", fit(text, columns() - 1));
     drawn_lines_ = lines.size();
     std::fflush(stream_);
 }
 
 void Table::row(std::vector<std::string> cells) {
     cells.resize(columns_.size());
-    for (std::string& cell : cells) cell = printable(cell);
+    for (std::string& cell : cells)
+        cell = printable(cell);
     rows_.push_back(std::move(cells));
 }
 
 std::vector<std::string> Table::render(std::size_t columns_max) const {
     std::vector<std::size_t> widths;
-    for (const Column& column : columns_) widths.push_back(display_width(column.title));
+    for (const Column& column : columns_)
+        widths.push_back(display_width(column.title));
     for (const auto& cells : rows_)
         for (std::size_t i = 0; i < cells.size(); ++i)
             widths[i] = std::max(widths[i], display_width(cells[i]));
     const auto total = [&widths] {
         std::size_t sum = widths.empty() ? 0 : 2 * (widths.size() - 1);
-        for (const std::size_t width : widths) sum += width;
+        for (const std::size_t width : widths)
+            sum += width;
         return sum;
     };
     while (total() > columns_max) {
@@ -324,13 +333,16 @@ std::vector<std::string> Table::render(std::size_t columns_max) const {
             if (i > 0) text += "  ";
             text += columns_[i].align == Align::kRight ? pad + cell : cell + pad;
         }
-        while (!text.empty() && text.back() == ' ') text.pop_back();
+        while (!text.empty() && text.back() == ' ')
+            text.pop_back();
         return text;
     };
     std::vector<std::string> titles;
-    for (const Column& column : columns_) titles.push_back(column.title);
+    for (const Column& column : columns_)
+        titles.push_back(column.title);
     std::vector<std::string> lines{render_row(titles)};
-    for (const auto& cells : rows_) lines.push_back(render_row(cells));
+    for (const auto& cells : rows_)
+        lines.push_back(render_row(cells));
     return lines;
 }
 
@@ -338,7 +350,8 @@ void Table::print(Terminal& terminal) const {
     const std::size_t columns_max = terminal.live() ? terminal.columns() : 10'000;
     const std::vector<std::string> lines = render(columns_max);
     terminal.line(terminal.paint(Paint::kBold, lines.front()));
-    for (std::size_t i = 1; i < lines.size(); ++i) terminal.line(lines[i]);
+    for (std::size_t i = 1; i < lines.size(); ++i)
+        terminal.line(lines[i]);
 }
 
 void Progress::update(std::uint64_t done) {

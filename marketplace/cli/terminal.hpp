@@ -28,8 +28,8 @@ namespace marketplace::cli {
 [[nodiscard]] std::string sparkline(const std::vector<double>& values, std::size_t columns);
 
 /// A line chart of braille dots, `rows` lines of `columns` characters with a scale at the left.
-[[nodiscard]] std::vector<std::string> curve(const std::vector<double>& values,
-                                             std::size_t columns, std::size_t rows);
+[[nodiscard]] std::vector<std::string> curve(const std::vector<double>& values, std::size_t columns,
+                                             std::size_t rows);
 
 /// "58 s", "3 min 04 s", "2 h 05 min".
 [[nodiscard]] std::string format_duration(std::uint64_t milliseconds);

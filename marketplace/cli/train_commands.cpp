@@ -39,8 +39,7 @@ Result<std::optional<Hash32>> take_file(Context& context, const std::string& fil
     if (file.empty()) return std::optional<Hash32>();
     // A hash stands for a blob that the market has already.
     if (const auto hash = ledger::base::parse_fixed<Hash32>(file)) return std::optional(*hash);
-    const auto hash =
-        blobs == Blobs::kUpload ? upload_file(context, file) : hash_file(file);
+    const auto hash = blobs == Blobs::kUpload ? upload_file(context, file) : hash_file(file);
     if (!hash) return tl::make_unexpected(hash.error());
     return std::optional(*hash);
 }
@@ -78,9 +77,9 @@ Result<BidTerms> make_terms(const TrainOptions& options, std::uint64_t steps) {
     if (terms.price_ceiling_atoms == 0) {
         terms.price_ceiling_atoms = terms.max_amount_atoms / steps;
         if (terms.price_ceiling_atoms == 0)
-            return fail(ErrorCode::invalid_price,
-                        fmt::format("--max-amount is less than an atom per step for {} steps",
-                                    steps));
+            return fail(
+                ErrorCode::invalid_price,
+                fmt::format("--max-amount is less than an atom per step for {} steps", steps));
     }
     if (terms.max_amount_atoms == 0) {
         TRY_ASSIGN(terms.max_amount_atoms,
@@ -132,7 +131,8 @@ Result<void> train(Context& context, TrainOptions options) {
     TRY_ASSIGN(const std::string id, post_job(context, job));
     if (options.detach) {
         if (context.json()) {
-            context.print_json({{"id", id}, {"worst_case", std::to_string(worst_case_atoms({terms}))}});
+            context.print_json(
+                {{"id", id}, {"worst_case", std::to_string(worst_case_atoms({terms}))}});
         } else {
             context.say(fmt::format("{}\nNext: millrace jobs watch {}", id, id));
         }
@@ -147,16 +147,18 @@ Result<void> train(Context& context, TrainOptions options) {
                             {"amount", std::to_string(cost.amount_atoms)},
                             {"receipts", cost.receipts}});
     } else {
-        context.say(fmt::format("Done: {} receipts, {} tokens.\nNext: millrace publish --name NAME "
-                                "--job {}",
-                                cost.receipts, tokens(cost.amount_atoms), id));
+        context.say(
+            fmt::format("Done: {} receipts, {} tokens.\nNext: millrace publish --name NAME "
+                        "--job {}",
+                        cost.receipts, tokens(cost.amount_atoms), id));
     }
     return {};
 }
 
 void add_train_options(CLI::App& command, const std::shared_ptr<TrainOptions>& options) {
     TrainPlan& plan = options->plan;
-    command.add_option("--spec", options->spec_file, "A job spec (JSON) instead of the options below");
+    command.add_option("--spec", options->spec_file,
+                       "A job spec (JSON) instead of the options below");
     command.add_option("--text", options->text_file, "Text to train on: a file, or a blob's hash");
     command.add_option("--images", options->images_file, "IDX images: a file, or a blob's hash");
     command.add_option("--labels", options->labels_file, "IDX labels: a file, or a blob's hash");

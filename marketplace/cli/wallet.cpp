@@ -6,12 +6,12 @@
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
-
-#include <cstdio>
-#include <iostream>
 #include <sys/stat.h>
 #include <termios.h>
 #include <unistd.h>
+
+#include <cstdio>
+#include <iostream>
 
 namespace marketplace::cli {
 namespace {
@@ -31,8 +31,8 @@ std::string without_line_end(std::string text) {
 Result<std::string> password_from_file(const std::filesystem::path& file) {
     struct stat info {};
     if (::stat(file.c_str(), &info) == 0 && (info.st_mode & (S_IRWXG | S_IRWXO)) != 0)
-        return fail(ErrorCode::config_invalid, "others can read the password file: run `chmod 600 " +
-                                                   file.string() + "`");
+        return fail(ErrorCode::config_invalid,
+                    "others can read the password file: run `chmod 600 " + file.string() + "`");
     TRY_ASSIGN(const auto text, read_small_file(file, 4096));
     if (!text) return fail(ErrorCode::config_invalid, "there is no password file " + file.string());
     std::string password = without_line_end(*text);
@@ -78,9 +78,9 @@ Result<std::string> read_password(const Settings& settings, PasswordUse use) {
 Result<PrivateKey> open_wallet(const Settings& settings) {
     std::error_code ignored;
     if (!std::filesystem::exists(settings.key_file, ignored))
-        return fail(ErrorCode::config_invalid, "there is no wallet at " +
-                                                   settings.key_file.string() +
-                                                   ": run `millrace wallet new`");
+        return fail(
+            ErrorCode::config_invalid,
+            "there is no wallet at " + settings.key_file.string() + ": run `millrace wallet new`");
     TRY_ASSIGN(const std::string password, read_password(settings, PasswordUse::kOpen));
     return ledger::crypto::read_key_file(settings.key_file, password);
 }

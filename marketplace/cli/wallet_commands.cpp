@@ -41,20 +41,19 @@ Result<void> store(Context& context, const PrivateKey& key, const std::string& p
     const bool had_folder = std::filesystem::exists(folder, error);
     std::filesystem::create_directories(folder, error);
     if (error) return fail(ErrorCode::io_error, "cannot make " + folder.string());
-    if (!had_folder)
-        std::filesystem::permissions(folder, std::filesystem::perms::owner_all, error);
+    if (!had_folder) std::filesystem::permissions(folder, std::filesystem::perms::owner_all, error);
     TRY(ledger::crypto::write_key_file(context.settings.key_file, key, password,
                                        light ? KeyStoreCost::kLight : KeyStoreCost::kStandard));
     if (context.json()) {
-        context.print_json({{"address", to_hex(key.address())},
-                            {"key_file", context.settings.key_file.string()}});
+        context.print_json(
+            {{"address", to_hex(key.address())}, {"key_file", context.settings.key_file.string()}});
         return {};
     }
-    context.say(fmt::format("Account   {}\nKey file  {}  (keep a copy; nobody can restore it)\n"
-                            "Next: send gas and settlement tokens there, then "
-                            "`millrace deposit AMOUNT`",
-                            ledger::crypto::to_checksum(key.address()),
-                            context.settings.key_file.string()));
+    context.say(fmt::format(
+        "Account   {}\nKey file  {}  (keep a copy; nobody can restore it)\n"
+        "Next: send gas and settlement tokens there, then "
+        "`millrace deposit AMOUNT`",
+        ledger::crypto::to_checksum(key.address()), context.settings.key_file.string()));
     return {};
 }
 
@@ -82,8 +81,8 @@ Result<void> wallet_import(Context& context, const WalletOptions& options) {
 Result<void> wallet_show(Context& context) {
     TRY_ASSIGN(const Address account, context.account());
     if (context.json()) {
-        context.print_json({{"address", to_hex(account)},
-                            {"key_file", context.settings.key_file.string()}});
+        context.print_json(
+            {{"address", to_hex(account)}, {"key_file", context.settings.key_file.string()}});
     } else {
         context.say(fmt::format("Account   {}\nKey file  {}", ledger::crypto::to_checksum(account),
                                 context.settings.key_file.string()));
@@ -100,7 +99,9 @@ void add_wallet_commands(CLI::App& app, const Choose& choose) {
     CLI::App* make = wallet->add_subcommand("new", "Make a new key file");
     CLI::App* import = wallet->add_subcommand("import", "Copy a private key into a key file");
     CLI::App* show = wallet->add_subcommand("show", "Print the account");
-    import->add_option("FILE", options->secret_file, "File with the key (hex or key file); - for stdin")
+    import
+        ->add_option("FILE", options->secret_file,
+                     "File with the key (hex or key file); - for stdin")
         ->required();
     for (CLI::App* command : {make, import})
         command->add_flag("--light-key-file", options->light,

@@ -5,12 +5,12 @@
 #include "ledger/rpc/json.hpp"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <thread>
-#include <unistd.h>
 
 namespace marketplace::cli {
 namespace {
@@ -81,15 +81,14 @@ std::string JobView::take(std::string_view kind, std::string_view text) {
     return {};
 }
 
-std::vector<std::string> JobView::render(const Terminal& terminal,
-                                         std::uint64_t elapsed_ms) const {
+std::vector<std::string> JobView::render(const Terminal& terminal, std::uint64_t elapsed_ms) const {
     std::vector<std::string> lines;
     const Paint paint = state_ == "completed" ? Paint::kGreen
                         : is_final()          ? Paint::kRed
                         : state_ == "running" ? Paint::kCyan
                                               : Paint::kYellow;
-    std::string head = fmt::format("{}  {}", terminal.paint(paint, state_),
-                                   format_duration(elapsed_ms));
+    std::string head =
+        fmt::format("{}  {}", terminal.paint(paint, state_), format_duration(elapsed_ms));
     if (!reason_.empty()) head += "  " + reason_;
     lines.push_back(head);
     if (total_ > 0)
@@ -99,15 +98,15 @@ std::vector<std::string> JobView::render(const Terminal& terminal,
         lines.insert(lines.end(), plot.begin(), plot.end());
         std::string text = fmt::format("loss {}", format_number(loss_));
         if (has_eval_)
-            text += fmt::format("  held-out {} (from {}), accuracy {:.1f} %",
-                                format_number(last_eval_), format_number(first_eval_),
-                                accuracy_ * 100);
+            text +=
+                fmt::format("  held-out {} (from {}), accuracy {:.1f} %", format_number(last_eval_),
+                            format_number(first_eval_), accuracy_ * 100);
         if (rate_ > 0) text += fmt::format("  {:.0f}/s", rate_);
         lines.push_back(text);
     }
     if (cap_ > 0)
-        lines.push_back(fmt::format("cost  {}  {} of {}", meter(cost_, cap_, 24), tokens(cost_),
-                                    tokens(cap_)));
+        lines.push_back(
+            fmt::format("cost  {}  {} of {}", meter(cost_, cap_, 24), tokens(cost_), tokens(cap_)));
     return lines;
 }
 
@@ -117,8 +116,7 @@ bool JobView::is_final() const {
 }
 
 Result<JobCost> read_cost(Context& context, const std::string& job) {
-    TRY_ASSIGN(const json leases,
-               context.market().get("/v1/jobs/" + job + "/leases", Auth::kNone));
+    TRY_ASSIGN(const json leases, context.market().get("/v1/jobs/" + job + "/leases", Auth::kNone));
     JobCost cost;
     for (const json& lease : leases.value("data", json::array())) {
         cost.amount_atoms += ledger::rpc::u64_text_at(lease, "amount").value_or(0);
@@ -170,9 +168,8 @@ Result<void> watch_job(Context& context, const std::string& job) {
     while (!view.is_final()) {
         MarketClient events(context.settings, context.messages,
                             [&context] { return context.key(); });
-        const auto streamed =
-            events.stream("GET", "/v1/jobs/" + job + "/events?after=" + last_id, nullptr, "none",
-                          on_event);
+        const auto streamed = events.stream("GET", "/v1/jobs/" + job + "/events?after=" + last_id,
+                                            nullptr, "none", on_event);
         if (view.is_final()) break;
         const auto now = context.market().get("/v1/jobs/" + job, Auth::kNone);
         if (now && now->value("final", false)) {

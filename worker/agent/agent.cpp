@@ -47,7 +47,9 @@ LeaseTerms to_terms(const wire::Assign& message) {
 Agent::Agent(SessionContext context, Identity identity, LeaseStore& store)
     : context_(std::move(context)), identity_(std::move(identity)), store_(store) {}
 
-Agent::~Agent() { stop(); }
+Agent::~Agent() {
+    stop();
+}
 
 void Agent::on_open() {
     welcomed_ = false;
@@ -76,7 +78,8 @@ void Agent::on_message(std::string_view text) {
 }
 
 void Agent::tick() {
-    for (const auto& [lease, session] : sessions_) session->tick();
+    for (const auto& [lease, session] : sessions_)
+        session->tick();
 }
 
 void Agent::stop() {
@@ -121,9 +124,9 @@ void Agent::handle(const wire::Welcome& message) {
     const std::uint64_t skew =
         now > message.market_time_ms ? now - message.market_time_ms : message.market_time_ms - now;
     if (skew > kClockSkewMsMax)
-        context_.log(LogLevel::kWarning,
-                     fmt::format("this clock and the market's differ by {} s; set the clock",
-                                 skew / 1000));
+        context_.log(
+            LogLevel::kWarning,
+            fmt::format("this clock and the market's differ by {} s; set the clock", skew / 1000));
     context_.log(LogLevel::kInfo, "connected to the market");
     for (const auto& [lease, session] : sessions_) {
         const auto book = store_.find(lease);
@@ -169,10 +172,10 @@ void Agent::handle(const wire::Assign& message) {
 
 void Agent::open_session(const std::shared_ptr<LeaseBook>& book) {
     const LeaseTerms& terms = book->terms();
-    context_.log(LogLevel::kInfo, fmt::format("lease {} of {} assigned: {} units of {}",
-                                              to_hex(terms.lease).substr(0, 10), terms.job,
-                                              terms.max_units,
-                                              ledger::eth::to_string(terms.unit_kind)));
+    context_.log(
+        LogLevel::kInfo,
+        fmt::format("lease {} of {} assigned: {} units of {}", to_hex(terms.lease).substr(0, 10),
+                    terms.job, terms.max_units, ledger::eth::to_string(terms.unit_kind)));
     if (terms.unit_kind == UnitKind::kTrainingStep) {
         sessions_[terms.lease] = std::make_shared<TrainSession>(context_, book);
         return;
@@ -187,8 +190,8 @@ void Agent::open_session(const std::shared_ptr<LeaseBook>& book) {
 void Agent::refuse(const Hash32& lease, const Error& error) {
     context_.log(LogLevel::kWarning,
                  fmt::format("lease {} refused: {}", to_hex(lease).substr(0, 10), error.message()));
-    context_.outbox.send(wire::WorkFailed{
-        lease, std::string(ledger::base::to_string(error.code())), error.detail()});
+    context_.outbox.send(wire::WorkFailed{lease, std::string(ledger::base::to_string(error.code())),
+                                          error.detail()});
 }
 
 void Agent::handle(const wire::Ack& message) {
@@ -201,8 +204,8 @@ void Agent::handle(const wire::BuyerVoucher& message) {
         context_.log(LogLevel::kWarning, "voucher of an unknown lease ignored");
         return;
     }
-    const auto stored = book->countersign(message.voucher, message.buyer_signature,
-                                          context_.worker, context_.domain);
+    const auto stored = book->countersign(message.voucher, message.buyer_signature, context_.worker,
+                                          context_.domain);
     if (!stored) {
         context_.log(LogLevel::kWarning, fmt::format("voucher of lease {} not signed: {}",
                                                      to_hex(message.voucher.lease).substr(0, 10),
@@ -238,7 +241,8 @@ void Agent::handle(const wire::Infer& message) {
 }
 
 void Agent::handle(const wire::AbortCompletion& message) {
-    for (const auto& [job, session] : serve_jobs_) session->abort(message.request);
+    for (const auto& [job, session] : serve_jobs_)
+        session->abort(message.request);
 }
 
 void Agent::handle(const wire::MarketError& message) {

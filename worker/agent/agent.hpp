@@ -75,7 +75,7 @@ class Agent {
     const SessionContext context_;
     const Identity identity_;
     LeaseStore& store_;
-    std::map<Hash32, std::shared_ptr<Session>> sessions_;             // by lease
+    std::map<Hash32, std::shared_ptr<Session>> sessions_;              // by lease
     std::map<std::string, std::shared_ptr<ServeSession>> serve_jobs_;  // by job
     std::optional<ledger::base::Error> fatal_;
     bool welcomed_ = false;

@@ -67,8 +67,8 @@ marketplace::domain::Resource make_resource(const WorkerConfig& config, const Ad
 std::vector<SignedAsk> make_asks(const WorkerConfig& config,
                                  const marketplace::domain::Resource& resource,
                                  const ledger::crypto::PrivateKey& provider,
-                                 const Address& operator_address,
-                                 const ledger::eth::Domain& domain, std::uint64_t now_s) {
+                                 const Address& operator_address, const ledger::eth::Domain& domain,
+                                 std::uint64_t now_s) {
     const Hash32 resource_hash =
         marketplace::wire::document_hash(marketplace::wire::resource_document(resource));
     std::vector<SignedAsk> asks;
@@ -113,7 +113,8 @@ bool asks_current(const std::vector<SignedAsk>& asks, const WorkerConfig& config
 
 std::string to_text(const std::vector<SignedAsk>& asks) {
     std::string text;
-    for (const SignedAsk& ask : asks) text += marketplace::wire::post_ask_json(ask) + "\n";
+    for (const SignedAsk& ask : asks)
+        text += marketplace::wire::post_ask_json(ask) + "\n";
     return text;
 }
 

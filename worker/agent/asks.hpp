@@ -35,8 +35,7 @@ using SignedAsk = marketplace::domain::PostAsk;
 [[nodiscard]] bool asks_current(const std::vector<SignedAsk>& asks, const WorkerConfig& config,
                                 const marketplace::domain::Resource& resource,
                                 const ledger::base::Address& provider,
-                                const ledger::base::Address& operator_address,
-                                std::uint64_t now_s);
+                                const ledger::base::Address& operator_address, std::uint64_t now_s);
 
 /// One line per ask: the body it is posted with.
 [[nodiscard]] std::string to_text(const std::vector<SignedAsk>& asks);

@@ -44,7 +44,11 @@ std::string make_spec(const Hash32& blob) {
         {{"version", 1},
          {"kind", "train"},
          {"model",
-          {{"arch", "gpt"}, {"vocab", 256}, {"width", 192}, {"depth", 4}, {"heads", 6},
+          {{"arch", "gpt"},
+           {"vocab", 256},
+           {"width", 192},
+           {"depth", 4},
+           {"heads", 6},
            {"context", 128}}},
          {"data", {{"format", "text"}, {"blob", ledger::base::to_hex(blob)}}},
          {"holdout_bp", 500},
@@ -123,12 +127,12 @@ Result<void> run_benchmark(const WorkerConfig& config, Output output) {
     const double gflops = static_cast<double>(model::flops_per_step(train)) * steps_per_s / 1e9;
     std::filesystem::remove_all(folder, error);
     if (output == Output::kJson) {
-        fmt::print("{}\n", ledger::rpc::to_text({{"steps_per_s", steps_per_s},
-                                                 {"tokens_per_s", steps_per_s * samples},
-                                                 {"gflop_per_s", gflops},
-                                                 {"threads", config.threads},
-                                                 {"parameters",
-                                                  model::parameter_count(train.model)}}));
+        fmt::print("{}\n",
+                   ledger::rpc::to_text({{"steps_per_s", steps_per_s},
+                                         {"tokens_per_s", steps_per_s * samples},
+                                         {"gflop_per_s", gflops},
+                                         {"threads", config.threads},
+                                         {"parameters", model::parameter_count(train.model)}}));
     } else {
         fmt::print(
             "{:.2f} steps/s, {:.0f} tokens/s, {:.1f} GFLOP/s ({} parameters, {} threads, in the "

@@ -11,7 +11,8 @@
 namespace worker::agent {
 
 /// Decides from what the contract knows of a lease. lease_closed names what does not fit: never
-/// opened between these parties, closed, expired, other units, or a lock that does not cover the price.
+/// opened between these parties, closed, expired, other units, or a lock that does not cover the
+/// price.
 [[nodiscard]] Result<void> check_lease(const LeaseTerms& terms,
                                        const ledger::settlement::LeaseView& view,
                                        std::uint64_t now_ms);

@@ -16,7 +16,7 @@ namespace worker::agent {
 enum class Output : std::uint8_t { kText, kJson };
 
 struct SetupOptions {
-    WorkerConfig config;  ///< defaults with the options given already applied
+    WorkerConfig config;                        ///< defaults with the options given already applied
     std::filesystem::path import_provider_key;  ///< file with a private key in hex, or a key file
     bool ask_questions = false;                 ///< a person is there and did not say --yes
     bool light_key_files = false;               ///< cheap scrypt: for tests and local chains

@@ -8,12 +8,12 @@
 
 #include <fmt/format.h>
 #include <toml++/toml.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
 #include <limits>
 #include <thread>
-#include <unistd.h>
 
 namespace worker::agent {
 namespace {
@@ -133,15 +133,15 @@ WorkerConfig default_config(const std::filesystem::path& data) {
     config.threads = static_cast<int>(config.cpu_cores);
     const long pages = sysconf(_SC_PHYS_PAGES);
     const long page_bytes = sysconf(_SC_PAGE_SIZE);
-    const std::uint64_t bytes = pages > 0 && page_bytes > 0
-                                    ? static_cast<std::uint64_t>(pages) *
-                                          static_cast<std::uint64_t>(page_bytes)
-                                    : std::uint64_t{1} << 30;
+    const std::uint64_t bytes =
+        pages > 0 && page_bytes > 0
+            ? static_cast<std::uint64_t>(pages) * static_cast<std::uint64_t>(page_bytes)
+            : std::uint64_t{1} << 30;
     config.ram_mib = std::max<std::uint64_t>(bytes >> 20U, 512);
     config.job_memory_mib = std::max<std::uint64_t>(config.ram_mib / 2, 256);
     config.vram_mib = config.job_memory_mib;
     config.max_flops_per_step = 1'000'000'000'000;
-    config.price_step_atoms = 500;            // 0.0005 a step
+    config.price_step_atoms = 500;              // 0.0005 a step
     config.price_input_token_atoms = 100'000;   // 0.1 a million
     config.price_output_token_atoms = 300'000;  // 0.3 a million
     return config;
@@ -152,12 +152,13 @@ Result<WorkerConfig> parse_config(std::string_view text, const std::filesystem::
     try {
         table = toml::parse(text);
     } catch (const toml::parse_error& error) {
-        return fail(ErrorCode::config_invalid,
-                    fmt::format("line {} is not TOML: {}", error.source().begin.line,
-                                error.description()));
+        return fail(
+            ErrorCode::config_invalid,
+            fmt::format("line {} is not TOML: {}", error.source().begin.line, error.description()));
     }
     WorkerConfig config = default_config(data);
-    for (const auto& [key, node] : table) TRY(set_key(key.str(), node, config));
+    for (const auto& [key, node] : table)
+        TRY(set_key(key.str(), node, config));
     TRY(check_config(config));
     return config;
 }
@@ -242,8 +243,8 @@ Result<void> check_config(const WorkerConfig& config) {
         return fail(ErrorCode::config_invalid,
                     "offer something: price_step, or both price_input_token and "
                     "price_output_token, above 0");
-    for (const std::uint64_t price : {config.price_step_atoms, config.price_input_token_atoms,
-                                      config.price_output_token_atoms})
+    for (const std::uint64_t price :
+         {config.price_step_atoms, config.price_input_token_atoms, config.price_output_token_atoms})
         if (price > ledger::base::limits::kMaxPriceAtoms)
             return fail(ErrorCode::config_invalid, "a price is above the market's limit");
     for (const std::string& text : {config.region, config.gpu_model})

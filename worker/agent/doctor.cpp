@@ -11,9 +11,9 @@
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
+#include <unistd.h>
 
 #include <optional>
-#include <unistd.h>
 #include <vector>
 
 namespace worker::agent {
@@ -44,13 +44,14 @@ class Report {
     }
     void miss(std::string name, const Error& error) {
         const std::string_view help = ledger::base::help_for(error.code());
-        miss(std::move(name), error.detail().empty() ? std::string(to_string(error.code()))
-                                                     : error.detail(),
+        miss(std::move(name),
+             error.detail().empty() ? std::string(to_string(error.code())) : error.detail(),
              std::string(help));
     }
     [[nodiscard]] std::size_t failed() const {
         std::size_t count = 0;
-        for (const Check& check : checks_) count += check.ok ? 0 : 1;
+        for (const Check& check : checks_)
+            count += check.ok ? 0 : 1;
         return count;
     }
     void print(Output output) const {
@@ -88,11 +89,10 @@ void check_machine(const WorkerConfig& config, Report& report) {
     }
     const long pages = sysconf(_SC_PHYS_PAGES);
     const long page_bytes = sysconf(_SC_PAGE_SIZE);
-    const std::uint64_t ram_mib = pages > 0 && page_bytes > 0
-                                      ? (static_cast<std::uint64_t>(pages) *
-                                         static_cast<std::uint64_t>(page_bytes)) >>
-                                            20U
-                                      : 0;
+    const std::uint64_t ram_mib =
+        pages > 0 && page_bytes > 0
+            ? (static_cast<std::uint64_t>(pages) * static_cast<std::uint64_t>(page_bytes)) >> 20U
+            : 0;
     if (config.job_memory_mib <= ram_mib) {
         report.pass("memory", fmt::format("{} MiB, {} for a job", ram_mib, config.job_memory_mib));
     } else {
@@ -145,8 +145,8 @@ void check_registration(const WorkerConfig& config, ledger::rpc::Chain& chain,
                            "run `millrace-worker register`");
     const auto active = ledger::settlement::read_is_active(
         chain, facts.deployment.providers, *provider, worker.address(), BlockTag::Name::kLatest);
-    const auto bond = ledger::settlement::read_bond_of(chain, facts.deployment.providers,
-                                                       *provider, BlockTag::Name::kLatest);
+    const auto bond = ledger::settlement::read_bond_of(chain, facts.deployment.providers, *provider,
+                                                       BlockTag::Name::kLatest);
     const std::string bond_text =
         bond ? Money(static_cast<std::int64_t>(*bond)).to_tokens() : "unknown";
     if (!active) return report.miss("registration", active.error());

@@ -3,10 +3,11 @@
 
 #include "ledger/base/sha256.hpp"
 
-#include <cerrno>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include <cerrno>
 
 namespace worker::agent {
 namespace {

@@ -20,8 +20,9 @@ Result<std::string> read_password(const WorkerConfig& config) {
                     "there is no password file " + config.password_file.string() +
                         ": run `millrace-worker setup`, or name one with --password-file");
     if ((info.st_mode & (S_IRWXG | S_IRWXO)) != 0)
-        return fail(ErrorCode::config_invalid, "others can read the password file: run `chmod 600 " +
-                                                   config.password_file.string() + "`");
+        return fail(ErrorCode::config_invalid,
+                    "others can read the password file: run `chmod 600 " +
+                        config.password_file.string() + "`");
     TRY_ASSIGN(std::string text, read_file(config.password_file, kBytesMax));
     if (const auto end = text.find_first_of("\r\n"); end != std::string::npos) text.resize(end);
     if (text.empty()) return fail(ErrorCode::config_invalid, "the password file is empty");

@@ -29,7 +29,8 @@ constexpr std::size_t kVoucherBytes = 3 * 8 + 32 + 2 * 65;
 class Writer {
  public:
     void u64(std::uint64_t value) {
-        for (int i = 0; i < 8; ++i) bytes_.push_back(static_cast<std::uint8_t>(value >> (8 * i)));
+        for (int i = 0; i < 8; ++i)
+            bytes_.push_back(static_cast<std::uint8_t>(value >> (8 * i)));
     }
     template <typename Fixed>
     void fixed(const Fixed& value) {
@@ -47,7 +48,8 @@ class Reader {
     explicit Reader(ByteView bytes) noexcept : bytes_(bytes) {}
     [[nodiscard]] std::uint64_t u64() {
         std::uint64_t value = 0;
-        for (std::size_t i = 0; i < 8; ++i) value |= std::uint64_t{bytes_[at_ + i]} << (8 * i);
+        for (std::size_t i = 0; i < 8; ++i)
+            value |= std::uint64_t{bytes_[at_ + i]} << (8 * i);
         at_ += 8;
         return value;
     }
@@ -297,9 +299,9 @@ Result<StoredReceipt> LeaseBook::append(const WorkDone& work,
     if (work.cumulative_units > terms_.max_units)
         return fail(ErrorCode::voucher_above_lock,
                     "the work passes the lease's " + std::to_string(terms_.max_units) + " units");
-    TRY_ASSIGN(const std::uint64_t amount,
-               ledger::eth::amount_for(terms_.unit_kind, work.cumulative_units,
-                                       terms_.price_atoms));
+    TRY_ASSIGN(
+        const std::uint64_t amount,
+        ledger::eth::amount_for(terms_.unit_kind, work.cumulative_units, terms_.price_atoms));
     StoredReceipt stored;
     Receipt& receipt = stored.receipt;
     receipt.lease = terms_.lease;
@@ -327,9 +329,9 @@ Result<void> LeaseBook::check_voucher(const Voucher& voucher) const {
     if (voucher.lease != terms_.lease)
         return fail(ErrorCode::invalid_field, "the voucher is of another lease");
     if (voucher_ && voucher.sequence <= voucher_->voucher.sequence)
-        return fail(ErrorCode::voucher_not_higher,
-                    "sequence " + std::to_string(voucher.sequence) + " is not above " +
-                        std::to_string(voucher_->voucher.sequence));
+        return fail(ErrorCode::voucher_not_higher, "sequence " + std::to_string(voucher.sequence) +
+                                                       " is not above " +
+                                                       std::to_string(voucher_->voucher.sequence));
     if (voucher.sequence == 0 || voucher.sequence > receipts_.size())
         return fail(ErrorCode::receipt_out_of_order,
                     "this worker signed " + std::to_string(receipts_.size()) + " receipts, not " +

@@ -41,10 +41,10 @@ Result<MarketFacts> pinned_facts(const WorkerConfig& config, const MarketHttp& m
     const auto chain = dial_chain(config);
     TRY_ASSIGN(const std::uint64_t chain_id, chain->chain_id());
     if (chain_id != facts.deployment.chain_id)
-        return fail(ErrorCode::chain_mismatch,
-                    "the node at " + config.rpc + " serves chain " + std::to_string(chain_id) +
-                        ", the market settles on chain " +
-                        std::to_string(facts.deployment.chain_id));
+        return fail(ErrorCode::chain_mismatch, "the node at " + config.rpc + " serves chain " +
+                                                   std::to_string(chain_id) +
+                                                   ", the market settles on chain " +
+                                                   std::to_string(facts.deployment.chain_id));
     if (!pinned) TRY(write_file(pin_path(config), facts.deployment_json));
     return facts;
 }

@@ -35,7 +35,8 @@ constexpr std::size_t kDeploymentBytesMax = 16 * 1024;
 Error to_error(const HttpResponse& response) {
     std::string code;
     std::string detail = "the market answered " + std::to_string(response.status);
-    if (const auto problem = ledger::rpc::parse_json(response.body); problem && problem->is_object()) {
+    if (const auto problem = ledger::rpc::parse_json(response.body);
+        problem && problem->is_object()) {
         code = ledger::rpc::string_at(*problem, "code").value_or("");
         detail = ledger::rpc::string_at(*problem, "detail").value_or(detail);
     }
@@ -73,8 +74,8 @@ Result<MarketFacts> MarketHttp::facts() const {
     TRY_ASSIGN(const nlohmann::json info, ledger::rpc::parse_json(response.body));
     MarketFacts facts;
     TRY_ASSIGN(const nlohmann::json* deployment, ledger::rpc::member_at(info, "deployment"));
-    facts.deployment_json =
-        deployment->is_string() ? deployment->get<std::string>() : ledger::rpc::to_text(*deployment);
+    facts.deployment_json = deployment->is_string() ? deployment->get<std::string>()
+                                                    : ledger::rpc::to_text(*deployment);
     if (facts.deployment_json.size() > kDeploymentBytesMax)
         return fail(ErrorCode::too_large, "the market's deployment document");
     TRY_ASSIGN(facts.deployment, ledger::settlement::parse_deployment(facts.deployment_json));
@@ -111,8 +112,8 @@ Result<std::string> MarketHttp::sign_in() {
         TRY_ASSIGN(const MarketFacts known, facts());
         chain_id = known.deployment.chain_id;
     }
-    const std::string message =
-        siwe_message(market_, key_.address(), chain_id, nonce, ledger::base::SystemClock().now_ms());
+    const std::string message = siwe_message(market_, key_.address(), chain_id, nonce,
+                                             ledger::base::SystemClock().now_ms());
     HttpRequest post;
     post.method = "POST";
     post.url = market_ + "/v1/auth/siwe";
@@ -138,8 +139,8 @@ Result<void> MarketHttp::post_ask(const marketplace::domain::PostAsk& ask) {
 Result<void> MarketHttp::cancel_ask(const Hash32& ask) {
     TRY_ASSIGN(const std::string session, token());
     HttpClient client;
-    TRY(checked(
-        client.request(authorised("DELETE", market_ + "/v1/market/orders/" + to_hex(ask), session))));
+    TRY(checked(client.request(
+        authorised("DELETE", market_ + "/v1/market/orders/" + to_hex(ask), session))));
     return {};
 }
 
@@ -267,7 +268,8 @@ void CachedBlobs::trim(const std::filesystem::path& keep) {
         const std::uint64_t bytes = item.file_size(error);
         if (error) continue;
         total += bytes;
-        if (item.path() != keep) entries.push_back({item.path(), item.last_write_time(error), bytes});
+        if (item.path() != keep)
+            entries.push_back({item.path(), item.last_write_time(error), bytes});
     }
     std::sort(entries.begin(), entries.end(),
               [](const Entry& a, const Entry& b) { return a.used < b.used; });

@@ -113,29 +113,28 @@ class MarketSocket::Connection : public std::enable_shared_from_this<Connection>
     }
 
     void read() {
-        stream_.async_read(buffer_, [self = shared_from_this()](beast::error_code error,
-                                                                std::size_t /*bytes*/) {
-            if (error) return self->finish(error);
-            self->callbacks_.on_message(beast::buffers_to_string(self->buffer_.data()));
-            self->buffer_.consume(self->buffer_.size());
-            self->read();
-        });
+        stream_.async_read(
+            buffer_, [self = shared_from_this()](beast::error_code error, std::size_t /*bytes*/) {
+                if (error) return self->finish(error);
+                self->callbacks_.on_message(beast::buffers_to_string(self->buffer_.data()));
+                self->buffer_.consume(self->buffer_.size());
+                self->read();
+            });
     }
 
     void write() {
-        stream_.async_write(asio::buffer(queue_.front()),
-                            [self = shared_from_this()](beast::error_code error,
-                                                        std::size_t /*bytes*/) {
-                                if (error) return self->finish(error);
-                                self->queued_bytes_ -= self->queue_.front().size();
-                                self->queue_.pop_front();
-                                if (!self->queue_.empty()) self->write();
-                            });
+        stream_.async_write(
+            asio::buffer(queue_.front()),
+            [self = shared_from_this()](beast::error_code error, std::size_t /*bytes*/) {
+                if (error) return self->finish(error);
+                self->queued_bytes_ -= self->queue_.front().size();
+                self->queue_.pop_front();
+                if (!self->queue_.empty()) self->write();
+            });
     }
 
     void finish(beast::error_code error) {
-        const bool timed_out =
-            error == beast::error::timeout || error == asio::error::timed_out;
+        const bool timed_out = error == beast::error::timeout || error == asio::error::timed_out;
         const ErrorCode code = timed_out ? ErrorCode::timeout : ErrorCode::unavailable;
         finish(Error(code, "the connection to the market: " + error.message()));
     }
@@ -164,7 +163,9 @@ class MarketSocket::Connection : public std::enable_shared_from_this<Connection>
 
 struct MarketSocket::Impl {
     explicit Impl(Callbacks given)
-        : callbacks(std::move(given)), work(asio::make_work_guard(io)), thread([this] { io.run(); }) {}
+        : callbacks(std::move(given)),
+          work(asio::make_work_guard(io)),
+          thread([this] { io.run(); }) {}
     ~Impl() {
         asio::post(io, [this] {
             if (connection) connection->close();
@@ -210,8 +211,7 @@ void MarketSocket::open(const std::string& market, const std::string& token) {
         return;
     }
     asio::post(impl_->io, [this, url = *url, token] {
-        impl_->connection =
-            std::make_shared<Connection>(impl_->io, impl_->callbacks, token);
+        impl_->connection = std::make_shared<Connection>(impl_->io, impl_->callbacks, token);
         impl_->connection->start(url);
     });
 }

@@ -72,9 +72,9 @@ struct SessionContext {
     executor::JobLimits limits;
     PaymentPolicy payment;
     std::uint64_t max_flops_per_step = 0;  ///< what the resource document allows; 0: any
-    std::uint64_t retry_ms = 2'000;    ///< between attempts to reach chain or market
-    std::uint64_t give_up_ms = 120'000;  ///< after which a lease that cannot start is refused
-    std::uint64_t resend_ms = 5'000;   ///< receipts without acknowledgement
+    std::uint64_t retry_ms = 2'000;        ///< between attempts to reach chain or market
+    std::uint64_t give_up_ms = 120'000;    ///< after which a lease that cannot start is refused
+    std::uint64_t resend_ms = 5'000;       ///< receipts without acknowledgement
 };
 
 /// The work under one lease (training) or a pair of them (serving). All calls return at once.

@@ -9,11 +9,11 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
+#include <unistd.h>
 
 #include <functional>
 #include <memory>
 #include <optional>
-#include <unistd.h>
 
 namespace worker::agent {
 namespace {
@@ -88,7 +88,8 @@ void apply_common(const Given& given, WorkerConfig& config) {
     if (!given.market.empty()) config.market = given.market;
     if (!given.rpc.empty()) config.rpc = given.rpc;
     if (!given.password_file.empty()) config.password_file = given.password_file;
-    while (config.market.ends_with('/')) config.market.pop_back();
+    while (config.market.ends_with('/'))
+        config.market.pop_back();
 }
 
 std::filesystem::path data_folder(const Given& given) {
@@ -216,8 +217,9 @@ int run_program(int argc, char** argv) {
             return run(config);
         };
     };
-    add_setup(*add("setup", "Make keys and settings; asks three questions", [&] { return setup(given); }),
-              given);
+    add_setup(
+        *add("setup", "Make keys and settings; asks three questions", [&] { return setup(given); }),
+        given);
     add("register", "Register the worker key and put down the bond",
         with_config([&](const WorkerConfig& c) { return run_register(c, given.output()); }));
     add("run", "List asks, take work, earn", with_config(run_agent));
@@ -230,12 +232,12 @@ int run_program(int argc, char** argv) {
     add("benchmark", "Measure training speed in the sandbox",
         with_config([&](const WorkerConfig& c) { return run_benchmark(c, given.output()); }));
     for (const char* word : {"pause", "drain", "resume"}) {
-        const std::string text = std::string(word) == "pause"   ? "Take no new work"
-                                 : std::string(word) == "drain" ? "Finish the work in hand, then end"
-                                                                : "Take work again after a pause";
-        add(word, text.c_str(), with_config([word](const WorkerConfig& c) {
-                return run_control(c, word);
-            }));
+        const std::string text = std::string(word) == "pause" ? "Take no new work"
+                                 : std::string(word) == "drain"
+                                     ? "Finish the work in hand, then end"
+                                     : "Take work again after a pause";
+        add(word, text.c_str(),
+            with_config([word](const WorkerConfig& c) { return run_control(c, word); }));
     }
     try {
         app.parse(argc, argv);

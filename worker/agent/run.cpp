@@ -81,7 +81,8 @@ class Backoff {
     milliseconds next() {
         const auto full = std::min(milliseconds(15'000), milliseconds(500) * (1U << step_));
         step_ = std::min(step_ + 1, 6U);
-        return full / 2 + milliseconds(random_() % static_cast<std::uint64_t>(full.count() / 2 + 1));
+        return full / 2 +
+               milliseconds(random_() % static_cast<std::uint64_t>(full.count() / 2 + 1));
     }
     void reset() noexcept { step_ = 0; }
 
@@ -104,7 +105,8 @@ class SocketOutbox final : public Outbox {
 bool waited_for_stop(milliseconds wait) {
     const auto until = steady_clock::now() + wait;
     EventQueue idle;
-    while (stop_signals == 0 && steady_clock::now() < until) (void)idle.pop(milliseconds(100));
+    while (stop_signals == 0 && steady_clock::now() < until)
+        (void)idle.pop(milliseconds(100));
     return stop_signals > 0;
 }
 
@@ -134,10 +136,10 @@ Result<std::vector<SignedAsk>> current_asks(const WorkerConfig& config, const Ma
     }
     TRY_ASSIGN(const auto provider, open_key(config.provider_key, config));
     if (provider.address() != identity.provider)
-        return fail(ErrorCode::config_invalid,
-                    "the worker key is registered for " +
-                        ledger::crypto::to_checksum(identity.provider) +
-                        ", but provider_key is " + ledger::crypto::to_checksum(provider.address()));
+        return fail(ErrorCode::config_invalid, "the worker key is registered for " +
+                                                   ledger::crypto::to_checksum(identity.provider) +
+                                                   ", but provider_key is " +
+                                                   ledger::crypto::to_checksum(provider.address()));
     const std::vector<SignedAsk> asks =
         make_asks(config, identity.resource, provider, facts.operator_address,
                   facts.deployment.leases_domain(), now_s);
@@ -168,7 +170,8 @@ class Runner {
     Result<void> run() {
         std::vector<std::string> damaged;
         TRY(store_.open(damaged));
-        for (const std::string& text : damaged) log_line("error", "lease left aside: " + text);
+        for (const std::string& text : damaged)
+            log_line("error", "lease left aside: " + text);
         next_dial_ = steady_clock::now();
         while (stop_signals == 0) {
             if (!dialling_ && steady_clock::now() >= next_dial_) dial();
@@ -186,22 +189,22 @@ class Runner {
 
  private:
     SessionContext context() {
-        SessionContext out{worker_,
-                           facts_.deployment.leases_domain(),
-                           *executor_,
-                           guard_,
-                           blobs_,
-                           outbox_,
-                           clock_,
-                           [](LogLevel level, std::string_view text) {
-                               constexpr std::array<std::string_view, 3> kNames{"info", "warning",
-                                                                                "error"};
-                               log_line(kNames.at(static_cast<std::size_t>(level)), text);
-                           },
-                           config_.data / "jobs",
-                           {},
-                           {},
-                           {}};
+        SessionContext out{
+            worker_,
+            facts_.deployment.leases_domain(),
+            *executor_,
+            guard_,
+            blobs_,
+            outbox_,
+            clock_,
+            [](LogLevel level, std::string_view text) {
+                constexpr std::array<std::string_view, 3> kNames{"info", "warning", "error"};
+                log_line(kNames.at(static_cast<std::size_t>(level)), text);
+            },
+            config_.data / "jobs",
+            {},
+            {},
+            {}};
         out.runtime.threads = config_.threads;
         out.runtime.device = config_.gpu_model == "cpu" ? "cpu" : "cuda";
         out.max_flops_per_step = config_.max_flops_per_step;
@@ -380,9 +383,9 @@ Result<void> run_agent(const WorkerConfig& config) {
                    return registered_provider(config, facts, identity.worker);
                }));
     identity.resource = make_resource(config, identity.worker, model::runtime_name());
-    log_line("info", fmt::format("worker {} of provider {}",
-                                 ledger::crypto::to_checksum(identity.worker),
-                                 ledger::crypto::to_checksum(identity.provider)));
+    log_line("info",
+             fmt::format("worker {} of provider {}", ledger::crypto::to_checksum(identity.worker),
+                         ledger::crypto::to_checksum(identity.provider)));
     Runner runner(config, std::move(worker), facts, identity);
     return runner.run();
 }

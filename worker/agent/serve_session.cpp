@@ -51,7 +51,9 @@ std::uint64_t remaining(const LeaseBook& book) {
 
 ServeSession::ServeSession(const SessionContext& context) : context_(context) {}
 
-ServeSession::~ServeSession() { stop(); }
+ServeSession::~ServeSession() {
+    stop();
+}
 
 void ServeSession::note(LogLevel level, std::string_view text) const {
     const LeaseBook* book = output_ ? output_.get() : input_.get();
@@ -119,7 +121,9 @@ void ServeSession::abort(std::uint64_t request) {
     });
 }
 
-bool ServeSession::active() const { return phase_ != Phase::kOver; }
+bool ServeSession::active() const {
+    return phase_ != Phase::kOver;
+}
 
 std::optional<Hash32> ServeSession::serving() const {
     const std::lock_guard lock(serving_mutex_);
@@ -255,8 +259,7 @@ std::optional<wire::SignedReceipt> ServeSession::bill(LeaseBook& book, std::uint
                                                       const executor::GenerationDone& done) {
     if (units == 0) return std::nullopt;
     WorkDone work;
-    work.cumulative_units =
-        book.cumulative_units() + std::min(units, remaining(book));
+    work.cumulative_units = book.cumulative_units() + std::min(units, remaining(book));
     work.model_hash = spec_.weights;
     work.request_hash = salted_hash(book.terms().salt, running.prompt);
     work.response_hash = salted_hash(book.terms().salt, running.text);
@@ -293,7 +296,8 @@ void ServeSession::on_done(const executor::GenerationDone& done) {
 void ServeSession::fail_leases(const Error& error) {
     note(LogLevel::kError, error.message());
     failure_ = error;
-    for (const auto& [id, running] : std::exchange(running_, {})) refuse(id, error);
+    for (const auto& [id, running] : std::exchange(running_, {}))
+        refuse(id, error);
     for (const auto& book : {input_, output_})
         context_.outbox.send(wire::WorkFailed{book->terms().lease,
                                               std::string(ledger::base::to_string(error.code())),
@@ -323,9 +327,9 @@ void ServeSession::say_again(LeaseBook& book) {
         context_.outbox.send(to_message(stored));
     if (book.outcome() == Outcome::kFailed) {
         const Error error = failure_.value_or(Error(ErrorCode::worker_failed));
-        context_.outbox.send(wire::WorkFailed{
-            book.terms().lease, std::string(ledger::base::to_string(error.code())),
-            error.detail()});
+        context_.outbox.send(wire::WorkFailed{book.terms().lease,
+                                              std::string(ledger::base::to_string(error.code())),
+                                              error.detail()});
     }
 }
 

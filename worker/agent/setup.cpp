@@ -49,8 +49,8 @@ std::string ask(std::string_view question, const std::string& preset) {
 Result<void> ask_questions(WorkerConfig& config) {
     config.market = ask("Market", config.market);
     config.rpc = ask("Node of the chain (JSON-RPC)", config.rpc);
-    const std::string price = ask("Price per training step, in tokens",
-                                  tokens(config.price_step_atoms));
+    const std::string price =
+        ask("Price per training step, in tokens", tokens(config.price_step_atoms));
     TRY_ASSIGN(const Money money, Money::parse_tokens(price));
     config.price_step_atoms = static_cast<std::uint64_t>(money.atoms());
     return check_config(config);
@@ -131,8 +131,8 @@ Result<void> run_setup(const SetupOptions& options) {
     TRY_ASSIGN(const std::string password, read_password(config));
     const KeyStoreCost cost =
         options.light_key_files ? KeyStoreCost::kLight : KeyStoreCost::kStandard;
-    TRY_ASSIGN(const Address provider, keep_or_make_key(config.provider_key, password, cost,
-                                                        options.import_provider_key));
+    TRY_ASSIGN(const Address provider,
+               keep_or_make_key(config.provider_key, password, cost, options.import_provider_key));
     TRY_ASSIGN(const Address worker, keep_or_make_key(config.worker_key, password, cost, {}));
     if (provider == worker)
         return fail(ErrorCode::config_invalid, "provider and worker need two different keys");
@@ -163,9 +163,9 @@ Result<void> run_register(const WorkerConfig& config, Output output) {
     const Address& providers = facts.deployment.providers;
     TRY_ASSIGN(const Address known, settlement::read_worker_of(*chain, providers, worker.address(),
                                                                BlockTag::Name::kLatest));
-    TRY_ASSIGN(const std::uint64_t bonded,
-               settlement::read_bond_of(*chain, providers, provider.address(),
-                                        BlockTag::Name::kLatest));
+    TRY_ASSIGN(
+        const std::uint64_t bonded,
+        settlement::read_bond_of(*chain, providers, provider.address(), BlockTag::Name::kLatest));
     TRY_ASSIGN(const std::uint64_t least, read_minimum_bond(*chain, providers));
     const std::uint64_t wanted = std::max(config.bond_atoms, least);
     if (!known.is_zero() && known != provider.address())
@@ -176,9 +176,9 @@ Result<void> run_register(const WorkerConfig& config, Output output) {
         return {};
     }
     const std::uint64_t missing = wanted > bonded ? wanted - bonded : 0;
-    TRY_ASSIGN(const auto balance, settlement::read_token_balance(*chain, facts.deployment.token,
-                                                                  provider.address(),
-                                                                  BlockTag::Name::kLatest));
+    TRY_ASSIGN(const auto balance,
+               settlement::read_token_balance(*chain, facts.deployment.token, provider.address(),
+                                              BlockTag::Name::kLatest));
     if (balance < missing)
         return fail(ErrorCode::insufficient_bond,
                     fmt::format("the bond is {}, the provider {} holds {} tokens", tokens(wanted),
@@ -193,8 +193,7 @@ Result<void> run_register(const WorkerConfig& config, Output output) {
     if (!known.is_zero()) {
         TRY(send(*chain, signer, providers, settlement::encode_add_bond(missing)));
     } else if (bonded > 0) {
-        if (missing > 0)
-            TRY(send(*chain, signer, providers, settlement::encode_add_bond(missing)));
+        if (missing > 0) TRY(send(*chain, signer, providers, settlement::encode_add_bond(missing)));
         TRY(send(*chain, signer, providers,
                  settlement::encode_add_worker_key(worker.address(), proof)));
     } else {

@@ -12,8 +12,7 @@ namespace worker::agent {
 
 /// The sign-in text (ERC-4361) for `market` (http://host:port), valid for five minutes.
 [[nodiscard]] std::string siwe_message(std::string_view market,
-                                       const ledger::base::Address& account,
-                                       std::uint64_t chain_id, std::string_view nonce,
-                                       ledger::base::TimeMs now_ms);
+                                       const ledger::base::Address& account, std::uint64_t chain_id,
+                                       std::string_view nonce, ledger::base::TimeMs now_ms);
 
 }  // namespace worker::agent

@@ -26,9 +26,9 @@ using ledger::rpc::BlockTag;
 
 /// Money of all leases, each atom in exactly one of `paid`, `promised`, `unpaid`.
 struct Earnings {
-    std::uint64_t paid = 0;      ///< claimed on chain, before the fee
-    std::uint64_t promised = 0;  ///< covered by a voucher, not claimed yet
-    std::uint64_t unpaid = 0;    ///< receipts no voucher covers
+    std::uint64_t paid = 0;                       ///< claimed on chain, before the fee
+    std::uint64_t promised = 0;                   ///< covered by a voucher, not claimed yet
+    std::uint64_t unpaid = 0;                     ///< receipts no voucher covers
     std::map<std::string, std::uint64_t> leases;  ///< by outcome
     std::uint64_t receipts = 0;
     bool chain_asked = true;
@@ -49,9 +49,9 @@ Earnings count(const LeaseStore& store, const WorkerConfig& config) {
         out.unpaid += book->unpaid_atoms();
         std::uint64_t paid = 0;
         if (out.chain_asked && book->voucher_amount_atoms() > 0) {
-            const auto view = ledger::settlement::read_lease(
-                *chain, deployment->leases, book->terms().lease, book->terms().parties,
-                BlockTag::Name::kLatest);
+            const auto view =
+                ledger::settlement::read_lease(*chain, deployment->leases, book->terms().lease,
+                                               book->terms().parties, BlockTag::Name::kLatest);
             out.chain_asked = view.has_value();
             if (view) paid = view->paid_atoms;
         }
@@ -94,7 +94,8 @@ void print_text(const nlohmann::json& live, const Earnings& earnings,
                earnings.chain_asked ? "" : " (the chain cannot be asked: incomplete)");
     fmt::print("Promised   {} by vouchers, claimed later\n", tokens(earnings.promised));
     fmt::print("Unpaid     {} not yet covered by a voucher\n", tokens(earnings.unpaid));
-    if (escrow) fmt::print("Credit     {} in escrow, yours to sweep\n", tokens(escrow->credit_atoms));
+    if (escrow)
+        fmt::print("Credit     {} in escrow, yours to sweep\n", tokens(escrow->credit_atoms));
 }
 
 }  // namespace
@@ -116,7 +117,8 @@ Result<void> run_status(const WorkerConfig& config, Output output) {
                 escrow = *account;
         }
     }
-    for (const std::string& text : damaged) fmt::print(stderr, "damaged lease: {}\n", text);
+    for (const std::string& text : damaged)
+        fmt::print(stderr, "damaged lease: {}\n", text);
     if (output == Output::kText) {
         print_text(live, earnings, escrow);
         return {};

@@ -6,9 +6,9 @@
 #include "ledger/rpc/json.hpp"
 
 #include <nlohmann/json.hpp>
+#include <unistd.h>
 
 #include <fstream>
-#include <unistd.h>
 
 namespace worker::agent {
 

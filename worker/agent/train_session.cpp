@@ -33,7 +33,9 @@ TrainSession::TrainSession(const SessionContext& context, std::shared_ptr<LeaseB
     actor_.post([this] { prepare(); });
 }
 
-TrainSession::~TrainSession() { stop(); }
+TrainSession::~TrainSession() {
+    stop();
+}
 
 void TrainSession::note(LogLevel level, std::string_view text) const {
     context_.log(level, fmt::format("lease {}: {}", name_, text));
@@ -77,13 +79,15 @@ void TrainSession::tick() {
 }
 
 void TrainSession::infer(const wire::Infer& request) {
-    context_.outbox.send(wire::CompletionRefused{request.request, "wrong_state",
-                                                 "the lease is for training"});
+    context_.outbox.send(
+        wire::CompletionRefused{request.request, "wrong_state", "the lease is for training"});
 }
 
 void TrainSession::abort(std::uint64_t /*request*/) {}
 
-bool TrainSession::active() const { return phase_ != Phase::kOver; }
+bool TrainSession::active() const {
+    return phase_ != Phase::kOver;
+}
 
 void TrainSession::stop() {
     // The job's thread posts to the actor: end it first, from the actor, then the actor.
@@ -170,8 +174,8 @@ void TrainSession::on_event(const executor::JobEvent& event) {
         started_ = true;
         context_.outbox.send(wire::Started{lease});
     } else if (const auto* metrics = std::get_if<executor::Metrics>(&event)) {
-        context_.outbox.send(wire::Metrics{lease, metrics->step, "train", metrics->loss, 0,
-                                           metrics->samples_per_s});
+        context_.outbox.send(
+            wire::Metrics{lease, metrics->step, "train", metrics->loss, 0, metrics->samples_per_s});
     } else if (const auto* eval = std::get_if<executor::Evaluated>(&event)) {
         context_.outbox.send(
             wire::Metrics{lease, eval->step, "eval", eval->loss, eval->accuracy, 0});
@@ -229,9 +233,9 @@ Result<void> TrainSession::settle(const executor::Segment& segment) {
     last_sent_ms_ = context_.clock.now_ms();
     resends_left_ = kResendsMax;
     context_.outbox.send(to_message(stored));
-    note(LogLevel::kInfo, fmt::format("step {}: receipt {} for {} atoms in all", segment.step,
-                                      stored.receipt.sequence,
-                                      stored.receipt.cumulative_amount_atoms));
+    note(LogLevel::kInfo,
+         fmt::format("step {}: receipt {} for {} atoms in all", segment.step,
+                     stored.receipt.sequence, stored.receipt.cumulative_amount_atoms));
     return {};
 }
 

@@ -30,12 +30,15 @@ Result<void> run_why(const WorkerConfig& config, Output output) {
         reasons.push_back({{"code", std::string(code)}, {"text", std::move(text)}});
     };
     const auto status = read_file(config.data / "status.json", 256 * 1024);
-    const auto live = status ? ledger::rpc::parse_json(*status) : tl::make_unexpected(status.error());
+    const auto live =
+        status ? ledger::rpc::parse_json(*status) : tl::make_unexpected(status.error());
     const std::uint64_t now_ms = ledger::base::SystemClock().now_ms();
-    const auto seen_ms = live ? ledger::rpc::integer_at(*live, "time_ms") : tl::make_unexpected(live.error());
+    const auto seen_ms =
+        live ? ledger::rpc::integer_at(*live, "time_ms") : tl::make_unexpected(live.error());
     if (!seen_ms || now_ms > *seen_ms + 30'000)
         say("not_running", "the worker does not run: start it with `millrace-worker run`");
-    else if (const auto state = ledger::rpc::string_at(*live, "state"); state && *state != "running")
+    else if (const auto state = ledger::rpc::string_at(*live, "state");
+             state && *state != "running")
         say(*state, "the worker is " + *state + ": see its log, or run `millrace-worker doctor`");
     const auto text = read_file(config.data / "asks.jsonl", 256 * 1024);
     const auto asks = text ? parse_asks(*text) : tl::make_unexpected(text.error());
@@ -57,8 +60,9 @@ Result<void> run_why(const WorkerConfig& config, Output output) {
                 if (const auto price = ledger::rpc::u64_text_at(level, "price"))
                     best = std::min(best.value_or(*price), *price);
         if (best && *best < ask.ask.price_atoms)
-            say("price", fmt::format("your {} costs {}, the best ask is {}: lower it in worker.toml",
-                                     kind, tokens(ask.ask.price_atoms), tokens(*best)));
+            say("price",
+                fmt::format("your {} costs {}, the best ask is {}: lower it in worker.toml", kind,
+                            tokens(ask.ask.price_atoms), tokens(*best)));
         else
             say("no_demand", fmt::format("your {} at {} is the best price; no bid fits it now",
                                          kind, tokens(ask.ask.price_atoms)));
@@ -67,7 +71,8 @@ Result<void> run_why(const WorkerConfig& config, Output output) {
         fmt::print("{}\n", ledger::rpc::to_text({{"reasons", reasons}}));
         return {};
     }
-    for (const auto& reason : reasons) fmt::print("- {}\n", reason["text"].get<std::string>());
+    for (const auto& reason : reasons)
+        fmt::print("- {}\n", reason["text"].get<std::string>());
     return {};
 }
 
