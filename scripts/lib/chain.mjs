@@ -62,7 +62,7 @@ export async function deploy(chain, deployment_file, { operator, mint = [], ...o
     cwd: join(root, "contracts"),
     env: { MILLRACE_DEPLOYER_KEY: dev_keys.deployer },
   });
-  if (result.code !== 0) throw new Error(`deploying the contracts failed:\n${result.stderr || result.stdout}`);
+  if (result.code !== 0) throw new Error(`deploying the contracts failed (${result.code}):\n${result.stderr || result.stdout}`);
   return JSON.parse(readFileSync(deployment_file, "utf8"));
 }
 

@@ -10,7 +10,7 @@ import { deploy, dev_keys, privateKeyToAccount, root, start_chain } from "./chai
 import { Processes, free_port, run } from "./processes.mjs";
 import { Rest } from "./rest.mjs";
 
-const bin = (name) => join(root, "build/release/bin", name);
+const bin = (name) => join(process.env.MILLRACE_BIN ?? join(root, "build/release/bin"), name);
 const account_of = (name) => privateKeyToAccount(dev_keys[name]);
 const million = 1_000_000n;
 
