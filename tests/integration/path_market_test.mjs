@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import OpenAI from "openai";
+import { OpenAI } from "../../scripts/lib/openai.mjs";
 import { deposit_with_permit, dev_keys, privateKeyToAccount, root } from "../../scripts/lib/chain.mjs";
 import { settlement_totals, unexplained } from "../../scripts/lib/chain_totals.mjs";
 import { write_moby_dick } from "../../scripts/lib/data.mjs";
