@@ -66,7 +66,7 @@ async function stage_training() {
   const images = write_mnist(net.file("images.idx"), net.file("labels.idx"));
   note(`data: Moby-Dick, ${bytes} bytes; ${images} handwritten digits`);
   const text = await net.cli("buyer", "train", ...["--text", net.file("moby-dick.txt")],
-    ...["--width", "160", "--depth", "4", "--heads", "4", "--context", "64", "--batch", "16"],
+    ...["--width", "160", "--depth", "4", "--heads", "4", "--context", "128", "--batch", "8"],
     ...["--steps", text_steps, "--segment-steps", "25", "--learning-rate", "0.002", "--max-amount", "20", "--detach"]);
   const digits = await net.cli("buyer", "train", ...["--arch", "cnn", "--images", net.file("images.idx"), "--labels", net.file("labels.idx")],
     ...["--holdout-bp", "1000", "--batch", "64", "--eval-batches", "16"],
