@@ -15,6 +15,9 @@ import {
   getContractAddress,
   http,
   isAddress,
+  keccak256,
+  toHex,
+  zeroHash,
 } from 'viem';
 import { privateKeyToAccount } from 'viem/accounts';
 
@@ -32,6 +35,9 @@ const help = `usage: deploy.mjs --rpc URL --key-env VAR --operator ADDRESS --out
   --withdraw-delay S    seconds before a withdrawal leaves (default 259200: 3 days)
   --unbond-delay S      seconds before a bond leaves (default 604800: 7 days)
   --key-delay S         seconds before a further worker key is active (default 3600)
+  --govern HOLDER=UNITS deploys the governance token (18 decimals), all of it to HOLDER, with
+                        governor and timelock; the timelock becomes the owner
+  --timelock-delay S    seconds a decision waits (default 172800: 2 days)
   --min-bond ATOMS      least bond of a provider (default 0)
   --fee-bps N           fee in basis points, at most 500 (default 100)
   --no-build            use the compiled contracts as they are`;
@@ -53,6 +59,8 @@ function readOptions() {
         operator: text,
         owner: text,
         token: text,
+        govern: text,
+        'timelock-delay': { ...text, default: '172800' },
         out: text,
         mint: { type: 'string', multiple: true, default: [] },
         'close-window': { ...text, default: '3600' },
@@ -99,6 +107,13 @@ function readOptions() {
     }
     return { to: getAddress(to), amount: BigInt(amount) };
   });
+  const [holder, supply] = values.govern?.split('=') ?? [];
+  if (values.govern !== undefined) {
+    if (!isAddress(holder, { strict: false }) || !/^[0-9]{1,40}$/.test(supply ?? '')) {
+      fail(`--govern: "${values.govern}" is not HOLDER=UNITS`);
+    }
+    if (values.owner) fail('--govern makes the timelock the owner: leave out --owner');
+  }
   if (mints.length > 0 && values.token) fail('--mint needs the test token: leave out --token');
   return {
     rpc: values.rpc,
@@ -108,6 +123,8 @@ function readOptions() {
     token: address('token'),
     out: resolve(values.out),
     mints,
+    govern: holder && { holder: getAddress(holder), supply: BigInt(supply) },
+    timelockDelay: number('timelock-delay'),
     closeWindow: number('close-window'),
     withdrawDelay: number('withdraw-delay'),
     unbondDelay: number('unbond-delay'),
@@ -195,6 +212,29 @@ function makeSender({ reader, writer, account }, firstNonce) {
   };
 }
 
+const votingDelay = 86_400;
+const votingPeriod = 432_000;
+
+/// Deploys token, timelock and governor; afterwards nobody but the governor proposes.
+async function deployGovernance(sender, options, deployer) {
+  const { holder, supply } = options.govern;
+  const token = await sender.deploy('MillraceToken', [holder, supply]);
+  const timelock = await sender.deploy('Timelock', [options.timelockDelay, deployer]);
+  const governor = await sender.deploy('MillraceGovernor', [
+    token,
+    timelock,
+    votingDelay,
+    votingPeriod,
+    supply / 1_000n,
+  ]);
+  const call = (what, ...args) => sender.call(`timelock: ${what}`, timelock, 'Timelock', what, args);
+  for (const role of ['PROPOSER_ROLE', 'CANCELLER_ROLE']) {
+    await call('grantRole', keccak256(toHex(role)), governor);
+  }
+  await call('renounceRole', zeroHash, deployer);
+  return { governance_token: token, timelock, governor };
+}
+
 async function main() {
   const options = readOptions();
   if (options.build) build();
@@ -205,7 +245,8 @@ async function main() {
     blockTag: 'pending',
   });
   const sender = makeSender(link, firstNonce);
-  const owner = options.owner ?? account.address;
+  const governance = options.govern && (await deployGovernance(sender, options, account.address));
+  const owner = governance?.timelock ?? options.owner ?? account.address;
 
   if (options.token && !(await reader.getCode({ address: options.token }))) {
     fail(`--token: there is no contract at ${options.token}`);
@@ -250,6 +291,7 @@ async function main() {
     key_delay_s: Number(options.keyDelay),
     min_bond: options.minBond.toString(),
     fee_bps: Number(options.feeBps),
+    ...governance,
   };
   const text = `${JSON.stringify(deployment, null, 2)}\n`;
   mkdirSync(dirname(options.out), { recursive: true });
