@@ -15,18 +15,21 @@ class TaskThread {
     explicit TaskThread(std::size_t queue_max) : queue_max_(queue_max) {
         thread_ = std::thread([this] { run(); });
     }
-    ~TaskThread() {
+    ~TaskThread() { stop(); }
+    TaskThread(const TaskThread&) = delete;
+    TaskThread& operator=(const TaskThread&) = delete;
+
+    /// Ends what is queued, then the thread; later work is refused.
+    void stop() {
         {
             const std::lock_guard lock(mutex_);
             stopping_ = true;
         }
         wake_.notify_all();
-        thread_.join();
+        if (thread_.joinable()) thread_.join();
     }
-    TaskThread(const TaskThread&) = delete;
-    TaskThread& operator=(const TaskThread&) = delete;
 
-    /// False when the queue is full.
+    /// False when the queue is full or the thread was stopped.
     [[nodiscard]] bool post(std::function<void()> work) {
         {
             const std::lock_guard lock(mutex_);

@@ -4,10 +4,9 @@
 #include "ledger/rpc/chain.hpp"
 #include "ledger/settlement/deployment.hpp"
 #include "ledger/signer/signer_client.hpp"
-#include "marketplace/app/config.hpp"
+#include "marketplace/api/task_thread.hpp"
 #include "marketplace/app/engine_thread.hpp"
 #include "marketplace/app/job_records.hpp"
-#include "marketplace/app/side_thread.hpp"
 #include "marketplace/http/router.hpp"
 #include "marketplace/wire/worker_json.hpp"
 
@@ -113,7 +112,7 @@ class WorkerGateway {
     Deps deps_;
     domain::Hash32 separator_;
     InferenceEvents* inference_ = nullptr;
-    SideThread side_;
+    api::TaskThread side_;  // for what may wait: chain and signer
     std::mutex mutex_;
     std::unordered_map<domain::Address, std::shared_ptr<Connection>> connections_;
     std::unordered_map<domain::Address, domain::TimeMs> away_since_;
