@@ -23,8 +23,8 @@ const model_name = "moby-dick";
 const summary = { train: { jobs: [] }, inference: {}, failover: {}, settlement: {}, audit: {}, seconds: {} };
 
 // One thread per worker: two of them share the two cores that a small machine has.
-const text_steps = 150;
-const digit_steps = 400;
+const text_steps = 200;
+const digit_steps = 600;
 const failover_steps = 60;
 
 /** Polls the jobs until all have ended, showing their curves. */

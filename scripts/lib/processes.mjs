@@ -22,6 +22,7 @@ export function free_port() {
 
 export class Processes {
   #running = new Map(); // name → child
+  #ends = new Map(); // name → how it ended
   #log_folder;
 
   constructor(log_folder) {
@@ -61,7 +62,7 @@ export class Processes {
       child.once("error", (error) => resolve(`could not start: ${error.message}`));
       child.once("exit", (code, signal) => resolve(signal ? `ended by ${signal}` : `ended with code ${code}`));
     }).then((how) => {
-      child.how = how;
+      this.#ends.set(name, how);
       if (this.#running.get(name) === child) this.#running.delete(name);
       return how;
     });
@@ -76,7 +77,7 @@ export class Processes {
   /** Throws when the program has ended: for `until`'s `alive`. */
   must_run(name) {
     if (this.#running.has(name)) return;
-    const error = new Error(`${name} ended unexpectedly; the end of ${this.log_path(name)}:\n${this.log_tail(name)}`);
+    const error = new Error(`${name} ${this.#ends.get(name)}; the last of its log:\n${this.log_tail(name)}`);
     error.final = true;
     throw error;
   }
