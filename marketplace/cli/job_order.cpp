@@ -6,6 +6,7 @@
 #include "ledger/crypto/address.hpp"
 #include "ledger/eth/abi.hpp"
 #include "ledger/rpc/json.hpp"
+#include "ledger/settlement/escrow_abi.hpp"
 #include "ledger/settlement/leases_abi.hpp"
 
 #include <CLI/CLI.hpp>
@@ -74,11 +75,16 @@ Result<ledger::eth::Delegation> make_delegation(Context& context, const Address&
     const Address& leases = facts->deployment.leases;
     TRY_ASSIGN(const std::uint64_t spent,
                read_spent(context, leases, owner, facts->delegate_address));
+    TRY_ASSIGN(const auto escrow,
+               ledger::settlement::read_escrow_account(context.chain(), facts->deployment.escrow,
+                                                       owner, BlockTag::Name::kLatest));
     ledger::eth::Delegation delegation;
     delegation.owner = owner;
     delegation.delegate = facts->delegate_address;
     delegation.scope = ledger::eth::kScopeVouchers;
-    delegation.spend_cap_atoms = spent + cost_atoms * kLocksAtOnce;
+    // The chain counts all jobs of the account against one sum: leave room for those beside this.
+    delegation.spend_cap_atoms =
+        spent + escrow.free_atoms + escrow.locked_atoms + cost_atoms * kLocksAtOnce;
     delegation.expiry_s = deadline_s + 24 * 3600;
     TRY_ASSIGN(delegation.nonce, ledger::settlement::read_delegation_nonce(
                                      context.chain(), leases, owner, BlockTag::Name::kLatest));
