@@ -75,19 +75,22 @@ class EventQueue {
     std::deque<SocketEvent> events_;
 };
 
-/// Doubling waits with jitter: 0.25 s to 15 s.
+/// Doubling waits with jitter, from a quarter of a second: at most 2 s for the first tries, because a
+/// market that restarts gives its workers a short grace, then at most 15 s.
 class Backoff {
  public:
     milliseconds next() {
-        const auto full = std::min(milliseconds(15'000), milliseconds(500) * (1U << step_));
-        step_ = std::min(step_ + 1, 6U);
-        return full / 2 +
-               milliseconds(random_() % static_cast<std::uint64_t>(full.count() / 2 + 1));
+        constexpr unsigned kPatientTries = 60;
+        const milliseconds most(tries_ < kPatientTries ? 2'000 : 15'000);
+        const auto full = std::min(most, milliseconds(500) * (1U << std::min(tries_, 5U)));
+        ++tries_;
+        const auto spread = static_cast<std::uint64_t>(full.count() / 2 + 1);
+        return full / 2 + milliseconds(random_() % spread);
     }
-    void reset() noexcept { step_ = 0; }
+    void reset() noexcept { tries_ = 0; }
 
  private:
-    unsigned step_ = 0;
+    unsigned tries_ = 0;
     std::mt19937_64 random_{std::random_device{}()};
 };
 

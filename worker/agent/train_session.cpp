@@ -70,7 +70,9 @@ void TrainSession::tick() {
             if (now >= next_attempt_ms_) settle_segments();
             check_payment();
         }
-        if (now >= last_sent_ms_ + context_.resend_ms && resends_left_ > 0 &&
+        // A cancelled lease's training is redone elsewhere: the market takes no more of it.
+        const bool wanted = book_->outcome() != Outcome::kCancelled;
+        if (wanted && now >= last_sent_ms_ + context_.resend_ms && resends_left_ > 0 &&
             !book_->unacknowledged().empty()) {
             --resends_left_;
             say_again();

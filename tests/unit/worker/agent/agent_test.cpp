@@ -246,10 +246,13 @@ TEST_CASE("agent: work stops at two unpaid periods and goes on when a voucher co
 
 TEST_CASE("agent: a cancelled lease stops and stays stopped") {
     World world;
-    world.payment.period_atoms = 1;  // holds the job after its first segment
+    world.payment.period_atoms = 1;  // holds the job soon after its first segment
     const auto agent = world.make_agent();
     tell(*agent, world.welcome());
-    tell(*agent, world.assign());
+    wire::Assign assign = world.assign();
+    assign.spec = train_spec(5000, 1);
+    assign.max_units = 5000;
+    tell(*agent, assign);
     REQUIRE(world.ear.wait_for<wire::ReceiptMessage>(1).size() >= 1);
     tell(*agent, wire::CancelWork{world.assign().lease, "buyer_cancelled"});
     const auto book = world.store.find(world.assign().lease);

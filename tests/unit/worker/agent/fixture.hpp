@@ -92,16 +92,19 @@ class FakeBlobs final : public Blobs {
     [[nodiscard]] Result<std::filesystem::path> fetch(const Hash32& hash) override {
         const std::lock_guard lock(mutex_);
         fetched_.push_back(hash);
-        return folder_ / "any";
+        return folder_ / ledger::base::to_hex(hash).substr(2);
     }
-    [[nodiscard]] Result<void> publish(const std::filesystem::path& /*file*/,
+    [[nodiscard]] Result<void> publish(const std::filesystem::path& file,
                                        const Hash32& hash) override {
         const std::lock_guard lock(mutex_);
         if (failures_ > 0) {
             --failures_;
             return fail(ErrorCode::unavailable, "the market is away");
         }
-        published_.push_back(hash);
+        std::error_code error;
+        std::filesystem::copy_file(file, folder_ / ledger::base::to_hex(hash).substr(2),
+                                   std::filesystem::copy_options::overwrite_existing, error);
+        if (error) return fail(ErrorCode::io_error, "no such file");
         return {};
     }
     [[nodiscard]] std::vector<Hash32> fetched() {
@@ -117,7 +120,6 @@ class FakeBlobs final : public Blobs {
     const std::filesystem::path folder_;
     std::mutex mutex_;
     std::vector<Hash32> fetched_;
-    std::vector<Hash32> published_;
     int failures_ = 0;
 };
 
