@@ -75,8 +75,8 @@ class EventQueue {
     std::deque<SocketEvent> events_;
 };
 
-/// Doubling waits with jitter, from a quarter of a second: at most 2 s for the first tries, because a
-/// market that restarts gives its workers a short grace, then at most 15 s.
+/// Doubling waits with jitter, from a quarter of a second: at most 2 s for the first tries, because
+/// a market that restarts gives its workers a short grace, then at most 15 s.
 class Backoff {
  public:
     milliseconds next() {
@@ -235,10 +235,15 @@ class Runner {
             agent_.on_message(*text);
             if (agent_.welcomed() && !listed_) list_asks();
         } else if (const auto* closed = std::get_if<Closed>(&event)) {
-            if (closed->error.code() == ErrorCode::unauthorized) http_.forget_token();
+            // A market that restarted knows no session any more: sign in anew, at once the first
+            // time.
+            const bool stale = closed->error.code() == ErrorCode::unauthorized;
+            if (stale) http_.forget_token();
             log_line("warning", closed->error.message());
             connected_ = dialling_ = listed_ = false;
-            next_dial_ = steady_clock::now() + backoff_.next();
+            next_dial_ = steady_clock::now();
+            if (!stale || signed_in_anew_) next_dial_ += backoff_.next();
+            signed_in_anew_ = stale;
         }
     }
 
@@ -340,6 +345,7 @@ class Runner {
     bool connected_ = false;
     bool listed_ = false;
     bool drain_ = false;
+    bool signed_in_anew_ = false;
     std::size_t listed_count_ = 0;
     steady_clock::time_point next_dial_;
     steady_clock::time_point next_tick_;
