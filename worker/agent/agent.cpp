@@ -165,7 +165,11 @@ void Agent::handle(const wire::Assign& message) {
         refuse(message.lease, book.error());
         return;
     }
-    if (!sessions_.contains(message.lease)) open_session(*book);
+    const bool is_new = !sessions_.contains(message.lease);
+    const bool has_past = (*book)->sequence() > 0 || (*book)->outcome() != Outcome::kOpen;
+    if (is_new) open_session(*book);
+    // A lease that begins has nothing to say again.
+    if (is_new && !has_past) return;
     const auto found = sessions_.find(message.lease);
     if (found != sessions_.end()) found->second->resync(message.lease, message.receipts_sequence);
 }

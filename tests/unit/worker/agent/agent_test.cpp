@@ -112,7 +112,7 @@ TEST_CASE("agent: training gives one receipt a segment, then says that it is don
     const auto agent = world.make_agent();
     tell(*agent, world.welcome());
     tell(*agent, world.assign());
-    REQUIRE(world.ear.wait_for<wire::WorkFinished>(1).size() == 1);
+    REQUIRE(!world.ear.wait_for<wire::WorkFinished>(1).empty());
     CHECK(world.ear.all<wire::Started>().size() == 1);
     const auto receipts = world.ear.all<wire::ReceiptMessage>();
     REQUIRE(receipts.size() == 4);
@@ -150,7 +150,7 @@ TEST_CASE("agent: receipts without acknowledgement are sent again after a reconn
     const auto agent = world.make_agent();
     tell(*agent, world.welcome());
     tell(*agent, world.assign());
-    REQUIRE(world.ear.wait_for<wire::WorkFinished>(1).size() == 1);
+    REQUIRE(!world.ear.wait_for<wire::WorkFinished>(1).empty());
     tell(*agent, wire::Ack{world.assign().lease, 1});
     world.ear.forget();
     agent->on_open();
@@ -159,7 +159,7 @@ TEST_CASE("agent: receipts without acknowledgement are sent again after a reconn
     wire::Assign again = world.assign();
     again.receipts_sequence = 2;
     tell(*agent, world.welcome());
-    REQUIRE(world.ear.wait_for<wire::WorkFinished>(1).size() == 1);
+    REQUIRE(!world.ear.wait_for<wire::WorkFinished>(1).empty());
     CHECK(world.ear.all<wire::ReceiptMessage>().size() == 3);  // 2, 3 and 4
     world.ear.forget();
     tell(*agent, world.welcome());
@@ -198,7 +198,7 @@ TEST_CASE("agent: a restarted worker goes on from its last receipt") {
     again.receipts_sequence = 2;
     again.start_step = 50;  // the market's view moved on; the lease began at 0
     tell(agent, again);
-    REQUIRE(world.ear.wait_for<wire::WorkFinished>(1).size() == 1);
+    REQUIRE(!world.ear.wait_for<wire::WorkFinished>(1).empty());
     const auto book = store.find(again.lease);
     REQUIRE(book);
     const auto last = book->last_receipt();
@@ -222,7 +222,7 @@ TEST_CASE("agent: an upload that fails for a while delays the receipt, not the j
         agent->tick();
         (void)world.ear.wait_for<wire::Metrics>(4);
     }
-    REQUIRE(world.ear.wait_for<wire::WorkFinished>(1).size() == 1);
+    REQUIRE(!world.ear.wait_for<wire::WorkFinished>(1).empty());
     CHECK(world.store.find(world.assign().lease)->sequence() == 4);
 }
 
@@ -239,7 +239,7 @@ TEST_CASE("agent: work stops at two unpaid periods and goes on when a voucher co
         REQUIRE(world.ear.wait_for<wire::ReceiptMessage>(sequence).size() >= sequence);
         tell(*agent, voucher_over(world, *book, sequence));
     }
-    REQUIRE(world.ear.wait_for<wire::WorkFinished>(1).size() == 1);
+    REQUIRE(!world.ear.wait_for<wire::WorkFinished>(1).empty());
     CHECK(world.ear.all<wire::WorkerVoucher>().size() == 3);
     CHECK(book->unpaid_atoms() == 0);
 }
@@ -266,7 +266,7 @@ TEST_CASE("agent: a voucher with other totals is not signed") {
     const auto agent = world.make_agent();
     tell(*agent, world.welcome());
     tell(*agent, world.assign());
-    REQUIRE(world.ear.wait_for<wire::WorkFinished>(1).size() == 1);
+    REQUIRE(!world.ear.wait_for<wire::WorkFinished>(1).empty());
     const auto book = world.store.find(world.assign().lease);
     wire::BuyerVoucher voucher = voucher_over(world, *book, 4);
     voucher.voucher.cumulative_amount_atoms -= 1;
@@ -286,7 +286,7 @@ TEST_CASE("agent: a served completion gives one receipt on each lease") {
     const wire::Assign output = world.assign(UnitKind::kOutputToken);
     tell(*agent, input);
     tell(*agent, output);
-    REQUIRE(world.ear.wait_for<wire::Serving>(1).size() == 1);
+    REQUIRE(!world.ear.wait_for<wire::Serving>(1).empty());
     CHECK(world.ear.all<wire::Serving>()[0].lease == output.lease);
     wire::Infer infer;
     infer.request = 7;
@@ -313,7 +313,7 @@ TEST_CASE("agent: a completion that may pass the lease's tokens is refused") {
     const wire::Assign output = world.assign(UnitKind::kOutputToken);
     tell(*agent, input);
     tell(*agent, output);
-    REQUIRE(world.ear.wait_for<wire::Serving>(1).size() == 1);
+    REQUIRE(!world.ear.wait_for<wire::Serving>(1).empty());
     wire::Infer infer;
     infer.request = 8;
     infer.input_lease = input.lease;
