@@ -107,8 +107,8 @@ TEST_CASE("hostile: a slow head is cut at its deadline, however steadily it come
         if (!open || client.closed_within(milliseconds(20))) break;
     }
     const auto took = std::chrono::steady_clock::now() - begin;
-    CHECK(took >= milliseconds(350));
-    CHECK(took < milliseconds(1500));
+    CHECK(took >= milliseconds(900));
+    CHECK(took < milliseconds(4000));
     CHECK(client.buffer().find(" 408 ") != std::string::npos);
 }
 
@@ -122,11 +122,11 @@ TEST_CASE("hostile: silent, slow-body and slow-reading clients are cut") {
         slow_reader.send("GET /big HTTP/1.1\r\nHost: a\r\n\r\n");
     auto idle = running.client();
     CHECK(idle.request("GET", "/hello").status == 200);
-    CHECK(silent.closed_within(milliseconds(1500)));
-    CHECK(slow_body.closed_within(milliseconds(3500)));
+    CHECK(silent.closed_within(milliseconds(15'000)));
+    CHECK(slow_body.closed_within(milliseconds(15'000)));
     CHECK(slow_body.buffer().find(" 408 ") != std::string::npos);
-    CHECK(idle.closed_within(milliseconds(2000)));
-    const auto until = std::chrono::steady_clock::now() + milliseconds(4000);
+    CHECK(idle.closed_within(milliseconds(15'000)));
+    const auto until = std::chrono::steady_clock::now() + milliseconds(15'000);
     while (running.server.stats().connections > 0 && std::chrono::steady_clock::now() < until)
         std::this_thread::yield();
     CHECK(running.server.stats().connections == 0);
@@ -147,7 +147,7 @@ TEST_CASE("hostile: connections are counted in total and per address") {
     CHECK(refused.status == 503);
     CHECK(refused.header("retry-after") == "1");
     clients.pop_back();
-    const auto until = std::chrono::steady_clock::now() + milliseconds(3000);
+    const auto until = std::chrono::steady_clock::now() + milliseconds(15'000);
     while (running.server.stats().connections >= 5 && std::chrono::steady_clock::now() < until)
         std::this_thread::yield();
     auto next = running.client();
@@ -190,7 +190,7 @@ TEST_CASE("hostile: requests per connection are bounded") {
     CHECK(client.request("GET", "/hello").header("connection").empty());
     CHECK(client.request("GET", "/hello").header("connection").empty());
     CHECK(client.request("GET", "/hello").header("connection") == "close");
-    CHECK(client.closed_within(milliseconds(2000)));
+    CHECK(client.closed_within(milliseconds(15'000)));
 }
 
 TEST_CASE("hostile: random and mutated requests never harm the server") {

@@ -19,13 +19,14 @@ using std::chrono::milliseconds;
 using test_support::HttpAnswer;
 using test_support::HttpTestClient;
 
+/// Short enough for a test, long enough for a busy machine.
 inline ServerOptions short_times() {
     ServerOptions options;
-    options.header_timeout = milliseconds(400);
-    options.body_timeout = milliseconds(400);
-    options.idle_timeout = milliseconds(600);
-    options.write_timeout = milliseconds(400);
-    options.handler_timeout = milliseconds(600);
+    options.header_timeout = milliseconds(1000);
+    options.body_timeout = milliseconds(1000);
+    options.idle_timeout = milliseconds(1500);
+    options.write_timeout = milliseconds(1000);
+    options.handler_timeout = milliseconds(1500);
     options.heartbeat = milliseconds(200);
     return options;
 }
