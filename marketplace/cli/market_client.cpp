@@ -241,6 +241,16 @@ Result<void> MarketClient::stream(const std::string& method, const std::string& 
     return tl::make_unexpected(response.error());
 }
 
+/// A market that restarted knows no session from before.
+Result<bool> MarketClient::is_known(const std::string& token) {
+    HttpRequest request;
+    request.url = settings_.market + "/v1/auth/session";
+    request.headers.push_back({"Authorization", "Bearer " + token});
+    const auto response = http_.request(request);
+    if (!response) return tl::make_unexpected(checked(response, settings_.market).error());
+    return response->status == 200;
+}
+
 Result<std::string> MarketClient::session() {
     if (!session_.empty()) return session_;
     const auto text = read_small_file(settings_.data / "session.json", 16 * 1024);
@@ -254,8 +264,9 @@ Result<std::string> MarketClient::session() {
             ledger::rpc::integer_at(*kept, "expires_ms").value_or(0) >
                 ledger::base::SystemClock().now_ms() + kExpiryMarginMs;
         if (fits) {
-            TRY_ASSIGN(session_, ledger::rpc::string_at(*kept, "token"));
-            return session_;
+            TRY_ASSIGN(const std::string token, ledger::rpc::string_at(*kept, "token"));
+            TRY_ASSIGN(const bool known, is_known(token));
+            if (known) return session_ = token;
         }
     }
     TRY_ASSIGN(session_, sign_in());

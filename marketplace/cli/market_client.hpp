@@ -55,6 +55,7 @@ class MarketClient {
     [[nodiscard]] ledger::base::Result<ledger::rpc::HttpResponse> send(
         ledger::rpc::HttpRequest request, Auth auth);
     [[nodiscard]] ledger::base::Result<std::string> sign_in();
+    [[nodiscard]] ledger::base::Result<bool> is_known(const std::string& token);
     void show_curl(const ledger::rpc::HttpRequest& request) const;
 
     const Settings& settings_;

@@ -57,7 +57,7 @@ class MarketSocket::Connection : public std::enable_shared_from_this<Connection>
     }
 
     void close() {
-        if (finished_) return;
+        if (finished_ || std::exchange(closing_, true)) return;
         if (!connected_) return finish(Error(ErrorCode::cancelled, "closed before it was open"));
         stream_.async_close(websocket::close_code::going_away,
                             [self = shared_from_this()](beast::error_code) {
@@ -158,6 +158,7 @@ class MarketSocket::Connection : public std::enable_shared_from_this<Connection>
     std::deque<std::string> queue_;
     std::size_t queued_bytes_ = 0;
     bool connected_ = false;
+    bool closing_ = false;
     bool finished_ = false;
 };
 
