@@ -15,8 +15,11 @@
 #include "worker/executor/process_executor.hpp"
 #include "worker/model/training.hpp"
 
+#include <fcntl.h>
 #include <fmt/chrono.h>
 #include <fmt/format.h>
+#include <sys/file.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
@@ -365,6 +368,16 @@ Result<Address> registered_provider(const WorkerConfig& config, const MarketFact
     return provider;
 }
 
+/// Two processes on one folder could sign two receipts with one sequence. Held until the end.
+Result<void> lock_folder(const std::filesystem::path& data) {
+    const int fd = ::open((data / "lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0) return fail(ErrorCode::io_error, "cannot write in " + data.string());
+    if (::flock(fd, LOCK_EX | LOCK_NB) == 0) return {};
+    ::close(fd);
+    return fail(ErrorCode::wrong_state,
+                "another millrace-worker runs with the folder " + data.string());
+}
+
 }  // namespace
 
 void log_line(std::string_view level, std::string_view text) {
@@ -381,6 +394,7 @@ Result<void> run_agent(const WorkerConfig& config) {
     sigaction(SIGTERM, &action, nullptr);
     sigaction(SIGINT, &action, nullptr);
     std::signal(SIGPIPE, SIG_IGN);
+    TRY(lock_folder(config.data));
     if (config.sandbox == sandbox::Mode::kBwrap) TRY(sandbox::probe());
     TRY_ASSIGN(auto worker, open_key(config.worker_key, config));
     const MarketHttp market(config.market, worker);
