@@ -64,7 +64,8 @@ class TrainLoop {
         const TimeMs start_ms = now_ms();
         double loss_sum = 0;
         while (run_.step() < end) {
-            if (!obey()) return false;
+            TRY_ASSIGN(const bool go_on, obey());
+            if (!go_on) return false;
             const auto started = std::chrono::steady_clock::now();
             const std::uint64_t steps = std::min(chunk, end - run_.step());
             const auto report = run_.advance(steps);
@@ -120,7 +121,7 @@ class TrainLoop {
     }
 
     /// Takes the commands that have come, waits while paused. False when told to stop.
-    bool obey() {
+    Result<bool> obey() {
         bool paused = false;
         for (;;) {
             const std::optional<Command> command =
@@ -129,7 +130,7 @@ class TrainLoop {
             if (std::holds_alternative<Stop>(*command)) return false;
             if (std::holds_alternative<Pause>(*command)) {
                 // A paused job owes its parent what is done.
-                if (!collect()) return false;
+                TRY(collect());
                 paused = true;
             }
             if (std::holds_alternative<Resume>(*command)) paused = false;

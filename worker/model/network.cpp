@@ -91,13 +91,24 @@ at::Tensor gpt_logits(const GptShape& gpt, std::span<const at::Tensor> parameter
     return at::mm(x, wte.t()).to(at::kFloat);
 }
 
+/// 2 × 2 maxima. On a GPU the gradient of max_pool2d has no deterministic form; that of amax has.
+at::Tensor pool(const at::Tensor& x) {
+    if (x.is_cpu()) return at::max_pool2d(x, 2);
+    const std::int64_t height = x.size(2) / 2;
+    const std::int64_t width = x.size(3) / 2;
+    return x.slice(2, 0, 2 * height)
+        .slice(3, 0, 2 * width)
+        .reshape({x.size(0), x.size(1), height, 2, width, 2})
+        .amax({3, 5});
+}
+
 at::Tensor cnn_logits(std::span<const at::Tensor> parameters, const at::Tensor& input) {
     Cursor p(parameters);
     auto x = input;
     for (int layer = 0; layer < 2; ++layer) {
         const at::Tensor& weight = p.next();
         const at::Tensor& bias = p.next();
-        x = at::max_pool2d(at::conv2d(x, weight, bias, 1, 1).relu_(), 2);
+        x = pool(at::conv2d(x, weight, bias, 1, 1).relu_());
     }
     const at::Tensor& weight = p.next();
     const at::Tensor& bias = p.next();

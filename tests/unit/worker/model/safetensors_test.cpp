@@ -3,6 +3,7 @@
 
 #include "ledger/base/sha256.hpp"
 #include "tests/unit/worker/model/fixture.hpp"
+#include "worker/model/philox.hpp"
 
 #include <doctest/doctest.h>
 
@@ -109,6 +110,35 @@ TEST_CASE("safetensors: every truncation of a good file is refused") {
     const std::string content = test::read_file(dir / "m");
     for (std::size_t size = 0; size < content.size(); ++size)
         CHECK_FALSE(parse_safetensors(as_bytes(std::string_view(content).substr(0, size))));
+}
+
+TEST_CASE("safetensors: no mutation of a good file gives a view outside of it") {
+    const test::TempDir dir;
+    const std::string a = "abcdefgh";
+    REQUIRE(write_safetensors(dir / "m",
+                              {{"w", Dtype::kF32, {2}, as_bytes(a)},
+                               {"v", Dtype::kU8, {2, 2}, as_bytes(std::string_view("1234"))}},
+                              {{"format", "pt"}})
+                .has_value());
+    const std::string good = test::read_file(dir / "m");
+    const Philox random(1, Philox::Stream::kShuffle);
+    int accepted = 0;
+    for (std::uint64_t i = 0; i < 20'000; ++i) {
+        std::string bytes = good;
+        const std::uint64_t flips = 1 + random.below(3, i, 0);
+        for (std::uint32_t f = 0; f < flips; ++f)
+            bytes[random.below(bytes.size(), i, 1 + 2 * f)] =
+                static_cast<char>(random.below(256, i, 2 + 2 * f));
+        const auto index = parse_safetensors(as_bytes(bytes));
+        if (!index) continue;
+        ++accepted;
+        for (const TensorView& t : index->tensors) {
+            const auto* begin = reinterpret_cast<const std::uint8_t*>(bytes.data());
+            REQUIRE(t.data.data() >= begin);
+            REQUIRE(t.data.data() + t.data.size() <= begin + bytes.size());
+        }
+    }
+    CHECK(accepted > 0);  // data bytes and padding may change
 }
 
 TEST_CASE("safetensors: links, folders and missing files are refused") {
