@@ -58,8 +58,10 @@ Result<void> LogChecker::take(const LogRecord& record) {
 }
 
 Result<bool> LogChecker::is_contract(const Address& account) {
+    if (const auto known = contracts_.find(account); known != contracts_.end())
+        return known->second;
     TRY_ASSIGN(const base::Bytes code, chain_.code(account, rpc::BlockTag::Name::kLatest));
-    return !code.empty();
+    return contracts_.emplace(account, !code.empty()).first->second;
 }
 
 Result<void> LogChecker::check_order_signature(const Hash32& message,

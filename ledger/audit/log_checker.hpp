@@ -69,6 +69,7 @@ class LogChecker {
     std::size_t heads_met_ = 0;
     std::vector<eth::TreeHead> heads_;  // by size
     std::unordered_map<base::Hash32, Track> tracks_;
+    std::unordered_map<base::Address, bool> contracts_;  // answers of is_contract
     std::unordered_multimap<base::Hash32, Track*> by_ask_;
     std::unordered_multimap<base::Hash32, Track*> by_bid_;
 };

@@ -75,6 +75,7 @@ constexpr std::string_view kErrors[] = {
     "InsufficientBond(uint64,uint64)",
     "NothingToUnbond()",
     "NotSlasher(address)",
+    "NothingOwed(address)",
     // ReceiptLog and Treasury
     "NotNewer(uint64,uint64)",
     "TimeWentBack(uint64,uint64)",

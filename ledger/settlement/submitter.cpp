@@ -199,18 +199,25 @@ Result<std::vector<SubmitterEvent>> Submitter::poll() {
     return std::exchange(events_, {});
 }
 
-/// The receipt of any version, in a block the node still calls canonical.
+/// The receipt of any version, in a block the node still calls canonical. One question that fails
+/// does not hide another version's receipt; but "none" is only said when all were answered.
 Result<std::optional<rpc::TransactionReceipt>> Submitter::find_receipt(
     const TransactionRecord& record) {
+    std::optional<Error> unanswered;
     for (auto version = record.versions.rbegin(); version != record.versions.rend(); ++version) {
-        TRY_ASSIGN(std::optional<rpc::TransactionReceipt> receipt, chain_.receipt(version->hash));
-        if (!receipt) continue;
+        auto receipt = chain_.receipt(version->hash);
+        if (!receipt) {
+            unanswered = receipt.error();
+            continue;
+        }
+        if (!*receipt) continue;
         TRY_ASSIGN(const rpc::BlockHead block,
-                   chain_.block(BlockTag::number(receipt->block_number)));
-        if (block.hash != receipt->block_hash)
+                   chain_.block(BlockTag::number((*receipt)->block_number)));
+        if (block.hash != (*receipt)->block_hash)
             return fail(ErrorCode::chain_bad_answer, "a receipt in a block that is not there");
-        return receipt;
+        return std::move(*receipt);
     }
+    if (unanswered) return tl::make_unexpected(*unanswered);
     return std::nullopt;
 }
 

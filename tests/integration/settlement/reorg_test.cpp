@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ledger/base/clock.hpp"
+#include "tests/integration/settlement/market_flow.hpp"
+
+using namespace tests;  // NOLINT: test file
+
+namespace {
+
+/// Moves only when told to.
+class FakeClock final : public ledger::base::Clock {
+ public:
+    [[nodiscard]] ledger::base::TimeMs now_ms() const override { return now_; }
+    void advance(ledger::base::TimeMs by) { now_ += by; }
+
+ private:
+    ledger::base::TimeMs now_ = 1'000'000;
+};
+
+std::size_t count(const std::vector<SubmitterEvent>& events, SubmitterEvent::Kind kind) {
+    std::size_t found = 0;
+    for (const auto& event : events)
+        found += event.kind == kind ? 1U : 0U;
+    return found;
+}
+
+void mine(ledger::rpc::EthClient& chain, int blocks) {
+    REQUIRE(chain.raw_call("anvil_mine", {"0x" + std::to_string(blocks)}));
+}
+
+}  // namespace
+
+TEST_CASE("submitter: a transaction undone by a reorganisation lands again, once") {
+    auto anvil = tests::support::Anvil::start();
+    if (!anvil) {
+        MESSAGE("skipped: anvil is not installed (scripts/setup)");
+        return;
+    }
+    auto chain = anvil->client();
+    const PrivateKey key = PrivateKey::generate();
+    anvil->fund(key.address());
+    LocalTransactionSigner signer(key);
+    MemoryTransactionStore store;
+    FakeClock clock;
+    SubmitterOptions options;
+    options.chain_id = 31337;
+    options.finality_depth = 4;
+    Submitter submitter(*chain, signer, store, clock, options);
+    REQUIRE(submitter.start());
+    const ledger::base::Address target = PrivateKey::generate().address();
+
+    for (const int depth : {1, 2, 3}) {
+        const auto record =
+            submitter.submit({"batch-" + std::to_string(depth), "claim", target, {}});
+        REQUIRE(record);
+        auto events = submitter.poll();
+        REQUIRE(events);
+        CHECK(count(*events, SubmitterEvent::Kind::kMined) == 1);
+        if (depth > 1) mine(*chain, depth - 1);
+        // The block goes away and its transaction with it.
+        nlohmann::json params = nlohmann::json::array();
+        params.push_back(depth);
+        params.push_back(nlohmann::json::array());
+        REQUIRE(chain->raw_call("anvil_reorg", params));
+        events = submitter.poll();
+        REQUIRE(events);
+        CHECK(count(*events, SubmitterEvent::Kind::kUndone) == 1);
+        CHECK(count(*events, SubmitterEvent::Kind::kFinal) == 0);
+        std::size_t finals = 0;
+        for (int i = 0; i < 10 && finals == 0; ++i) {
+            clock.advance(6'000);
+            mine(*chain, 1);
+            events = submitter.poll();
+            REQUIRE(events);
+            finals += count(*events, SubmitterEvent::Kind::kFinal);
+        }
+        CHECK(finals == 1);
+        CHECK(submitter.in_flight() == 0);
+        CHECK(chain->nonce(key.address(), BlockTag::Name::kLatest).value() ==
+              static_cast<std::uint64_t>(depth));
+    }
+}
+
+TEST_CASE("submitter: a nonce used by hand stops it until the operator adopts it") {
+    auto anvil = tests::support::Anvil::start({"--no-mining"});
+    if (!anvil) {
+        MESSAGE("skipped: anvil is not installed (scripts/setup)");
+        return;
+    }
+    auto chain = anvil->client();
+    const PrivateKey key = PrivateKey::generate();
+    anvil->fund(key.address());
+    LocalTransactionSigner signer(key);
+    MemoryTransactionStore store;
+    FakeClock clock;
+    SubmitterOptions options;
+    options.chain_id = 31337;
+    options.finality_depth = 1;
+    const ledger::base::Address target = PrivateKey::generate().address();
+    Submitter submitter(*chain, signer, store, clock, options);
+    REQUIRE(submitter.start());
+    const auto ours = submitter.submit({"ours", "claim", target, {}});
+    REQUIRE(ours);
+    REQUIRE(
+        chain->raw_call("anvil_dropTransaction", {ledger::base::to_hex(ours->versions[0].hash)}));
+    ledger::eth::Transaction foreign;
+    foreign.chain_id = 31337;
+    foreign.nonce = ours->nonce;
+    foreign.max_fee_per_gas = 10'000'000'000ULL;
+    foreign.max_priority_fee_per_gas = 1;
+    foreign.gas_limit = 50'000;
+    foreign.to = target;
+    foreign.value = 1;
+    REQUIRE(chain->send_raw(signer.sign(foreign).value()));
+    mine(*chain, 1);
+    REQUIRE(submitter.poll());
+    REQUIRE(submitter.poll());
+    CHECK(!submitter.halted());
+    const auto third = submitter.poll();
+    REQUIRE(!third);
+    CHECK(third.error().code() == ledger::base::ErrorCode::foreign_nonce);
+    CHECK(submitter.submit({"more", "claim", target, {}}).error().code() ==
+          ledger::base::ErrorCode::foreign_nonce);
+}

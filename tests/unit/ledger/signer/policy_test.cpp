@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/unit/ledger/signer/signer_fixture.hpp"
+
+using namespace tests;  // NOLINT: test file
+
+namespace {
+
+std::string without(std::string text, const std::string& part) {
+    const std::size_t at = text.find(part);
+    REQUIRE(at != text.npos);
+    return text.erase(at, part.size());
+}
+std::string with(std::string text, const std::string& part, const std::string& instead) {
+    const std::size_t at = text.find(part);
+    REQUIRE(at != text.npos);
+    return text.replace(at, part.size(), instead);
+}
+
+}  // namespace
+
+TEST_CASE("policy: what is missing, misspelt or of the wrong kind is refused") {
+    const SignerFixture fixture;
+    const std::string good = fixture.policy_text();
+    const std::vector<std::string> bad = {
+        "",
+        "not toml [",
+        without(good, "chain_id = 31337"),
+        with(good, "chain_id = 31337", "chain_id = 0"),
+        with(good, "chain_id = 31337", "chain_id = -1"),
+        with(good, "chain_id = 31337", "chain_id = \"31337\""),
+        with(good, "[vouchers]", "[voucher]"),
+        with(good, "atoms_per_day", "atoms_pr_day"),
+        with(good, "atoms_per_lease = 1000", "atoms_per_lease = 10.5"),
+        with(good, "per_day = 20000", "per_day = true"),
+        with(good, "sender = \"0x", "sender = \"0"),
+        with(good, "functions = [\"anchor", "functions = [5, \"anchor"),
+        with(good, "functions = [\"anchor((uint64,bytes32,uint64),bytes,bytes32[])\"]",
+             "functions = []"),
+        with(good, "functions = [\"anchor((uint64,bytes32,uint64),bytes,bytes32[])\"]",
+             "functions = [\"0x1234\"]"),
+        good + "\n[extra]\na = 1\n",
+        good + std::string(70'000, '#'),
+    };
+    for (const std::string& text : bad) {
+        CAPTURE(text);
+        const auto parsed = parse_policy(text);
+        REQUIRE(!parsed);
+        CHECK(parsed.error().code() == ErrorCode::config_invalid);
+    }
+    CHECK(read_policy("/nowhere/policy.toml").error().code() == ErrorCode::data_missing);
+}
+
+TEST_CASE("policy: the template allows the market's calls and no others") {
+    const SignerFixture fixture;
+    const Policy policy = parse_policy(fixture.policy_text()).value();
+    CHECK(policy.chain_id == 31337);
+    CHECK(policy.allowed_calls.size() == 6);
+    CHECK(policy.voucher_signers.contains(fixture.delegate.address()));
+    CHECK(policy.voucher_atoms_per_lease == 1000);
+    const auto transfer = ledger::eth::abi::selector("transfer(address,uint256)");
+    CHECK(!policy.allowed_calls.contains({fixture.leases, transfer}));
+}
