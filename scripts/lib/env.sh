@@ -22,7 +22,9 @@ build_preset() {
     local log=build/$preset.log
     mkdir -p build
     if [ ! -f "build/$preset/build.ninja" ]; then
-        cmake --preset "$preset" >"$log" 2>&1 || { tail -n 30 "$log" >&2; return 1; }
+        # Warnings are errors where changes are judged; a user's other compiler may warn in peace.
+        cmake --preset "$preset" ${CI:+-DCMAKE_COMPILE_WARNING_AS_ERROR=ON} >"$log" 2>&1 ||
+            { tail -n 30 "$log" >&2; return 1; }
     fi
     local targets=()
     [ $# -gt 0 ] && targets=(--target "$@")
