@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -52,6 +53,17 @@ void ignore_sigpipe() {
     ::sigemptyset(&set);
     ::sigaddset(&set, SIGPIPE);
     ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
+}
+
+/// Returns when the process has exited (its status stays to be reaped) or the grace is over.
+void await_exit(pid_t pid) {
+    constexpr int kExitGraceMs = 2000;
+    const auto fd = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
+    if (fd < 0) return;
+    pollfd watched{fd, POLLIN, 0};
+    while (::poll(&watched, 1, kExitGraceMs) < 0 && errno == EINTR) {
+    }
+    ::close(fd);
 }
 
 }  // namespace
@@ -105,7 +117,10 @@ void JobProcess::run(std::promise<Result<void>>& started) {
     read_until_end();
     ::close(child_.stdin_fd);
     ::close(child_.stdout_fd);
-    // Its output is closed; whatever is left of its session must be gone before its end is told.
+    // A child whose output ended is about to exit, and its own status says why: killed at once it
+    // would look like one that ran out of memory.
+    await_exit(child_.pid);
+    // Whatever is left of its session must be gone before its end is told.
     ::kill(-child_.pid, SIGKILL);
     int status = 0;
     while (::waitpid(child_.pid, &status, 0) < 0 && errno == EINTR) {
