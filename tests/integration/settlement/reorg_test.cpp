@@ -2,6 +2,8 @@
 #include "ledger/base/clock.hpp"
 #include "tests/integration/settlement/market_flow.hpp"
 
+#include <chrono>
+
 using namespace tests;  // NOLINT: test file
 
 namespace {
@@ -52,16 +54,22 @@ TEST_CASE("submitter: a transaction undone by a reorganisation lands again, once
         const auto record =
             submitter.submit({"batch-" + std::to_string(depth), "claim", target, {}});
         REQUIRE(record);
-        auto events = submitter.poll();
-        REQUIRE(events);
-        CHECK(count(*events, SubmitterEvent::Kind::kMined) == 1);
+        // The node answers a send before it has mined: ask until it has.
+        std::size_t mined = 0;
+        const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+        while (mined == 0 && std::chrono::steady_clock::now() < deadline) {
+            const auto seen = submitter.poll();
+            REQUIRE(seen);
+            mined += static_cast<std::size_t>(count(*seen, SubmitterEvent::Kind::kMined));
+        }
+        CHECK(mined == 1);
         if (depth > 1) mine(*chain, depth - 1);
         // The block goes away and its transaction with it.
         nlohmann::json params = nlohmann::json::array();
         params.push_back(depth);
         params.push_back(nlohmann::json::array());
         REQUIRE(chain->raw_call("anvil_reorg", params));
-        events = submitter.poll();
+        auto events = submitter.poll();
         REQUIRE(events);
         CHECK(count(*events, SubmitterEvent::Kind::kUndone) == 1);
         CHECK(count(*events, SubmitterEvent::Kind::kFinal) == 0);
