@@ -85,6 +85,16 @@ template <typename A>
 void fields(A& a, Like<LeaseCloseRequested> auto& v) {
     a(v.lease, v.transaction);
 }
+template <typename A>
+void fields(A& a, Like<AmendAsk> auto& v) {
+    a(v.old_ask);
+    fields(a, v.replacement);
+}
+template <typename A>
+void fields(A& a, Like<AmendJob> auto& v) {
+    a(v.old_job);
+    fields(a, v.replacement);
+}
 
 // Events
 template <typename A>
@@ -130,6 +140,14 @@ void fields(A& a, Like<BalanceChanged> auto& v) {
 template <typename A>
 void fields(A& a, Like<WorkerChanged> auto& v) {
     a(v.worker, v.provider, v.connected);
+}
+template <typename A>
+void fields(A& a, Like<LeaseReclaimed> auto& v) {
+    a(v.lease, v.by, v.at_ms);
+}
+template <typename A>
+void fields(A& a, Like<BatchCleared> auto& v) {
+    a(v.unit_kind, v.gpu_models, v.price_atoms, v.bids, v.matched);
 }
 
 template <typename Variant>

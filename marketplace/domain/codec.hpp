@@ -49,6 +49,15 @@ struct EnumSize<CloseReason> {
     static constexpr std::uint8_t kValue = 8;
 };
 
+template <>
+struct EnumSize<NumericClass> {
+    static constexpr std::uint8_t kValue = kNumericClassCount;
+};
+template <>
+struct EnumSize<Clearing> {
+    static constexpr std::uint8_t kValue = kClearingCount;
+};
+
 template <typename T, typename U>
 concept Like = std::same_as<std::remove_const_t<T>, U>;
 
@@ -234,12 +243,16 @@ void fields(A& a, Like<ledger::eth::Voucher> auto& v) {
 template <typename A>
 void fields(A& a, Like<Resource> auto& v) {
     a(v.gpu_model, v.gpu_count, v.vram_mib, v.ram_mib, v.cpu_cores, v.region, v.runtime,
-      v.max_flops_per_step, v.worker);
+      v.max_flops_per_step, v.worker, v.disk_mib, v.bandwidth_mbps, v.interconnect,
+      v.numeric_classes, v.verification_tier, v.max_gang, v.buyers, v.exclude_buyers);
 }
 template <typename A>
 void fields(A& a, Like<Constraints> auto& v) {
     a(v.gpu_models, v.min_gpu_count, v.min_vram_mib, v.regions, v.runtimes, v.providers,
-      v.exclude_providers);
+      v.exclude_providers, v.min_ram_mib, v.min_disk_mib, v.min_cpu_cores, v.min_bandwidth_mbps,
+      v.min_reliability_bp, v.min_reclaim_window_s, v.interconnects, v.numeric_class, v.gang,
+      v.min_slice_units, v.max_duration_s, v.clearing, v.ramp_from_atoms, v.ramp_start_s,
+      v.ramp_end_s);
 }
 template <typename A>
 void fields(A& a, Like<JobTerms> auto& v) {
@@ -251,7 +264,7 @@ void fields(A& a, Like<BidLeg> auto& v) {
 }
 template <typename A>
 void fields(A& a, Like<Mismatches> auto& v) {
-    a(v.asks, v.failed, v.cheapest_feasible_atoms);
+    a(v.asks, v.failed, v.nearest);
 }
 
 }  // namespace marketplace::domain

@@ -137,11 +137,25 @@ struct LeaseCloseRequested {
     friend bool operator==(const LeaseCloseRequested&, const LeaseCloseRequested&) = default;
 };
 
+/// Cancel and post in one: the old ask leaves the book only when the new one is accepted.
+struct AmendAsk {
+    Hash32 old_ask;
+    PostAsk replacement;  ///< of the same provider
+    friend bool operator==(const AmendAsk&, const AmendAsk&) = default;
+};
+/// The same for a job that is still open; the new job has a new id and new bids.
+struct AmendJob {
+    JobId old_job;
+    PostJob replacement;  ///< of the same buyer
+    friend bool operator==(const AmendJob&, const AmendJob&) = default;
+};
+
 /// The position in the variant is the record's kind byte: append only.
-using Command = std::variant<PostAsk, PostJob, CancelAsk, CancelJob, WorkerConnected, WorkerLost,
-                             EscrowDeposited, EscrowWithdrawn, LeaseOpened, LeaseOpenFailed,
-                             ClaimConfirmed, LeaseCloseConfirmed, LeaseStarted, SubmitReceipt,
-                             RecordVoucher, LeaseFinished, LeaseFailed, Tick, LeaseCloseRequested>;
+using Command =
+    std::variant<PostAsk, PostJob, CancelAsk, CancelJob, WorkerConnected, WorkerLost,
+                 EscrowDeposited, EscrowWithdrawn, LeaseOpened, LeaseOpenFailed, ClaimConfirmed,
+                 LeaseCloseConfirmed, LeaseStarted, SubmitReceipt, RecordVoucher, LeaseFinished,
+                 LeaseFailed, Tick, LeaseCloseRequested, AmendAsk, AmendJob>;
 
 /// "post_ask", "submit_receipt", …
 [[nodiscard]] std::string_view name_of(const Command& command) noexcept;

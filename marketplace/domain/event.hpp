@@ -19,29 +19,48 @@ enum class Mismatch : std::uint8_t {
     kUnitKind = 0,
     kOrderClass,
     kWorkerAway,
-    kExcluded,    ///< deny list, own order, or a host that failed this job
-    kNotAllowed,  ///< not on the allow list
+    kExcluded,      ///< deny list, own order, or a host that failed this job
+    kNotAllowed,    ///< not on the bid's allow list
+    kBuyerRefused,  ///< by the ask's own lists
     kGpuModel,
     kGpuCount,
     kVram,
+    kInterconnect,
+    kRam,
+    kCpuCores,
+    kDisk,
+    kBandwidth,
     kRegion,
     kRuntime,
+    kNumericClass,
+    kVerificationTier,
     kStepTooLarge,
+    kGang,  ///< joins smaller gangs only
     kReliability,
+    kReclaimWindow,
     kWindow,
     kQuantity,
-    kCapacity,  ///< busy or sold out
+    kCapacity,  ///< sold out, or its calendar is taken
     kPrice,
     kCount,
 };
 inline constexpr std::size_t kMismatchCount = static_cast<std::size_t>(Mismatch::kCount);
 [[nodiscard]] std::string_view to_string(Mismatch mismatch) noexcept;  ///< "gpu_model", "price", …
 
-/// Answer to "why is there no match": how many asks fail at each test, and the nearest price.
+/// Answer to "why is there no match": how many asks fail at each test, and how near the nearest
+/// of them came.
 struct Mismatches {
     std::uint32_t asks = 0;  ///< in the book
     std::array<std::uint32_t, kMismatchCount> failed{};
-    std::uint64_t cheapest_feasible_atoms = 0;  ///< of those that fail by price only; 0: none
+    /// Best value among the asks that fail at a test, in the test's own unit: the lowest price,
+    /// the earliest start, the most memory, units, cores, … 0: none, or not a quantity.
+    std::array<std::uint64_t, kMismatchCount> nearest{};
+    [[nodiscard]] std::uint64_t& nearest_of(Mismatch m) {
+        return nearest[static_cast<std::size_t>(m)];
+    }
+    [[nodiscard]] std::uint64_t nearest_of(Mismatch m) const {
+        return nearest[static_cast<std::size_t>(m)];
+    }
     friend bool operator==(const Mismatches&, const Mismatches&) = default;
 };
 /// "14 asks: 9 vram, 5 price; cheapest is 2.1". For people.
@@ -114,6 +133,22 @@ struct BalanceChanged {
     std::int64_t earned_atoms = 0;
     friend bool operator==(const BalanceChanged&, const BalanceChanged&) = default;
 };
+/// An interruptible lease must make room: it is closed (outbid) at `at_ms`; 0: it may stay.
+struct LeaseReclaimed {
+    Hash32 lease;
+    JobId by;  ///< the job that needs the room
+    TimeMs at_ms = 0;
+    friend bool operator==(const LeaseReclaimed&, const LeaseReclaimed&) = default;
+};
+/// A sealed batch was cleared: everybody who matched in this group pays the same price.
+struct BatchCleared {
+    ledger::eth::UnitKind unit_kind = ledger::eth::UnitKind::kTrainingStep;
+    std::vector<std::string> gpu_models;  ///< that the group's bids accept; empty: any
+    std::uint64_t price_atoms = 0;        ///< 0: nobody matched
+    std::uint32_t bids = 0;
+    std::uint32_t matched = 0;
+    friend bool operator==(const BatchCleared&, const BatchCleared&) = default;
+};
 /// A worker's asks may match from now on, or not any more.
 struct WorkerChanged {
     Address worker;
@@ -124,7 +159,8 @@ struct WorkerChanged {
 
 /// The position in the variant is the event's kind byte: append only.
 using Event = std::variant<AskAccepted, AskClosed, JobChanged, NotMatched, Matched, LeaseChanged,
-                           ReceiptAccepted, VoucherAccepted, Paid, BalanceChanged, WorkerChanged>;
+                           ReceiptAccepted, VoucherAccepted, Paid, BalanceChanged, WorkerChanged,
+                           LeaseReclaimed, BatchCleared>;
 
 [[nodiscard]] std::string_view name_of(const Event& event) noexcept;
 void encode(ledger::base::Bytes& out, const Event& event);

@@ -68,6 +68,9 @@ struct Lease {
     std::uint64_t fee_atoms = 0;
     std::uint64_t refunded_atoms = 0;
     TimeMs matched_ms = 0;
+    TimeMs starts_ms = 0;      ///< its place in the worker's calendar: reserved leases begin later
+    TimeMs ends_ms = 0;        ///< at the latest; 0: when its units are used up
+    TimeMs reclaim_at_ms = 0;  ///< it must make room then; 0: it may stay
     TimeMs changed_ms = 0;
     friend bool operator==(const Lease&, const Lease&) = default;
 };

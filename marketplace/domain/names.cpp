@@ -28,9 +28,18 @@ constexpr std::array<std::string_view, 8> kCloseReasons = {
     "none",          "completed", "buyer_cancelled", "worker_lost",
     "worker_failed", "expired",   "outbid",          "provider_left"};
 constexpr std::array<std::string_view, kMismatchCount> kMismatches = {
-    "unit_kind", "order_class", "worker_away", "excluded", "not_allowed",    "gpu_model",
-    "gpu_count", "vram",        "region",      "runtime",  "step_too_large", "reliability",
-    "window",    "quantity",    "capacity",    "price"};
+    "unit_kind",      "order_class",   "worker_away",
+    "excluded",       "not_allowed",   "buyer_refused",
+    "gpu_model",      "gpu_count",     "vram",
+    "interconnect",   "ram",           "cpu_cores",
+    "disk",           "bandwidth",     "region",
+    "runtime",        "numeric_class", "verification_tier",
+    "step_too_large", "gang",          "reliability",
+    "reclaim_window", "window",        "quantity",
+    "capacity",       "price"};
+constexpr std::array<std::string_view, kNumericClassCount> kNumericClasses = {"any", "d0", "d1",
+                                                                              "d2", "d3"};
+constexpr std::array<std::string_view, kClearingCount> kClearings = {"limit", "batch"};
 constexpr std::array<std::string_view, std::variant_size_v<Command>> kCommands = {
     "post_ask",
     "post_job",
@@ -50,16 +59,24 @@ constexpr std::array<std::string_view, std::variant_size_v<Command>> kCommands =
     "lease_finished",
     "lease_failed",
     "tick",
-    "lease_close_requested"};
+    "lease_close_requested",
+    "amend_ask",
+    "amend_job"};
 constexpr std::array<std::string_view, std::variant_size_v<Event>> kEvents = {
-    "ask_accepted", "ask_closed",      "job_changed",      "not_matched",
-    "matched",      "lease_changed",   "receipt_accepted", "voucher_accepted",
-    "paid",         "balance_changed", "worker_changed"};
+    "ask_accepted",   "ask_closed",       "job_changed",      "not_matched", "matched",
+    "lease_changed",  "receipt_accepted", "voucher_accepted", "paid",        "balance_changed",
+    "worker_changed", "lease_reclaimed",  "batch_cleared"};
 
 }  // namespace
 
 std::string_view to_string(JobKind kind) noexcept {
     return name_in(kJobKinds, kind);
+}
+std::string_view to_string(NumericClass value) noexcept {
+    return name_in(kNumericClasses, value);
+}
+std::string_view to_string(Clearing value) noexcept {
+    return name_in(kClearings, value);
 }
 std::string_view to_string(JobState state) noexcept {
     return name_in(kJobStates, state);
@@ -88,9 +105,11 @@ std::string describe(const Mismatches& reasons) {
         if (reasons.failed[i] == 0) continue;
         out += fmt::format("{}{} {}", separator, reasons.failed[i], kMismatches[i]);
         separator = ", ";
+        if (reasons.nearest[i] == 0 || static_cast<Mismatch>(i) == Mismatch::kPrice) continue;
+        out += fmt::format(" (nearest {})", reasons.nearest[i]);
     }
-    if (reasons.cheapest_feasible_atoms != 0) {
-        const auto atoms = static_cast<std::int64_t>(reasons.cheapest_feasible_atoms);
+    if (const std::uint64_t cheapest = reasons.nearest_of(Mismatch::kPrice); cheapest != 0) {
+        const auto atoms = static_cast<std::int64_t>(cheapest);
         out += fmt::format("; cheapest is {}", ledger::base::Money(atoms).to_tokens());
     }
     return out;

@@ -79,7 +79,7 @@ struct WorkerState {
     bool connected = false;
     std::uint32_t completed = 0;
     std::uint32_t failed = 0;
-    std::uint32_t training = 0;  ///< leases that keep it busy
+    matching::Calendar calendar;  ///< of its exclusive work
 };
 
 /// Laplace's rule of succession with a good start: 10,000 without failures.

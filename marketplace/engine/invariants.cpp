@@ -59,7 +59,7 @@ bool state_fits(const Job& job, std::size_t active, LeaseState lowest) {
 std::optional<std::string> Engine::Impl::find_violation() const {
     if (auto violation = books_.find_violation()) return violation;
     std::map<Index, std::uint64_t> units_out;
-    std::map<Address, std::uint32_t> training;
+    std::map<Address, matching::Calendar> calendars;
     std::map<Address, std::uint64_t> held;
     for (const LeaseRecord& record : leases_) {
         const Lease& lease = record.lease;
@@ -70,13 +70,19 @@ std::optional<std::string> Engine::Impl::find_violation() const {
             return say("I-11 room and state of a lease differ", lease.id);
         if (record.holds_capacity) {
             units_out[record.ask] += lease.max_units;
-            if (job.terms.kind == domain::JobKind::kTrain) ++training[lease.worker];
+            if (matching::is_exclusive(job.terms)) {
+                matching::Calendar& sold = calendars[lease.worker];
+                if (!sold.is_free(lease.starts_ms, lease.ends_ms))
+                    return say("I-11 a window sold twice", lease.id);
+                sold.hold(lease.starts_ms, lease.ends_ms);
+            }
         }
         if (lease.state < LeaseState::kClosed)
             held[lease.buyer] += lease.locked_atoms - lease.claimed_atoms;
     }
-    for (const auto& [worker, count] : training)
-        if (count > 1) return "I-11 two training leases on " + ledger::base::to_hex(worker);
+    for (const auto& [worker, sold] : calendars)
+        if (sold.size() != workers_.at(worker).calendar.size())
+            return "I-11 a calendar and its leases differ: " + ledger::base::to_hex(worker);
     for (const auto& [buyer, atoms] : held)
         if (static_cast<std::uint64_t>(books_.held(buyer).atoms()) != atoms)
             return "I-01 held is not what is locked: " + ledger::base::to_hex(buyer);

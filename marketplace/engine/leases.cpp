@@ -63,8 +63,9 @@ void Engine::Impl::release_capacity(LeaseRecord& record) {
     if (!record.holds_capacity) return;
     record.holds_capacity = false;
     asks_[record.ask].entry.units_out -= record.lease.max_units;
-    if (jobs_[record.job].job.terms.kind == domain::JobKind::kTrain)
-        --workers_[record.lease.worker].training;
+    if (matching::is_exclusive(jobs_[record.job].job.terms))
+        workers_[record.lease.worker].calendar.release(record.lease.starts_ms,
+                                                       record.lease.ends_ms);
     rematch_ = true;
 }
 

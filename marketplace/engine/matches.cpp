@@ -15,12 +15,12 @@ std::uint64_t Engine::Impl::units_wanted(const Job& job, std::size_t leg) const 
 
 matching::Offer Engine::Impl::offer_of(Index ask) const {
     const AskEntry& entry = asks_[ask].entry;
-    matching::Offer offer{entry.id, entry.ask, entry.resource, 0, false, false, 10'000};
+    matching::Offer offer{entry.id, entry.ask, entry.resource, 0, false, 10'000, nullptr};
     offer.free_units = entry.ask.volume_units - entry.units_out;
     const auto it = workers_.find(entry.resource.worker);
     if (it == workers_.end()) return offer;
     offer.worker_present = it->second.connected && it->second.provider == entry.ask.provider;
-    offer.worker_busy = it->second.training != 0;
+    offer.calendar = &it->second.calendar;
     offer.reliability_bp = reliability_of(it->second);
     return offer;
 }
@@ -40,13 +40,16 @@ Engine::Impl::Scan Engine::Impl::scan(const Job& job, const JobRecordState* stat
             if (now_ms < until_ms) excluded_asks.push_back(ask);
     const domain::BidLeg& wanted = job.legs[leg];
     const std::uint64_t units = units_wanted(job, leg);
-    const matching::Want want{wanted.bid,   wanted.constraints, job.terms,    units,
-                              job.excluded, excluded_asks,      now_ms / 1000};
+    const matching::Want want{
+        wanted.bid,   wanted.constraints,
+        job.terms,    units,
+        job.excluded, excluded_asks,
+        now_ms,       matching::offered_price(wanted.bid, wanted.constraints, now_ms)};
     Scan out;
     for (const Index ask : open_asks_) {
         const matching::Offer offer = offer_of(ask);
         if (const auto mismatch = matching::first_mismatch(offer, want)) {
-            matching::count_mismatch(out.reasons, *mismatch, offer.ask.price_atoms);
+            matching::count_mismatch(out.reasons, *mismatch, offer);
             continue;
         }
         ++out.reasons.asks;
@@ -157,7 +160,10 @@ void Engine::Impl::match(JobRecordState& state, const Plan& planned) {
         lease.matched_ms = lease.changed_ms = now_ms_;
         ask.units_out += fill.units;
         asks_[fill.ask].chain_units += fill.units;
-        if (job.terms.kind == JobKind::kTrain) ++workers_[lease.worker].training;
+        lease.starts_ms = now_ms_;
+        lease.ends_ms = job.legs[leg].bid.deadline_s * 1000;
+        if (matching::is_exclusive(job.terms))
+            workers_[lease.worker].calendar.hold(lease.starts_ms, lease.ends_ms);
         const ledger::base::Money amount(static_cast<std::int64_t>(fill.locked_atoms));
         MR_CHECK(books_.reserve(lease.id, job.buyer, amount, cause(lease.id)).has_value());
         lease_by_id_.emplace(lease.id, index);

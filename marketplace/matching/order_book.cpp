@@ -48,7 +48,7 @@ std::uint64_t bucket_key(std::uint8_t unit_kind, NameId model, NameId region) no
 std::uint64_t highest_price(const Want& want) {
     const auto bound = ledger::base::mul_div_down(
         want.bid.max_amount_atoms, ledger::eth::unit_scale(want.bid.unit_kind), want.units);
-    return std::min(want.bid.price_ceiling_atoms, bound.value_or(UINT64_MAX));
+    return std::min(want.price_atoms, bound.value_or(UINT64_MAX));
 }
 
 }  // namespace
@@ -91,10 +91,11 @@ Query OrderBook::compile(const Want& want, std::uint32_t min_reliability_bp) con
     query.min_vram_mib = saturate<std::uint32_t>(want.constraints.min_vram_mib);
     query.min_gpu_count = saturate<std::uint16_t>(want.constraints.min_gpu_count);
     query.min_reliability_bp = saturate<std::uint16_t>(min_reliability_bp);
-    query.now_s = saturate<std::uint32_t>(want.now_s);
+    query.now_s = saturate<std::uint32_t>(want.now_ms / 1000);
     query.buyer = find_party(want.bid.buyer);
-    query.never = want.now_s < want.bid.earliest_s || want.now_s >= want.bid.expiry_s ||
-                  want.now_s >= want.bid.deadline_s;
+    const std::uint64_t now_s = want.now_ms / 1000;
+    query.never =
+        now_s < want.bid.earliest_s || now_s >= want.bid.expiry_s || now_s >= want.bid.deadline_s;
     const auto names = [&query](const Names& known, const std::vector<std::string>& texts,
                                 std::vector<NameId>& out) {
         for (const std::string& text : texts) {

@@ -21,6 +21,15 @@ constexpr auto resource_fields = [](auto& v, auto& r) {
     v.text("runtime", r.runtime);
     v.integer("vram_mib", r.vram_mib);
     v.hex("worker", r.worker);
+    using Value = domain::Resource;
+    v.optional("bandwidth_mbps", r.bandwidth_mbps, Value{}.bandwidth_mbps);
+    v.optional("buyers", r.buyers, {});
+    v.optional("disk_mib", r.disk_mib, Value{}.disk_mib);
+    v.optional("exclude_buyers", r.exclude_buyers, {});
+    v.optional("interconnect", r.interconnect, {});
+    v.optional("max_gang", r.max_gang, Value{}.max_gang);
+    v.optional("numeric_classes", r.numeric_classes, Value{}.numeric_classes);
+    v.optional("verification_tier", r.verification_tier, Value{}.verification_tier);
 };
 
 constexpr auto constraint_fields = [](auto& v, auto& c) {
@@ -31,6 +40,22 @@ constexpr auto constraint_fields = [](auto& v, auto& c) {
     v.addresses("providers", c.providers);
     v.texts("regions", c.regions);
     v.texts("runtimes", c.runtimes);
+    using Value = domain::Constraints;
+    v.optional_name("clearing", c.clearing, domain::kClearingCount);
+    v.optional("gang", c.gang, Value{}.gang);
+    v.optional("interconnects", c.interconnects, {});
+    v.optional("max_duration_s", c.max_duration_s, Value{}.max_duration_s);
+    v.optional("min_bandwidth_mbps", c.min_bandwidth_mbps, Value{}.min_bandwidth_mbps);
+    v.optional("min_cpu_cores", c.min_cpu_cores, Value{}.min_cpu_cores);
+    v.optional("min_disk_mib", c.min_disk_mib, Value{}.min_disk_mib);
+    v.optional("min_ram_mib", c.min_ram_mib, Value{}.min_ram_mib);
+    v.optional("min_reclaim_window_s", c.min_reclaim_window_s, Value{}.min_reclaim_window_s);
+    v.optional("min_reliability_bp", c.min_reliability_bp, Value{}.min_reliability_bp);
+    v.optional("min_slice_units", c.min_slice_units, Value{}.min_slice_units);
+    v.optional_name("numeric_class", c.numeric_class, domain::kNumericClassCount);
+    v.optional("ramp_end_s", c.ramp_end_s, Value{}.ramp_end_s);
+    v.optional("ramp_from_atoms", c.ramp_from_atoms, Value{}.ramp_from_atoms);
+    v.optional("ramp_start_s", c.ramp_start_s, Value{}.ramp_start_s);
 };
 
 Result<void> check_values(const json& value) {

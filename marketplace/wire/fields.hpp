@@ -41,6 +41,24 @@ class FieldWriter {
         object_[name] = value;
     }
     void text(const char* name, const std::string& value) { object_[name] = value; }
+    /// A field that is left out when it has its usual value.
+    template <typename Value>
+    void optional(const char* name, const Value& value, const Value& usual) {
+        if (value == usual) return;
+        if constexpr (std::is_integral_v<Value>)
+            integer(name, value);
+        else if constexpr (std::is_same_v<Value, std::string>)
+            text(name, value);
+        else if constexpr (std::is_same_v<Value, std::vector<std::string>>)
+            texts(name, value);
+        else
+            addresses(name, value);
+    }
+    /// One of the texts that `to_string` gives for `count` values; value 0 is left out.
+    template <typename Enum>
+    void optional_name(const char* name, Enum value, std::uint8_t /*count*/) {
+        if (value != Enum{}) object_[name] = std::string(to_string(value));
+    }
     template <std::size_t N, typename Tag>
     void hex(const char* name, const ledger::base::FixedBytes<N, Tag>& value) {
         object_[name] = ledger::base::to_hex(value);
@@ -137,6 +155,33 @@ class FieldReader {
         if (value->get_ref<const std::string&>().size() > kTextMax)
             return set(ErrorCode::too_large, at(name), "passes 64 KiB");
         out = value->get<std::string>();
+    }
+    /// A field that must be left out when it has its usual value: one document, one form.
+    template <typename Value>
+    void optional(const char* name, Value& out, const Value& usual) {
+        out = usual;
+        if (!has(name)) return;
+        if constexpr (std::is_integral_v<Value>) {
+            integer(name, out);
+        } else if constexpr (std::is_same_v<Value, std::string>) {
+            text(name, out);
+        } else if constexpr (std::is_same_v<Value, std::vector<std::string>>) {
+            texts(name, out);
+        } else {
+            addresses(name, out);
+        }
+        if (!error_ && out == usual) wrong(name, "has its usual value: leave it out");
+    }
+    template <typename Enum>
+    void optional_name(const char* name, Enum& out, std::uint8_t count) {
+        out = Enum{};
+        if (!has(name)) return;
+        std::string value;
+        text(name, value);
+        if (error_) return;
+        for (std::uint8_t i = 1; i < count; ++i)
+            if (value == to_string(static_cast<Enum>(i))) out = static_cast<Enum>(i);
+        if (out == Enum{}) wrong(name, "is not one of the known names");
     }
     template <std::size_t N, typename Tag>
     void hex(const char* name, ledger::base::FixedBytes<N, Tag>& out) {

@@ -45,13 +45,18 @@ std::string lease_json(const domain::Lease& lease) {
 
 std::string mismatches_json(const domain::Mismatches& reasons) {
     json failed = json::object();
-    for (std::size_t i = 0; i < domain::kMismatchCount; ++i)
-        if (reasons.failed[i] != 0)
-            failed[std::string(to_string(static_cast<domain::Mismatch>(i)))] = reasons.failed[i];
+    json nearest = json::object();
+    for (std::size_t i = 0; i < domain::kMismatchCount; ++i) {
+        if (reasons.failed[i] == 0) continue;
+        const std::string name(to_string(static_cast<domain::Mismatch>(i)));
+        failed[name] = reasons.failed[i];
+        if (reasons.nearest[i] != 0) nearest[name] = std::to_string(reasons.nearest[i]);
+    }
     json out;
     out["asks"] = reasons.asks;
     out["failed"] = std::move(failed);
-    out["cheapest"] = std::to_string(reasons.cheapest_feasible_atoms);
+    out["nearest"] = std::move(nearest);
+    out["cheapest"] = std::to_string(reasons.nearest_of(domain::Mismatch::kPrice));
     out["text"] = describe(reasons);
     return to_text(out);
 }

@@ -53,7 +53,15 @@ class Crowd {
                         "region-" + std::to_string(below(options_.regions)),
                         below(3) == 0 ? "libtorch-1.13.1-cuda" : "libtorch-2.1-cuda",
                         1'000'000ULL << below(8),
-                        worker(host)};
+                        worker(host),
+                        0,
+                        0,
+                        {},
+                        0,
+                        0,
+                        64,
+                        {},
+                        {}};
         out.state = {out.ask.volume_units, static_cast<std::uint32_t>(10'000 - below(20) * 100),
                      below(16) != 0};
         out.id = fixed<Hash32>(salt);
@@ -70,7 +78,14 @@ class Crowd {
         std::size_t gang = 1;
 
         [[nodiscard]] mm::Want want() const {
-            return {leg.bid, leg.constraints, terms, units, excluded_workers, {}, kStartS};
+            return {leg.bid,
+                    leg.constraints,
+                    terms,
+                    units,
+                    excluded_workers,
+                    {},
+                    kStartS * 1000,
+                    leg.bid.price_ceiling_atoms};
         }
     };
     [[nodiscard]] Bid bid(std::uint64_t salt) {
@@ -109,7 +124,6 @@ class Crowd {
                           ask.resource,
                           ask.state.free_units,
                           ask.state.available,
-                          false,
                           ask.state.reliability_bp};
     return ask.listed && ask.state.reliability_bp >= bid.min_reliability_bp &&
            !mm::first_mismatch(offer, bid.want());

@@ -50,7 +50,9 @@ template <typename Fixed = Address>
     std::uint64_t n, std::uint64_t salt, std::uint64_t price = 1000,
     UnitKind kind = UnitKind::kTrainingStep) {
     marketplace::domain::PostAsk out;
-    out.resource = {"cpu", 1, 4096, 4096, 2, "local", "libtorch-1.13.1-cpu", 1000000, worker(n)};
+    out.resource = {"cpu",   1,         4096, 4096, 2,  "local", "libtorch-1.13.1-cpu",
+                    1000000, worker(n), 0,    0,    {}, 0,       0,
+                    1,       {},        {}};
     out.ask.provider = provider(n);
     out.ask.unit_kind = kind;
     out.ask.price_atoms = price;

@@ -40,7 +40,7 @@ TEST_CASE("names: reasons read as a sentence") {
     reasons.asks = 14;
     reasons.failed[static_cast<std::size_t>(Mismatch::kVram)] = 9;
     reasons.failed[static_cast<std::size_t>(Mismatch::kPrice)] = 5;
-    reasons.cheapest_feasible_atoms = 2'100'000;
+    reasons.nearest_of(Mismatch::kPrice) = 2'100'000;
     CHECK(describe(reasons) == "14 asks: 9 vram, 5 price; cheapest is 2.1");
 }
 

@@ -98,7 +98,8 @@ TEST_CASE("matches: the nearest price is told") {
     market.list(1, 1, 5000);
     market.list(2, 2, 3000);
     const auto events = market.must(make_train_job(1, 1));
-    CHECK(tests::find_event<NotMatched>(events)->reasons.cheapest_feasible_atoms == 3000);
+    CHECK(tests::find_event<NotMatched>(events)->reasons.nearest_of(
+              marketplace::domain::Mismatch::kPrice) == 3000);
 }
 
 TEST_CASE("matches: the cheapest ask wins at its own price, and the maximum is held") {
