@@ -3,10 +3,9 @@
 
 #include "ledger/base/check.hpp"
 #include "ledger/base/checked.hpp"
+#include "ledger/rpc/poll.hpp"
 
 #include <algorithm>
-#include <chrono>
-#include <thread>
 
 namespace ledger::settlement {
 
@@ -19,7 +18,6 @@ using rpc::BlockTag;
 
 namespace {
 
-constexpr std::uint64_t kPollMs = 50;
 const base::SystemClock kSystemClock;
 
 /// Whether a failed question leaves us not knowing (as opposed to a clear no).
@@ -314,23 +312,23 @@ Result<rpc::TransactionReceipt> send_and_wait(rpc::Chain& chain, TransactionSign
     Submitter submitter(chain, signer, store, kSystemClock, options);
     TRY(submitter.start());
     TRY(submitter.submit({"once", "once", to, std::move(data)}));
-    const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(timeout_ms);
-    while (true) {
+    rpc::PollOptions patience;
+    patience.every = std::chrono::milliseconds(50);
+    patience.timeout = std::chrono::milliseconds(timeout_ms);
+    std::optional<rpc::TransactionReceipt> receipt;
+    const auto look = [&]() -> Result<bool> {
         auto events = submitter.poll();
         if (!events && !is_unknown(events.error())) return tl::make_unexpected(events.error());
         if (submitter.halted()) return tl::make_unexpected(*submitter.halted());
-        if (events) {
-            for (SubmitterEvent& event : *events) {
-                if (event.kind != SubmitterEvent::Kind::kFinal) continue;
-                if (event.receipt->succeeded) return std::move(*event.receipt);
-                return fail(ErrorCode::chain_refused, "reverted");
-            }
-        }
-        if (std::chrono::steady_clock::now() >= deadline)
-            return fail(ErrorCode::timeout, "the transaction was sent but not mined in time");
-        // The node has no way to call us: ask again after a moment.
-        std::this_thread::sleep_for(std::chrono::milliseconds(kPollMs));
-    }
+        if (!events) return false;
+        for (SubmitterEvent& event : *events)
+            if (event.kind == SubmitterEvent::Kind::kFinal) receipt = std::move(event.receipt);
+        return receipt.has_value();
+    };
+    TRY_ASSIGN(const bool final, rpc::poll_until(patience, look));
+    if (!final) return fail(ErrorCode::timeout, "the transaction was sent but not mined in time");
+    if (!receipt->succeeded) return fail(ErrorCode::chain_refused, "reverted");
+    return std::move(*receipt);
 }
 
 }  // namespace ledger::settlement
