@@ -220,8 +220,14 @@ Result<std::optional<rpc::TransactionReceipt>> Submitter::find_receipt(
 }
 
 Result<void> Submitter::advance(TransactionRecord& record, Round& round) {
-    TRY_ASSIGN(std::optional<rpc::TransactionReceipt> receipt, find_receipt(record));
-    if (receipt) return on_mined(record, round, std::move(*receipt));
+    auto receipt = find_receipt(record);
+    if (!receipt) {
+        // Sending the same bytes again needs no knowledge and cannot do harm; and where few
+        // questions are answered, a record of many versions would otherwise never be sent again.
+        if (round.account_nonce <= record.nonce && is_resend_due(record)) send(record);
+        return tl::make_unexpected(receipt.error());
+    }
+    if (*receipt) return on_mined(record, round, std::move(**receipt));
     return on_missing(record, round);
 }
 
@@ -272,10 +278,13 @@ Result<void> Submitter::on_missing(TransactionRecord& record, Round& round) {
     if (first_waiting && record.versions.size() < options_.versions_max &&
         now >= record.versions.back().signed_at_ms + options_.bump_after_ms)
         return bump(record);
-    if (now >= record.last_sent_ms + options_.resend_after_ms ||
-        record.state == TransactionState::kSigned)
-        send(record);
+    if (is_resend_due(record)) send(record);
     return {};
+}
+
+bool Submitter::is_resend_due(const TransactionRecord& record) const {
+    return record.state == TransactionState::kSigned ||
+           clock_.now_ms() >= record.last_sent_ms + options_.resend_after_ms;
 }
 
 Result<void> Submitter::bump(TransactionRecord& record) {
