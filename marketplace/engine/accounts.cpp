@@ -13,11 +13,15 @@ Result<void> Engine::Impl::on(const domain::WorkerConnected& command) {
         return fail(ErrorCode::invalid_field, "worker");
     const auto [it, is_new] = workers_.try_emplace(command.worker);
     WorkerState& worker = it->second;
-    if (is_new) worker_order_.push_back(command.worker);
+    if (is_new) {
+        worker_order_.push_back(command.worker);
+        refresh_calendar(command.worker);
+    }
     if (worker.connected && worker.provider == command.provider) return {};
     worker.connected = true;
     worker.provider = command.provider;
     emit(domain::WorkerChanged{command.worker, command.provider, true});
+    refresh_worker(command.worker);
     touch_worker(command.worker);
     return {};
 }
@@ -26,6 +30,7 @@ Result<void> Engine::Impl::on(const domain::WorkerLost& command) {
     const auto it = workers_.find(command.worker);
     if (it == workers_.end() || !it->second.connected) return {};
     it->second.connected = false;
+    refresh_worker(command.worker);
     emit(domain::WorkerChanged{command.worker, it->second.provider, false});
     const std::set<Index> leases = it->second.leases;
     for (const Index lease : leases)  // of a serving job the first takes the other with it

@@ -36,6 +36,8 @@ Result<void> Engine::Impl::check_limits(const domain::PostAsk& command,
         return fail(ErrorCode::rate_limited, "at most 10000 open orders per account");
     if (of_worker >= limits::kOpenAsksPerWorker)
         return fail(ErrorCode::rate_limited, "at most 64 open asks per worker");
+    if (!book_.can_add(command.resource))
+        return fail(ErrorCode::out_of_range, "the resource: a quantity, or too many new names");
     return {};
 }
 
@@ -61,6 +63,7 @@ void Engine::Impl::add_ask(const domain::PostAsk& command, const Hash32& id) {
     ask_by_id_.emplace(id, index);
     open_asks_.insert(index);
     asks_of_worker_[command.resource.worker].insert(index);
+    book_.add(index, command.ask, command.resource, book_state(index));
     add_timer(command.ask.expiry_s * 1000, TimerKind::kAskExpires, index);
     if (command.ask.earliest_s > now_ms_ / 1000)
         add_timer(command.ask.earliest_s * 1000, TimerKind::kAskOpens, index);
@@ -106,6 +109,7 @@ void Engine::Impl::close_ask(Index ask, std::string_view reason) {
     state.entry.open = false;
     state.close_reason = reason;
     open_asks_.erase(ask);
+    book_.remove(ask);
     touched_.erase(ask);
     std::set<Index>& of_worker = asks_of_worker_[state.entry.resource.worker];
     of_worker.erase(ask);

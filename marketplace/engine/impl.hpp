@@ -5,7 +5,9 @@
 #include "ledger/books/books.hpp"
 #include "ledger/log/merkle_tree.hpp"
 #include "marketplace/engine/engine.hpp"
+#include "marketplace/matching/bid_book.hpp"
 #include "marketplace/matching/feasibility.hpp"
+#include "marketplace/matching/order_book.hpp"
 
 #include <array>
 #include <cstdint>
@@ -40,8 +42,8 @@ inline constexpr TimeMs kVoucherGraceMs = 30'000;  ///< a closing lease waits fo
 inline constexpr TimeMs kBackOffMs = 1'000;        ///< doubled with every failed attempt
 inline constexpr std::size_t kTextBytes = 64;      ///< models, regions, runtimes, codes
 
-/// A job's place in a round: highest price first (complemented), then oldest.
-using Rank = std::pair<std::uint64_t, Index>;
+/// A job's place in a round.
+using Rank = matching::BidRank;
 
 /// One receipt as a voucher may name it.
 struct ReceiptMark {
@@ -231,11 +233,12 @@ class Engine::Impl {
     using Plan = std::vector<Fill>;
     [[nodiscard]] matching::Offer offer_of(Index ask) const;
     [[nodiscard]] std::optional<Fill> fill_of(Index ask, const matching::Want& want) const;
-    [[nodiscard]] static bool is_better(const Fill& a, const Fill& b);
-    [[nodiscard]] std::vector<Fill> fits(const matching::Want& want) const;
-    [[nodiscard]] Plan best_of_workers(std::vector<Fill> fits, std::size_t count) const;
-    [[nodiscard]] Plan best_pair(const std::vector<Fill>& inputs,
-                                 const std::vector<Fill>& outputs) const;
+    [[nodiscard]] matching::Query query_of(const JobRecordState* state,
+                                           const matching::Want& want) const;
+    [[nodiscard]] std::optional<Fill> least_lock(const Address& worker,
+                                                 const matching::Want& want) const;
+    [[nodiscard]] Plan best_pair(const Demand& input, const Demand& output,
+                                 const JobRecordState* state) const;
     [[nodiscard]] Plan plan(const Job& job, const JobRecordState* state, TimeMs now_ms,
                             PriceAt at = PriceAt::kNow) const;
     [[nodiscard]] static std::uint64_t sum_of_locks(const Plan& plan);
@@ -257,12 +260,18 @@ class Engine::Impl {
     void touch_ask(Index ask);
     void touch_worker(const Address& worker);
     void make_ready(JobRecordState& state);
+    [[nodiscard]] bool is_out_of_use(Index ask) const;
 
     // Matches (matches.cpp)
     void match(JobRecordState& state, const Plan& plan);
     void make_lease(JobRecordState& state, std::size_t leg, const Fill& fill);
     void take_room(const Fill& fill, const Job& job, const matching::Window& window);
     void give_room(const Fill& fill, const Job& job, const matching::Window& window);
+    // The books follow what changes: an ask's room, its worker's presence, calendar and record.
+    [[nodiscard]] matching::AskState book_state(Index ask) const;
+    void refresh_ask(Index ask);
+    void refresh_calendar(const Address& worker);
+    void refresh_worker(const Address& worker);
 
     // Interruptible leases (reclaim.cpp)
     [[nodiscard]] static bool may_ask_for_room(const JobRecordState& state);
@@ -293,6 +302,7 @@ class Engine::Impl {
     void end_job(JobRecordState& state, JobState next, std::string_view reason,
                  CloseReason close_reason);
     void reopen(JobRecordState& state, std::string_view reason);
+    void rest(JobRecordState& state);
     void update_job_from_leases(JobRecordState& state);
     /// A lease's work is done; its job may go on with another.
     void finish(Index lease);
@@ -330,9 +340,7 @@ class Engine::Impl {
     [[nodiscard]] ledger::books::Cause cause(const Hash32& reference) const;
 
     [[nodiscard]] static Rank rank_of(const JobRecordState& state) {
-        const Job& job = state.job;
-        const std::uint64_t ceiling = job.legs.front().bid.price_ceiling_atoms;
-        return {~(has_ramp(job) ? constraints_of(job).ramp_from_atoms : ceiling), state.index};
+        return matching::rank_of(state.index, state.job.legs.front());
     }
     void emit(domain::Event event) { events_.push_back(std::move(event)); }
     void add_timer(TimeMs at_ms, TimerKind kind, Index index) {
@@ -359,7 +367,8 @@ class Engine::Impl {
     std::unordered_map<Address, ledger::base::Uint128> open_interest_;  ///< worst case of open jobs
     std::unordered_map<Address, std::set<Index>> asks_of_worker_;       ///< open
     std::set<Index> open_asks_;
-    std::set<Rank> open_jobs_;                                     ///< without those of a batch
+    matching::OrderBook book_;  ///< the open asks
+    matching::BidBook bids_;    ///< the open jobs without those of a batch
     std::unordered_map<Address, std::set<Index>> short_of_money_;  ///< open jobs, by buyer
     std::set<std::pair<TimeMs, Index>> batch_jobs_;                ///< by the batch they wait for
     std::set<std::pair<std::uint64_t, Index>> reclaimable_;  ///< cheapest, then youngest (~lease)

@@ -11,7 +11,7 @@ void Engine::Impl::set_job_state(JobRecordState& state, JobState next, std::stri
     Job& job = state.job;
     if (job.state == next && job.reason == reason) return;
     if (job.state == JobState::kOpen && next != JobState::kOpen) {
-        open_jobs_.erase(rank_of(state));
+        bids_.remove(state.index);
         ready_.erase(rank_of(state));
         batch_jobs_.erase({state.batch_at_ms, state.index});
         if (state.lacks_money) short_of_money_[job.buyer].erase(state.index);
@@ -37,11 +37,19 @@ void Engine::Impl::reopen(JobRecordState& state, std::string_view reason) {
         if (leg.bid.expiry_s * 1000 <= now_ms_)  // its timer found the job at work
             add_timer(leg.bid.expiry_s * 1000, TimerKind::kJobDue, state.index);
     if (is_batched(state.job)) return wait_for_batch(state);
-    open_jobs_.insert(rank_of(state));
+    rest(state);
     if (now_ms_ < state.not_before_ms)
         add_timer(state.not_before_ms, TimerKind::kJobDue, state.index);
     else
         make_ready(state);
+}
+
+/// Puts the job's legs into the book of bids.
+void Engine::Impl::rest(JobRecordState& state) {
+    const Demand first(state.job, &state, 0, now_ms_, PriceAt::kCeiling);
+    if (state.job.legs.size() == 1) return bids_.add(rank_of(state), std::array{first.want});
+    const Demand second(state.job, &state, 1, now_ms_, PriceAt::kCeiling);
+    bids_.add(rank_of(state), std::array{first.want, second.want});
 }
 
 void Engine::Impl::end_team(JobRecordState& state, CloseReason close_reason) {
@@ -70,6 +78,7 @@ void Engine::Impl::finish(Index index) {
     const LeaseRecord& record = leases_[index];
     JobRecordState& state = jobs_[record.job];
     ++workers_.at(record.lease.worker).completed;
+    refresh_worker(record.lease.worker);
     const bool is_slice = is_training(state.job) && record.lease.units == record.lease.max_units &&
                           state.job.units_done < state.job.terms.total_units;
     if (!is_training(state.job))
@@ -91,6 +100,7 @@ void Engine::Impl::leave(Index index, const Failure& failure) {
         return finish(index);
     WorkerState& worker = workers_.at(lease.worker);
     if (failure.close_reason != CloseReason::kProviderLeft) ++worker.failed;
+    refresh_worker(lease.worker);
     if (is_active(lease)) end_lease(index, failure.close_reason);
     state.job.excluded.push_back(lease.worker);
     fail_over(state, failure.code, failure.back_off_ms);

@@ -7,15 +7,39 @@ namespace marketplace::engine {
 void Engine::Impl::take_room(const Fill& fill, const Job& job, const matching::Window& window) {
     AskEntry& entry = asks_[fill.ask].entry;
     entry.units_out += fill.units;
-    if (matching::is_exclusive(job.terms))
-        workers_.at(entry.resource.worker).calendar.hold(window.from, window.until);
+    refresh_ask(fill.ask);
+    if (!matching::is_exclusive(job.terms)) return;
+    workers_.at(entry.resource.worker).calendar.hold(window.from, window.until);
+    refresh_calendar(entry.resource.worker);
 }
 
 void Engine::Impl::give_room(const Fill& fill, const Job& job, const matching::Window& window) {
     AskEntry& entry = asks_[fill.ask].entry;
     entry.units_out -= fill.units;
-    if (matching::is_exclusive(job.terms))
-        workers_.at(entry.resource.worker).calendar.release(window.from, window.until);
+    refresh_ask(fill.ask);
+    if (!matching::is_exclusive(job.terms)) return;
+    workers_.at(entry.resource.worker).calendar.release(window.from, window.until);
+    refresh_calendar(entry.resource.worker);
+}
+
+matching::AskState Engine::Impl::book_state(Index ask) const {
+    const matching::Offer offer = offer_of(ask);
+    return {offer.free_units, offer.reliability_bp, offer.worker_present};
+}
+
+void Engine::Impl::refresh_ask(Index ask) {
+    book_.update(ask, book_state(ask));
+}
+
+void Engine::Impl::refresh_calendar(const Address& worker) {
+    book_.set_calendar(worker, &workers_.at(worker).calendar, now_ms_);
+}
+
+void Engine::Impl::refresh_worker(const Address& worker) {
+    const auto it = asks_of_worker_.find(worker);
+    if (it == asks_of_worker_.end()) return;
+    for (const Index ask : it->second)
+        refresh_ask(ask);
 }
 
 void Engine::Impl::match(JobRecordState& state, const Plan& planned) {

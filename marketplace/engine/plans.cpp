@@ -64,7 +64,8 @@ matching::Offer Engine::Impl::offer_of(Index ask) const {
     return offer;
 }
 
-/// What a lease under this ask would have; empty when the ask does not fit.
+/// What a lease under this ask would have; empty when the ask does not fit. What the book finds
+/// goes through it too, and so through `first_mismatch` once more.
 std::optional<Engine::Impl::Fill> Engine::Impl::fill_of(Index ask,
                                                         const matching::Want& want) const {
     const matching::Offer offer = offer_of(ask);
@@ -75,71 +76,55 @@ std::optional<Engine::Impl::Fill> Engine::Impl::fill_of(Index ask,
     return Fill{ask, units, offer.ask.price_atoms, *locked, offer.reliability_bp};
 }
 
-/// Price, then reliability, then time.
-bool Engine::Impl::is_better(const Fill& a, const Fill& b) {
-    if (a.price_atoms != b.price_atoms) return a.price_atoms < b.price_atoms;
-    if (a.reliability_bp != b.reliability_bp) return a.reliability_bp > b.reliability_bp;
-    return a.ask < b.ask;
+matching::Query Engine::Impl::query_of(const JobRecordState* state,
+                                       const matching::Want& want) const {
+    matching::Query query = book_.compile(want);
+    if (state == nullptr) return query;
+    for (const Hash32& ask : want.excluded_asks)
+        query.exclude_asks.push_back(ask_by_id_.at(ask));
+    return query;
 }
 
-std::vector<Engine::Impl::Fill> Engine::Impl::fits(const matching::Want& want) const {
-    std::vector<Fill> out;
-    for (const Index ask : open_asks_)
-        if (const auto fill = fill_of(ask, want)) out.push_back(*fill);
+/// Of one worker the ask that locks least, then the oldest.
+std::optional<Engine::Impl::Fill> Engine::Impl::least_lock(const Address& worker,
+                                                           const matching::Want& want) const {
+    std::optional<Fill> out;
+    const auto asks = asks_of_worker_.find(worker);
+    if (asks == asks_of_worker_.end()) return out;
+    for (const Index ask : asks->second) {
+        const auto fill = fill_of(ask, want);
+        if (fill && (!out || fill->locked_atoms < out->locked_atoms)) out = fill;
+    }
     return out;
 }
 
-/// The best `count` on as many workers; whole or not at all.
-Engine::Impl::Plan Engine::Impl::best_of_workers(std::vector<Fill> fits, std::size_t count) const {
-    if (count == 1) {
-        const auto best = std::min_element(fits.begin(), fits.end(), is_better);
-        return best == fits.end() ? Plan{} : Plan{*best};
-    }
-    std::sort(fits.begin(), fits.end(), is_better);
-    Plan out;
-    std::unordered_set<Address> workers;
-    for (const Fill& fill : fits) {
-        if (out.size() == count) break;
-        if (workers.insert(asks_[fill.ask].entry.resource.worker).second) out.push_back(fill);
-    }
-    if (out.size() < count) out.clear();
-    return out;
-}
-
-/// Both kinds of token from one worker and provider: the pair that locks least, then the more
-/// reliable worker, then the older asks. Per worker the least of each kind make its best pair.
-Engine::Impl::Plan Engine::Impl::best_pair(const std::vector<Fill>& inputs,
-                                           const std::vector<Fill>& outputs) const {
-    using Host = std::pair<Address, Address>;  // worker, provider
-    const auto host_of = [this](const Fill& fill) {
-        const AskEntry& entry = asks_[fill.ask].entry;
-        return Host{entry.resource.worker, entry.ask.provider};
-    };
-    const auto locks_less = [](const Fill& a, const Fill& b) {
-        return std::pair(a.locked_atoms, a.ask) < std::pair(b.locked_atoms, b.ask);
-    };
-    std::map<Host, Plan> pairs;
-    for (const Fill& in : inputs) {
-        const auto [it, is_new] = pairs.try_emplace(host_of(in), Plan{in});
-        if (!is_new && locks_less(in, it->second.front())) it->second.front() = in;
-    }
-    for (const Fill& out : outputs) {
-        const auto it = pairs.find(host_of(out));
-        if (it == pairs.end()) continue;
-        Plan& pair = it->second;
-        if (pair.size() == 1)
-            pair.push_back(out);
-        else if (locks_less(out, pair.back()))
-            pair.back() = out;
-    }
+/// Both kinds of token from one worker: the pair that locks least, then the more reliable worker,
+/// then the older asks. Goes through the workers by the price of their input asks, until none can
+/// come that locks less.
+Engine::Impl::Plan Engine::Impl::best_pair(const Demand& input, const Demand& output,
+                                           const JobRecordState* state) const {
+    const matching::Query inputs = query_of(state, input.want);
+    const auto cheapest_output = book_.best(query_of(state, output.want));
+    if (!cheapest_output) return {};
+    const std::uint64_t least_output = fill_of(*cheapest_output, output.want)->locked_atoms;
     const auto key = [](const Plan& pair) {
         return std::tuple(sum_of_locks(pair), ~pair.front().reliability_bp,
                           std::max(pair.front().ask, pair.back().ask), pair.front().ask);
     };
-    const Plan* best = nullptr;
-    for (const auto& [host, pair] : pairs)
-        if (pair.size() == 2 && (best == nullptr || key(pair) < key(*best))) best = &pair;
-    return best == nullptr ? Plan{} : *best;
+    Plan best;
+    std::unordered_set<Address> seen;
+    for (auto ask = book_.best(inputs); ask; ask = book_.next(inputs, *ask)) {
+        const std::uint64_t locked = fill_of(*ask, input.want)->locked_atoms;
+        if (!best.empty() && locked + least_output > sum_of_locks(best)) break;
+        const Address& worker = asks_[*ask].entry.resource.worker;
+        if (!seen.insert(worker).second) continue;
+        const auto in = least_lock(worker, input.want);
+        const auto out = least_lock(worker, output.want);
+        if (!in || !out) continue;
+        Plan pair{*in, *out};
+        if (best.empty() || key(pair) < key(best)) best = std::move(pair);
+    }
+    return best;
 }
 
 std::uint64_t Engine::Impl::sum_of_locks(const Plan& plan) {
@@ -152,11 +137,16 @@ std::uint64_t Engine::Impl::sum_of_locks(const Plan& plan) {
 Engine::Impl::Plan Engine::Impl::plan(const Job& job, const JobRecordState* state, TimeMs now_ms,
                                       PriceAt at) const {
     const Demand first(job, state, 0, now_ms, at);
-    if (job.legs.size() == 1) return best_of_workers(fits(first.want), gang_of(job));
-    const std::vector<Fill> inputs = fits(first.want);
-    if (inputs.empty()) return {};
-    const Demand second(job, state, 1, now_ms, at);
-    return best_pair(inputs, fits(second.want));
+    if (job.legs.size() == 2) return best_pair(first, Demand(job, state, 1, now_ms, at), state);
+    const matching::Query query = query_of(state, first.want);
+    Plan out;
+    if (gang_of(job) == 1) {
+        if (const auto ask = book_.best(query)) out.push_back(*fill_of(*ask, first.want));
+        return out;
+    }
+    for (const Index ask : book_.best_gang(query, gang_of(job)))
+        out.push_back(*fill_of(ask, first.want));
+    return out;
 }
 
 }  // namespace marketplace::engine

@@ -28,6 +28,7 @@ TimeMs earliest_start(const matching::Calendar& calendar, const ledger::eth::Bid
 domain::Mismatches Engine::Impl::reasons(const Job& job, const JobRecordState* state,
                                          TimeMs now_ms) const {
     domain::Mismatches out;
+    now_ms = std::max(now_ms, last_ms_);
     const bool is_short = plan(job, state, now_ms).empty();
     for (std::size_t leg = 0; leg < job.legs.size(); ++leg) {
         const Demand demand(job, state, leg, now_ms, PriceAt::kNow);
@@ -52,6 +53,7 @@ domain::Mismatches Engine::Impl::reasons(const Job& job, const JobRecordState* s
 
 Engine::Quote Engine::Impl::quote(const domain::PostJob& command, TimeMs now_ms) const {
     Quote out;
+    now_ms = std::max(now_ms, last_ms_);  // the books look only ahead
     if (!check_shape(command)) return out;
     Job job;
     job.id = command.id;
@@ -83,20 +85,20 @@ Engine::Quote Engine::Impl::quote(const domain::PostJob& command, TimeMs now_ms)
 }
 
 std::uint32_t Engine::Impl::count_candidates(const Job& job, TimeMs now_ms) const {
-    const Demand first(job, nullptr, 0, now_ms, PriceAt::kNow);
-    const std::vector<Fill> inputs = fits(first.want);
-    if (job.legs.size() == 1) return static_cast<std::uint32_t>(inputs.size());
-    const Demand second(job, nullptr, 1, now_ms, PriceAt::kNow);
-    std::set<std::pair<Address, Address>> with_input;
-    for (const Fill& fill : inputs) {
-        const AskEntry& entry = asks_[fill.ask].entry;
-        with_input.emplace(entry.resource.worker, entry.ask.provider);
-    }
+    std::set<Address> workers;  // with a fitting input ask
     std::uint32_t out = 0;
-    for (const Fill& fill : fits(second.want)) {
-        const AskEntry& entry = asks_[fill.ask].entry;
-        out += static_cast<std::uint32_t>(
-            with_input.erase({entry.resource.worker, entry.ask.provider}));
+    for (std::size_t leg = 0; leg < job.legs.size(); ++leg) {
+        const Demand demand(job, nullptr, leg, now_ms, PriceAt::kNow);
+        const matching::Query query = query_of(nullptr, demand.want);
+        for (auto ask = book_.best(query); ask; ask = book_.next(query, *ask)) {
+            const Address& worker = asks_[*ask].entry.resource.worker;
+            if (job.legs.size() == 1)
+                ++out;
+            else if (leg == 0)
+                workers.insert(worker);
+            else
+                out += static_cast<std::uint32_t>(workers.erase(worker));
+        }
     }
     return out;
 }

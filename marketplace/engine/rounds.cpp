@@ -92,12 +92,28 @@ bool Engine::Impl::may_help(Index ask, const JobRecordState& state) const {
     return false;
 }
 
+/// A worker at exclusive work, none of which can be reclaimed: nothing now, save reservations.
+bool Engine::Impl::is_out_of_use(Index ask) const {
+    const AskEntry& entry = asks_[ask].entry;
+    const auto it = workers_.find(entry.resource.worker);
+    if (!entry.open || it == workers_.end() || !it->second.connected) return true;
+    const bool is_exclusive = entry.ask.unit_kind == ledger::eth::UnitKind::kTrainingStep ||
+                              entry.ask.unit_kind == ledger::eth::UnitKind::kGpuMs;
+    if (!is_exclusive || entry.ask.order_class == ledger::eth::OrderClass::kReserved ||
+        it->second.calendar.free_from(now_ms_) == now_ms_)
+        return false;
+    return std::none_of(it->second.leases.begin(), it->second.leases.end(), [this](Index lease) {
+        return reclaimable_.contains({leases_[lease].lease.price_atoms, ~lease});
+    });
+}
+
 std::optional<Rank> Engine::Impl::next_bid(Index ask, std::optional<Rank> after) const {
-    if (!asks_[ask].entry.open || !offer_of(ask).worker_present) return std::nullopt;
-    for (auto it = after ? open_jobs_.upper_bound(*after) : open_jobs_.begin();
-         it != open_jobs_.end(); ++it) {
-        const JobRecordState& state = jobs_[it->second];
-        if (!is_waiting(state) && may_help(ask, state)) return *it;
+    if (is_out_of_use(ask)) return std::nullopt;
+    const AskEntry& entry = asks_[ask].entry;
+    const auto offered = bids_.offered(entry.ask, entry.resource, book_state(ask));
+    for (auto next = bids_.next(offered, after); next; next = bids_.next(offered, next)) {
+        const JobRecordState& state = jobs_[next->job];
+        if (!is_waiting(state) && may_help(ask, state)) return next;
     }
     return std::nullopt;
 }
@@ -123,7 +139,7 @@ void Engine::Impl::run_round() {
         if (!best) break;
         at = best;
         ready_.erase(*best);
-        try_job(jobs_[best->second]);
+        try_job(jobs_[best->job]);
     }
     // What became better during the round may still help those that were looked at before it did.
     touched_ = std::exchange(touched_in_round_, {});

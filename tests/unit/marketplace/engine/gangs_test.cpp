@@ -155,7 +155,7 @@ TEST_CASE("slices: the job is open again for the rest, without an attempt") {
     replacement.legs[0].constraints.min_slice_units = 30;
     market.must(AmendJob{job.id, replacement});
     CHECK(market.job(1).reason == "amended");
-    for (const std::uint64_t units : {40, 40, 20}) {  // the last: what is left, below the slice
+    for (const std::uint64_t units : {40U, 40U, 20U}) {  // the last: what is left, below the slice
         REQUIRE(market.job(2).state == JobState::kMatched);
         const Hash32 lease = market.lease(2).id;
         CHECK(market.lease(2).max_units == units);
