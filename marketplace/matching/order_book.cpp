@@ -151,7 +151,7 @@ std::uint64_t OrderBook::highest_price(const Want& want, std::uint64_t price_ato
         static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
     const auto bound =
         ledger::base::mul_div_down(std::min(want.bid.max_amount_atoms, kMaxAmount),
-                                   ledger::eth::unit_scale(want.bid.unit_kind), want.units);
+                                   ledger::eth::unit_scale(want.bid.unit_kind), least_units(want));
     return std::min(price_atoms, bound.value_or(UINT64_MAX));
 }
 
@@ -198,6 +198,7 @@ void OrderBook::compile(const Want& want, Query& query) const {
     query.need = need_signature(want);
     query.max_price_atoms = highest_price(want, want.price_atoms);
     query.units = want.units;
+    query.slice_atoms = least_units(want) == want.units ? 0 : want.bid.max_amount_atoms;
     query.least_units = least_units(want);
     query.flops = want.terms.kind == domain::JobKind::kTrain ? want.terms.flops_per_step : 0;
     query.min_vram_mib = wanted.min_vram_mib;
@@ -279,7 +280,15 @@ bool OrderBook::fits(const Hot& hot, const Cold& cold, const Query& query) const
                       static_cast<int>((query.numeric_bit & ~cold.numeric_classes) == 0) &
                       static_cast<int>(query.buyer != cold.provider) &
                       static_cast<int>(query.buyer != cold.worker);
-    return plain != 0 && is_listed(index_of(hot), cold, query);
+    return plain != 0 && is_listed(index_of(hot), cold, query) && can_pay_slice(hot, cold, query);
+}
+
+/// What a slice locks depends on how much the ask can give.
+bool OrderBook::can_pay_slice(const Hot& hot, const Cold& cold, const Query& query) {
+    if (query.slice_atoms == 0) return true;
+    const std::uint64_t units = std::min(query.units, cold.limit_units);
+    const auto lock = ledger::eth::amount_for(query.unit_kind, units, hot.key.first);
+    return lock && *lock <= query.slice_atoms;
 }
 
 bool OrderBook::is_free(const Hot& hot, const Cold& cold, const Query& query) const {

@@ -48,6 +48,7 @@ struct Query {
     std::uint64_t max_price_atoms = 0;  ///< by the price offered and by the maximum amount
     std::uint64_t units = 0;
     std::uint64_t least_units = 0;
+    std::uint64_t slice_atoms = 0;  ///< the most a slice may lock; 0: max_price_atoms says it all
     std::uint64_t flops = 0;
     std::uint64_t min_vram_mib = 0;
     std::uint64_t min_ram_mib = 0;
@@ -159,8 +160,9 @@ class OrderBook {
     [[nodiscard]] Query compile(const Want& want) const;
     /// The same into a query that was used before, whose memory is used again.
     void compile(const Want& want, Query& query) const;
-    /// The most the bid may pay per unit: `price_atoms`, or less by its maximum amount. With the
-    /// ceiling for `price_atoms` it gives a query that looks past a ramp's present offer.
+    /// The most the bid may pay per unit: `price_atoms`, or less by its maximum amount for the
+    /// least it takes. With the ceiling for `price_atoms` it gives a query that looks past a ramp's
+    /// present offer.
     [[nodiscard]] static std::uint64_t highest_price(const Want& want,
                                                      std::uint64_t price_atoms) noexcept;
 
@@ -235,6 +237,7 @@ class OrderBook {
                                                const Key& from, const Key& limit);
     [[nodiscard]] bool fits(const Hot& hot, const Cold& cold, const Query& query) const;
     [[nodiscard]] bool is_listed(AskIndex index, const Cold& cold, const Query& query) const;
+    [[nodiscard]] static bool can_pay_slice(const Hot& hot, const Cold& cold, const Query& query);
     [[nodiscard]] bool is_free(const Hot& hot, const Cold& cold, const Query& query) const;
 
     [[nodiscard]] PartyId intern(const domain::Address& party);
