@@ -1,0 +1,325 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ledger/base/limits.hpp"
+#include "ledger/log/merkle_tree.hpp"
+#include "tests/support/naive_market.hpp"
+
+#include <algorithm>
+#include <limits>
+
+/// The life of a lease and what it does to its job (rules 5, 6, 9, 12 and the README's decisions).
+namespace tests {
+
+using namespace marketplace::domain;
+using Code = ledger::base::ErrorCode;
+
+namespace {
+
+constexpr TimeMs kFirstBackOffMs = 1000;
+constexpr TimeMs kRefusedAskMs = 60'000;
+
+bool is_job_fault(const std::string& code) {
+    return code == "data_missing" || code == "data_invalid";
+}
+
+}  // namespace
+
+NaiveMarket::Lease* NaiveMarket::find_lease(const Hash32& id) {
+    for (Lease& lease : leases_)
+        if (lease.is.id == id) return &lease;
+    return nullptr;
+}
+
+std::vector<NaiveMarket::Lease*> NaiveMarket::attempt_of(const Job& job) {
+    std::vector<Lease*> out;
+    for (std::size_t i = job.attempt_from; i < job.leases.size(); ++i)
+        out.push_back(&leases_[job.leases[i]]);
+    return out;
+}
+
+/// Released money goes to withdrawals that could not be met before.
+void NaiveMarket::release(const Address& owner, std::uint64_t atoms) {
+    Account& account = accounts_[owner];
+    const auto amount = static_cast<std::int64_t>(atoms);
+    const std::int64_t owed = std::min(amount, account.shortfall);
+    account.shortfall -= owed;
+    account.free += amount - owed;
+}
+
+void NaiveMarket::forget_reclaim(Lease& lease) {
+    if (!lease.reclaimed_by) return;
+    lease.reclaimed_by.reset();
+    lease.is.reclaim_at_ms = 0;
+}
+
+void NaiveMarket::forget_reclaims_by(const Job& job) {
+    for (Lease& lease : leases_) {
+        if (!lease.reclaimed_by || &jobs_[*lease.reclaimed_by] != &job) continue;
+        forget_reclaim(lease);
+        out_.reclaims.push_back({lease.is.id, job.post.id, 0});
+    }
+}
+
+/// No further work. While it is being opened on chain it only takes note.
+void NaiveMarket::end_lease(Lease& lease, CloseReason reason) {
+    if (!holds_room(lease)) return;
+    lease.is.close_reason = reason;
+    if (lease.is.state != LeaseState::kMatched) lease.is.state = LeaseState::kClosing;
+    lease.reclaimed_by.reset();
+}
+
+void NaiveMarket::end_attempt(Job& job, CloseReason reason) {
+    for (Lease* lease : attempt_of(job))
+        end_lease(*lease, reason);
+}
+
+void NaiveMarket::end_job(Job& job, JobState state, CloseReason reason) {
+    end_attempt(job, reason);
+    job.state = state;
+    job.batch_at = 0;
+    forget_reclaims_by(job);
+}
+
+void NaiveMarket::reopen(Job& job) {
+    job.state = JobState::kOpen;
+    job.attempt_from = job.leases.size();
+    const TimeMs period = batch_period_ms();
+    if (job.post.legs[0].constraints.clearing == Clearing::kBatch)
+        job.batch_at = (now_ / period + 1) * period;
+}
+
+void NaiveMarket::fail_over(Job& job, bool back_off) {
+    end_attempt(job, CloseReason::kProviderLeft);
+    ++job.attempts;
+    if (job.attempts > config_.max_failovers)
+        return end_job(job, JobState::kFailed, CloseReason::kProviderLeft);
+    reopen(job);
+    if (back_off) job.wait_until = now_ + (kFirstBackOffMs << (job.attempts - 1));
+}
+
+/// All units of the lease are done.
+void NaiveMarket::finish(Lease& lease) {
+    end_lease(lease, CloseReason::kCompleted);
+    Job& job = jobs_[lease.job];
+    for (const Lease* member : attempt_of(job))
+        if (member->is.close_reason != CloseReason::kCompleted) return;
+    if (job.trains() && job.done < job.post.terms.total_units) return reopen(job);
+    end_job(job, JobState::kCompleted, CloseReason::kCompleted);
+}
+
+/// The lease's worker or chain is gone: the work goes on elsewhere, unless it was done.
+void NaiveMarket::leave(Lease& lease, CloseReason reason) {
+    Job& job = jobs_[lease.job];
+    if (lease.exclusive && lease.is.units == lease.is.max_units) return finish(lease);
+    end_lease(lease, reason);
+    job.excluded.push_back(lease.is.worker);
+    fail_over(job, reason == CloseReason::kWorkerFailed);
+}
+
+void NaiveMarket::update_state(Job& job) {
+    const auto leases = attempt_of(job);
+    const auto any = [&leases](LeaseState state) {
+        return std::any_of(leases.begin(), leases.end(),
+                           [state](const Lease* lease) { return lease->is.state == state; });
+    };
+    if (any(LeaseState::kMatched)) {
+        job.state = JobState::kMatched;
+    } else {
+        job.state = any(LeaseState::kOpen) ? JobState::kAssigned : JobState::kRunning;
+    }
+}
+
+/// Rule 6: the progress is that of the slowest member, its checkpoint the first member's there.
+void NaiveMarket::update_progress(Job& job) {
+    std::uint64_t slowest = std::numeric_limits<std::uint64_t>::max();
+    const auto leases = attempt_of(job);
+    for (const Lease* lease : leases)
+        slowest = std::min(slowest, lease->is.units);
+    for (const Receipt& receipt : leases[0]->receipts) {
+        if (receipt.units > slowest) continue;
+        job.done = leases[0]->is.start_units + receipt.units;
+        job.checkpoint = receipt.response;
+    }
+}
+
+NaiveMarket::Refusal NaiveMarket::take(const LeaseOpened& c) {
+    Lease* lease = find_lease(c.lease);
+    if (lease == nullptr) return Code::not_found;
+    if (lease->is.state == LeaseState::kOpenFailed) return Code::wrong_state;
+    if (c.locked_atoms != lease->is.locked_atoms) return Code::chain_mismatch;
+    if (lease->is.state != LeaseState::kMatched) return std::nullopt;
+    if (lease->is.close_reason != CloseReason::kNone) {
+        lease->is.state = LeaseState::kClosing;
+        return std::nullopt;
+    }
+    lease->is.state = LeaseState::kOpen;
+    update_state(jobs_[lease->job]);
+    return std::nullopt;
+}
+
+NaiveMarket::Refusal NaiveMarket::take(const LeaseOpenFailed& c) {
+    Lease* lease = find_lease(c.lease);
+    if (lease == nullptr) return Code::not_found;
+    if (lease->is.state == LeaseState::kOpenFailed) return std::nullopt;
+    if (lease->is.state != LeaseState::kMatched) return Code::wrong_state;
+    const bool was_wanted = holds_room(*lease);
+    lease->is.state = LeaseState::kOpenFailed;
+    lease->reclaimed_by.reset();
+    accounts_[lease->is.buyer].held -= static_cast<std::int64_t>(lease->is.locked_atoms);
+    release(lease->is.buyer, lease->is.locked_atoms);
+    if (!was_wanted) return std::nullopt;
+    Job& job = jobs_[lease->job];
+    job.refused_asks.emplace_back(lease->is.ask_hash, now_ + kRefusedAskMs);
+    fail_over(job, true);
+    return std::nullopt;
+}
+
+NaiveMarket::Refusal NaiveMarket::take(const LeaseStarted& c) {
+    Lease* lease = find_lease(c.lease);
+    if (lease == nullptr) return Code::not_found;
+    if (lease->is.state == LeaseState::kRunning) return std::nullopt;
+    if (lease->is.state != LeaseState::kOpen) return Code::wrong_state;
+    lease->is.state = LeaseState::kRunning;
+    update_state(jobs_[lease->job]);
+    return std::nullopt;
+}
+
+NaiveMarket::Refusal NaiveMarket::take(const SubmitReceipt& c) {
+    const auto& r = c.receipt;
+    if (r.sequence == 0) return Code::invalid_field;
+    if (r.cumulative_units > ledger::base::limits::kMaxUnits) return Code::invalid_quantity;
+    if (r.start_ms > r.end_ms) return Code::invalid_window;
+    Lease* lease = find_lease(r.lease);
+    if (lease == nullptr) return Code::not_found;
+    md::Lease& is = lease->is;
+    const Hash32 hash = struct_hash(r);
+    if (r.sequence <= is.sequence) {
+        if (lease->receipts[r.sequence - 1].hash == hash) return std::nullopt;
+        return Code::receipt_equivocation;
+    }
+    const bool late_tokens = is.state == LeaseState::kClosing && !lease->exclusive;
+    if (is.state == LeaseState::kMatched || is.state == LeaseState::kOpen ||
+        is.state == LeaseState::kOpenFailed)
+        return Code::wrong_state;
+    if (is.state != LeaseState::kRunning && !late_tokens) return Code::lease_closed;
+    if (r.sequence != is.sequence + 1 || r.previous != is.last_receipt)
+        return Code::receipt_out_of_order;
+    if (r.unit_kind != is.unit_kind || r.price_atoms != is.price_atoms) return Code::invalid_field;
+    if (r.cumulative_units <= is.units || r.cumulative_units > is.max_units)
+        return Code::invalid_quantity;
+    const auto amount = ledger::eth::amount_for(is.unit_kind, r.cumulative_units, is.price_atoms);
+    if (!amount || r.cumulative_amount_atoms != *amount) return Code::invalid_field;
+    is.sequence = r.sequence;
+    is.last_receipt = hash;
+    is.units = r.cumulative_units;
+    is.amount_atoms = *amount;
+    is.checkpoint = r.response_hash;
+    ledger::log::CompactTree tree;
+    for (const Receipt& receipt : lease->receipts)
+        tree.append_data(receipt.hash.span());
+    tree.append_data(hash.span());
+    is.receipts_root = tree.root();
+    lease->receipts.push_back({hash, r.response_hash, is.receipts_root, is.units, *amount});
+    if (lease->exclusive) update_progress(jobs_[lease->job]);
+    return std::nullopt;
+}
+
+NaiveMarket::Refusal NaiveMarket::take(const RecordVoucher& c) {
+    const auto& v = c.voucher;
+    Lease* lease = find_lease(v.lease);
+    if (lease == nullptr) return Code::not_found;
+    md::Lease& is = lease->is;
+    if (lease->voucher && *lease->voucher == c) return std::nullopt;
+    if (is.state == LeaseState::kClosed || is.state == LeaseState::kOpenFailed)
+        return Code::lease_closed;
+    if (v.sequence <= is.voucher_sequence) return Code::voucher_not_higher;
+    if (v.cumulative_amount_atoms > is.locked_atoms) return Code::voucher_above_lock;
+    if (v.sequence > is.sequence) return Code::receipt_out_of_order;
+    const Receipt& last = lease->receipts[v.sequence - 1];
+    if (v.cumulative_units != last.units || v.cumulative_amount_atoms != last.amount ||
+        v.receipts_root != last.root)
+        return Code::invalid_field;
+    is.voucher_sequence = v.sequence;
+    is.voucher_amount_atoms = v.cumulative_amount_atoms;
+    lease->voucher = c;
+    return std::nullopt;
+}
+
+NaiveMarket::Refusal NaiveMarket::take(const LeaseFinished& c) {
+    Lease* lease = find_lease(c.lease);
+    if (lease == nullptr) return Code::not_found;
+    if (lease->is.state == LeaseState::kClosing || lease->is.state == LeaseState::kClosed)
+        return std::nullopt;
+    if (lease->is.state != LeaseState::kRunning) return Code::wrong_state;
+    if (lease->exclusive && lease->is.units < lease->is.max_units) return Code::wrong_state;
+    finish(*lease);
+    return std::nullopt;
+}
+
+NaiveMarket::Refusal NaiveMarket::take(const LeaseFailed& c) {
+    Lease* lease = find_lease(c.lease);
+    if (lease == nullptr) return Code::not_found;
+    if (lease->is.state == LeaseState::kClosing || lease->is.state == LeaseState::kClosed)
+        return std::nullopt;
+    if (lease->is.state != LeaseState::kOpen && lease->is.state != LeaseState::kRunning)
+        return Code::wrong_state;
+    Job& job = jobs_[lease->job];
+    bool seen_elsewhere = false;
+    for (const auto& [code, worker] : job.faults)
+        seen_elsewhere |= code == c.code && worker != lease->is.worker;
+    if (is_job_fault(c.code)) job.faults.emplace(c.code, lease->is.worker);
+    if (is_job_fault(c.code) && seen_elsewhere) {
+        end_lease(*lease, CloseReason::kWorkerFailed);
+        end_job(job, JobState::kFailed, CloseReason::kProviderLeft);
+        return std::nullopt;
+    }
+    leave(*lease, CloseReason::kWorkerFailed);
+    return std::nullopt;
+}
+
+NaiveMarket::Refusal NaiveMarket::take(const ClaimConfirmed& c) {
+    Lease* lease = find_lease(c.lease);
+    if (lease == nullptr) return Code::not_found;
+    md::Lease& is = lease->is;
+    if (c.fee_atoms > c.paid_atoms) return Code::out_of_range;
+    if (is.state == LeaseState::kMatched || is.state == LeaseState::kOpenFailed)
+        return Code::wrong_state;
+    if (c.cumulative_amount_atoms <= is.claimed_atoms) return std::nullopt;
+    if (is.state == LeaseState::kClosed) return Code::wrong_state;
+    if (c.cumulative_amount_atoms > is.locked_atoms ||
+        c.paid_atoms != c.cumulative_amount_atoms - is.claimed_atoms)
+        return Code::chain_mismatch;
+    is.claimed_atoms = c.cumulative_amount_atoms;
+    is.fee_atoms += c.fee_atoms;
+    accounts_[is.buyer].held -= static_cast<std::int64_t>(c.paid_atoms);
+    accounts_[is.provider].earned += static_cast<std::int64_t>(c.paid_atoms - c.fee_atoms);
+    return std::nullopt;
+}
+
+NaiveMarket::Refusal NaiveMarket::take(const LeaseCloseRequested& c) {
+    Lease* lease = find_lease(c.lease);
+    if (lease == nullptr) return Code::not_found;
+    if (lease->is.state == LeaseState::kMatched || lease->is.state == LeaseState::kOpenFailed)
+        return Code::wrong_state;
+    lease->volume_given_back = true;
+    if (holds_room(*lease)) leave(*lease, CloseReason::kProviderLeft);
+    return std::nullopt;
+}
+
+NaiveMarket::Refusal NaiveMarket::take(const LeaseCloseConfirmed& c) {
+    Lease* lease = find_lease(c.lease);
+    if (lease == nullptr) return Code::not_found;
+    md::Lease& is = lease->is;
+    if (is.state == LeaseState::kClosed) return std::nullopt;
+    if (is.state == LeaseState::kMatched || is.state == LeaseState::kOpenFailed)
+        return Code::wrong_state;
+    if (c.paid_atoms != is.claimed_atoms || c.refunded_atoms != is.locked_atoms - is.claimed_atoms)
+        return Code::chain_mismatch;
+    if (holds_room(*lease)) leave(*lease, CloseReason::kProviderLeft);
+    is.state = LeaseState::kClosed;
+    is.refunded_atoms = c.refunded_atoms;
+    accounts_[is.buyer].held -= static_cast<std::int64_t>(c.refunded_atoms);
+    release(is.buyer, c.refunded_atoms);
+    return std::nullopt;
+}
+
+}  // namespace tests
