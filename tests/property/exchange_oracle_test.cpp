@@ -21,10 +21,19 @@ std::uint64_t setting(const char* name, std::uint64_t otherwise) {
     return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
 }
 
+/// All features, less those named in MILLRACE_WITHOUT ("gangs,ramps").
+RandomCommands::Features features() {
+    const char* text = std::getenv("MILLRACE_WITHOUT");
+    const std::string without = text == nullptr ? "" : text;
+    const auto with = [&without](const char* name) { return without.find(name) == without.npos; };
+    return {with("amends"), with("batches"),  with("gangs"), with("interruptible"),
+            with("ramps"),  with("reserved"), with("slices")};
+}
+
 /// One market from its first command; what went wrong, in full.
 std::string run(std::uint64_t seed, std::uint64_t count) {
     Duel duel;
-    RandomCommands random(seed, {});
+    RandomCommands random(seed, features());
     std::vector<Duel::Timed> past;
     for (std::uint64_t i = 0; i < count; ++i) {
         const auto [command, now_ms] = random.next(duel.naive());

@@ -214,7 +214,7 @@ class RandomCommands {
             out.delegation = {buyer,
                               provider(8),
                               static_cast<std::uint8_t>(1 + below(3)),
-                              one_in(3) ? 100 : 1'000'000'000,
+                              one_in(3) ? 100ULL : 1'000'000'000ULL,
                               now_s() + 99'999,
                               0};
         }
