@@ -41,7 +41,8 @@ std::string run(std::uint64_t seed, std::uint64_t count) {
         const auto wrong = duel.step(past.back());
         if (!wrong) continue;
         std::ostringstream out;
-        out << "seed " << seed << ", command " << i << ": " << *wrong << "\nshrunk to:\n";
+        out << "seed " << seed << ", command " << i << ": " << describe(past.back()) << "\n  -> "
+            << *wrong << "\nshrunk to:\n";
         Duel again;
         for (const Duel::Timed& timed : shrink(past)) {
             out << "  " << describe(timed) << '\n';

@@ -16,10 +16,8 @@ namespace {
 
 constexpr TimeMs kFirstBackOffMs = 1000;
 constexpr TimeMs kRefusedAskMs = 60'000;
-
-bool is_job_fault(const std::string& code) {
-    return code == "data_missing" || code == "data_invalid";
-}
+constexpr TimeMs kVoucherGraceMs = 30'000;
+constexpr std::size_t kTextSize = 64;
 
 }  // namespace
 
@@ -65,6 +63,9 @@ void NaiveMarket::end_lease(Lease& lease, CloseReason reason) {
     lease.is.close_reason = reason;
     if (lease.is.state != LeaseState::kMatched) lease.is.state = LeaseState::kClosing;
     lease.reclaimed_by.reset();
+    lease.voucher_overdue = reason == CloseReason::kWorkerLost;
+    if (lease.is.amount_atoms > lease.is.voucher_amount_atoms && !lease.voucher_overdue)
+        lease.voucher_due.push_back(now_ + kVoucherGraceMs);
 }
 
 void NaiveMarket::end_attempt(Job& job, CloseReason reason) {
@@ -87,32 +88,33 @@ void NaiveMarket::reopen(Job& job) {
         job.batch_at = (now_ / period + 1) * period;
 }
 
-void NaiveMarket::fail_over(Job& job, bool back_off) {
-    end_attempt(job, CloseReason::kProviderLeft);
+/// Rule 12: the work goes on elsewhere, unless it was done.
+void NaiveMarket::fail_over(Job& job, const Failure& failure) {
+    end_attempt(job, failure.reason);
+    if (failure.worker) job.excluded.push_back(*failure.worker);
+    if (job.trains() && job.done == job.post.terms.total_units)
+        return end_job(job, JobState::kCompleted, failure.reason);
+    const bool of_the_job = failure.code == "job_spec_invalid" || failure.code == "data_missing" ||
+                            failure.code == "data_invalid";
+    if (of_the_job && !job.faults.insert(failure.code).second)
+        return end_job(job, JobState::kFailed, failure.reason);
     ++job.attempts;
     if (job.attempts > config_.max_failovers)
-        return end_job(job, JobState::kFailed, CloseReason::kProviderLeft);
+        return end_job(job, JobState::kFailed, failure.reason);
     reopen(job);
-    if (back_off) job.wait_until = now_ + (kFirstBackOffMs << (job.attempts - 1));
+    if (failure.backs_off) job.wait_until = now_ + (kFirstBackOffMs << (job.attempts - 1));
 }
 
-/// All units of the lease are done.
+/// The worker has done what this lease is for.
 void NaiveMarket::finish(Lease& lease) {
-    end_lease(lease, CloseReason::kCompleted);
+    ++workers_[lease.is.worker].completed;
     Job& job = jobs_[lease.job];
+    if (!job.trains()) return end_job(job, JobState::kCompleted, CloseReason::kCompleted);
+    end_lease(lease, CloseReason::kCompleted);
     for (const Lease* member : attempt_of(job))
         if (member->is.close_reason != CloseReason::kCompleted) return;
-    if (job.trains() && job.done < job.post.terms.total_units) return reopen(job);
+    if (job.done < job.post.terms.total_units) return reopen(job);
     end_job(job, JobState::kCompleted, CloseReason::kCompleted);
-}
-
-/// The lease's worker or chain is gone: the work goes on elsewhere, unless it was done.
-void NaiveMarket::leave(Lease& lease, CloseReason reason) {
-    Job& job = jobs_[lease.job];
-    if (lease.exclusive && lease.is.units == lease.is.max_units) return finish(lease);
-    end_lease(lease, reason);
-    job.excluded.push_back(lease.is.worker);
-    fail_over(job, reason == CloseReason::kWorkerFailed);
 }
 
 void NaiveMarket::update_state(Job& job) {
@@ -126,6 +128,11 @@ void NaiveMarket::update_state(Job& job) {
     } else {
         job.state = any(LeaseState::kOpen) ? JobState::kAssigned : JobState::kRunning;
     }
+}
+
+/// Somebody else closes the lease on the chain.
+NaiveMarket::Failure NaiveMarket::left(const Lease& lease) {
+    return {"provider_left", CloseReason::kProviderLeft, lease.is.worker, /*backs_off=*/false};
 }
 
 /// Rule 6: the progress is that of the slowest member, its checkpoint the first member's there.
@@ -145,8 +152,8 @@ NaiveMarket::Refusal NaiveMarket::take(const LeaseOpened& c) {
     Lease* lease = find_lease(c.lease);
     if (lease == nullptr) return Code::not_found;
     if (lease->is.state == LeaseState::kOpenFailed) return Code::wrong_state;
-    if (c.locked_atoms != lease->is.locked_atoms) return Code::chain_mismatch;
     if (lease->is.state != LeaseState::kMatched) return std::nullopt;
+    if (c.locked_atoms != lease->is.locked_atoms) return Code::chain_mismatch;
     if (lease->is.close_reason != CloseReason::kNone) {
         lease->is.state = LeaseState::kClosing;
         return std::nullopt;
@@ -169,7 +176,7 @@ NaiveMarket::Refusal NaiveMarket::take(const LeaseOpenFailed& c) {
     if (!was_wanted) return std::nullopt;
     Job& job = jobs_[lease->job];
     job.refused_asks.emplace_back(lease->is.ask_hash, now_ + kRefusedAskMs);
-    fail_over(job, true);
+    fail_over(job, {"chain_refused", CloseReason::kProviderLeft, std::nullopt, true});
     return std::nullopt;
 }
 
@@ -177,7 +184,8 @@ NaiveMarket::Refusal NaiveMarket::take(const LeaseStarted& c) {
     Lease* lease = find_lease(c.lease);
     if (lease == nullptr) return Code::not_found;
     if (lease->is.state == LeaseState::kRunning) return std::nullopt;
-    if (lease->is.state != LeaseState::kOpen) return Code::wrong_state;
+    if (lease->is.state == LeaseState::kMatched) return Code::wrong_state;
+    if (lease->is.state != LeaseState::kOpen) return Code::lease_closed;
     lease->is.state = LeaseState::kRunning;
     update_state(jobs_[lease->job]);
     return std::nullopt;
@@ -196,10 +204,9 @@ NaiveMarket::Refusal NaiveMarket::take(const SubmitReceipt& c) {
         if (lease->receipts[r.sequence - 1].hash == hash) return std::nullopt;
         return Code::receipt_equivocation;
     }
-    const bool late_tokens = is.state == LeaseState::kClosing && !lease->exclusive;
-    if (is.state == LeaseState::kMatched || is.state == LeaseState::kOpen ||
-        is.state == LeaseState::kOpenFailed)
-        return Code::wrong_state;
+    const bool late_tokens =
+        is.state == LeaseState::kClosing && !lease->exclusive && !lease->voucher_overdue;
+    if (is.state == LeaseState::kMatched || is.state == LeaseState::kOpen) return Code::wrong_state;
     if (is.state != LeaseState::kRunning && !late_tokens) return Code::lease_closed;
     if (r.sequence != is.sequence + 1 || r.previous != is.last_receipt)
         return Code::receipt_out_of_order;
@@ -212,7 +219,8 @@ NaiveMarket::Refusal NaiveMarket::take(const SubmitReceipt& c) {
     is.last_receipt = hash;
     is.units = r.cumulative_units;
     is.amount_atoms = *amount;
-    is.checkpoint = r.response_hash;
+    if (lease->exclusive) is.checkpoint = r.response_hash;
+    if (is.state == LeaseState::kClosing) lease->voucher_due.push_back(now_ + kVoucherGraceMs);
     ledger::log::CompactTree tree;
     for (const Receipt& receipt : lease->receipts)
         tree.append_data(receipt.hash.span());
@@ -228,9 +236,10 @@ NaiveMarket::Refusal NaiveMarket::take(const RecordVoucher& c) {
     Lease* lease = find_lease(v.lease);
     if (lease == nullptr) return Code::not_found;
     md::Lease& is = lease->is;
-    if (lease->voucher && *lease->voucher == c) return std::nullopt;
-    if (is.state == LeaseState::kClosed || is.state == LeaseState::kOpenFailed)
-        return Code::lease_closed;
+    if (lease->voucher == v) return std::nullopt;
+    if (is.state == LeaseState::kMatched || is.state == LeaseState::kOpenFailed)
+        return Code::wrong_state;
+    if (is.state == LeaseState::kClosed) return Code::lease_closed;
     if (v.sequence <= is.voucher_sequence) return Code::voucher_not_higher;
     if (v.cumulative_amount_atoms > is.locked_atoms) return Code::voucher_above_lock;
     if (v.sequence > is.sequence) return Code::receipt_out_of_order;
@@ -240,15 +249,15 @@ NaiveMarket::Refusal NaiveMarket::take(const RecordVoucher& c) {
         return Code::invalid_field;
     is.voucher_sequence = v.sequence;
     is.voucher_amount_atoms = v.cumulative_amount_atoms;
-    lease->voucher = c;
+    lease->voucher = v;
     return std::nullopt;
 }
 
 NaiveMarket::Refusal NaiveMarket::take(const LeaseFinished& c) {
     Lease* lease = find_lease(c.lease);
     if (lease == nullptr) return Code::not_found;
-    if (lease->is.state == LeaseState::kClosing || lease->is.state == LeaseState::kClosed)
-        return std::nullopt;
+    if (lease->is.close_reason == CloseReason::kCompleted) return std::nullopt;
+    if (lease->is.state >= LeaseState::kClosing) return Code::lease_closed;
     if (lease->is.state != LeaseState::kRunning) return Code::wrong_state;
     if (lease->exclusive && lease->is.units < lease->is.max_units) return Code::wrong_state;
     finish(*lease);
@@ -256,35 +265,26 @@ NaiveMarket::Refusal NaiveMarket::take(const LeaseFinished& c) {
 }
 
 NaiveMarket::Refusal NaiveMarket::take(const LeaseFailed& c) {
+    if (c.code.empty() || c.code.size() > kTextSize) return Code::out_of_range;
     Lease* lease = find_lease(c.lease);
     if (lease == nullptr) return Code::not_found;
-    if (lease->is.state == LeaseState::kClosing || lease->is.state == LeaseState::kClosed)
-        return std::nullopt;
-    if (lease->is.state != LeaseState::kOpen && lease->is.state != LeaseState::kRunning)
-        return Code::wrong_state;
-    Job& job = jobs_[lease->job];
-    bool seen_elsewhere = false;
-    for (const auto& [code, worker] : job.faults)
-        seen_elsewhere |= code == c.code && worker != lease->is.worker;
-    if (is_job_fault(c.code)) job.faults.emplace(c.code, lease->is.worker);
-    if (is_job_fault(c.code) && seen_elsewhere) {
-        end_lease(*lease, CloseReason::kWorkerFailed);
-        end_job(job, JobState::kFailed, CloseReason::kProviderLeft);
-        return std::nullopt;
-    }
-    leave(*lease, CloseReason::kWorkerFailed);
+    if (lease->is.close_reason == CloseReason::kWorkerFailed) return std::nullopt;
+    if (lease->is.state >= LeaseState::kClosing) return Code::lease_closed;
+    if (lease->is.state == LeaseState::kMatched) return Code::wrong_state;
+    ++workers_[lease->is.worker].failed;
+    fail_over(jobs_[lease->job],
+              {c.code, CloseReason::kWorkerFailed, lease->is.worker, /*backs_off=*/true});
     return std::nullopt;
 }
 
 NaiveMarket::Refusal NaiveMarket::take(const ClaimConfirmed& c) {
+    if (c.fee_atoms > c.paid_atoms) return Code::out_of_range;
     Lease* lease = find_lease(c.lease);
     if (lease == nullptr) return Code::not_found;
     md::Lease& is = lease->is;
-    if (c.fee_atoms > c.paid_atoms) return Code::out_of_range;
-    if (is.state == LeaseState::kMatched || is.state == LeaseState::kOpenFailed)
-        return Code::wrong_state;
     if (c.cumulative_amount_atoms <= is.claimed_atoms) return std::nullopt;
-    if (is.state == LeaseState::kClosed) return Code::wrong_state;
+    if (is.state == LeaseState::kMatched || is.state >= LeaseState::kClosed)
+        return Code::wrong_state;
     if (c.cumulative_amount_atoms > is.locked_atoms ||
         c.paid_atoms != c.cumulative_amount_atoms - is.claimed_atoms)
         return Code::chain_mismatch;
@@ -300,8 +300,7 @@ NaiveMarket::Refusal NaiveMarket::take(const LeaseCloseRequested& c) {
     if (lease == nullptr) return Code::not_found;
     if (lease->is.state == LeaseState::kMatched || lease->is.state == LeaseState::kOpenFailed)
         return Code::wrong_state;
-    lease->volume_given_back = true;
-    if (holds_room(*lease)) leave(*lease, CloseReason::kProviderLeft);
+    if (holds_room(*lease)) fail_over(jobs_[lease->job], left(*lease));
     return std::nullopt;
 }
 
@@ -314,7 +313,7 @@ NaiveMarket::Refusal NaiveMarket::take(const LeaseCloseConfirmed& c) {
         return Code::wrong_state;
     if (c.paid_atoms != is.claimed_atoms || c.refunded_atoms != is.locked_atoms - is.claimed_atoms)
         return Code::chain_mismatch;
-    if (holds_room(*lease)) leave(*lease, CloseReason::kProviderLeft);
+    if (holds_room(*lease)) fail_over(jobs_[lease->job], left(*lease));
     is.state = LeaseState::kClosed;
     is.refunded_atoms = c.refunded_atoms;
     accounts_[is.buyer].held -= static_cast<std::int64_t>(c.refunded_atoms);

@@ -30,6 +30,7 @@ class NaiveMarket {
         md::PostAsk post;
         bool open = true;
         bool expired = false;
+        bool amended = false;
     };
     /// What the worker reported: totals after a receipt.
     struct Receipt {
@@ -44,9 +45,10 @@ class NaiveMarket {
         std::size_t ask = 0;  ///< in asks()
         std::size_t job = 0;  ///< in jobs()
         std::vector<Receipt> receipts;
-        std::optional<md::RecordVoucher> voucher;
+        std::optional<ledger::eth::Voucher> voucher;
+        std::vector<md::TimeMs> voucher_due;      ///< for the last receipts of a closing lease
+        bool voucher_overdue = false;             ///< no more receipts are taken
         std::optional<std::size_t> reclaimed_by;  ///< in jobs()
-        bool volume_given_back = false;           ///< the chain saw the request to close
         bool exclusive = false;                   ///< it has its worker to itself
     };
     struct Job {
@@ -60,9 +62,10 @@ class NaiveMarket {
         md::TimeMs batch_at = 0;  ///< 0: not in a batch
         std::vector<md::Address> excluded;
         std::vector<std::pair<md::Hash32, md::TimeMs>> refused_asks;  ///< and until when
-        std::set<std::pair<std::string, md::Address>> faults;         ///< code, worker
-        std::vector<std::size_t> leases;                              ///< all, in leases()
-        std::size_t attempt_from = 0;  ///< first of `leases` that belongs to the present attempt
+        std::set<std::string> faults;                                 ///< that may lie in the job
+        bool amended = false;
+        std::vector<std::size_t> leases;  ///< all, in leases()
+        std::size_t attempt_from = 0;     ///< first of `leases` that belongs to the present attempt
 
         [[nodiscard]] const md::Address& buyer() const { return post.legs[0].bid.buyer; }
         [[nodiscard]] std::size_t gang() const { return post.legs[0].constraints.gang; }
@@ -71,6 +74,8 @@ class NaiveMarket {
     struct Worker {
         md::Address provider;
         bool connected = false;
+        std::uint64_t completed = 0;
+        std::uint64_t failed = 0;
     };
     struct Account {
         std::int64_t free = 0;
@@ -115,6 +120,13 @@ class NaiveMarket {
         std::size_t number = 0;
         friend auto operator<=>(const Due&, const Due&) = default;
     };
+    /// Why a job's leases end and how it goes on.
+    struct Failure {
+        std::string code;
+        md::CloseReason reason = md::CloseReason::kNone;
+        std::optional<md::Address> worker;  ///< to be excluded
+        bool backs_off = false;
+    };
     using Group = std::pair<ledger::eth::UnitKind, std::set<std::string>>;
 
     // naive_orders.cpp: commands about orders, workers and escrow.
@@ -154,10 +166,9 @@ class NaiveMarket {
     void end_attempt(Job& job, md::CloseReason reason);
     void end_job(Job& job, md::JobState state, md::CloseReason reason);
     void reopen(Job& job);
-    /// The job goes on elsewhere, or fails when its attempts are used up.
-    void fail_over(Job& job, bool back_off);
+    void fail_over(Job& job, const Failure& failure);
+    [[nodiscard]] static Failure left(const Lease& lease);
     void finish(Lease& lease);
-    void leave(Lease& lease, md::CloseReason reason);
     void update_progress(Job& job);
     void update_state(Job& job);
     void release(const md::Address& owner, std::uint64_t atoms);

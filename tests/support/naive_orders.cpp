@@ -83,7 +83,7 @@ NaiveMarket::Refusal NaiveMarket::shape_of(const PostAsk& c) const {
     const Resource& has = c.resource;
     if (!is_price(ask.price_atoms)) return Code::invalid_price;
     if (!is_quantity(ask.max_units) || !is_quantity(ask.volume_units) ||
-        ask.min_units > ask.max_units)
+        ask.min_units > ask.max_units || ask.min_units > ask.volume_units)
         return Code::invalid_quantity;
     if (ask.earliest_s >= ask.expiry_s) return Code::invalid_window;
     if (ask.provider.is_zero() || has.worker.is_zero()) return Code::invalid_field;
@@ -102,7 +102,7 @@ NaiveMarket::Refusal NaiveMarket::shape_of(const PostJob& c, const BidLeg& leg) 
     const Constraints& want = leg.constraints;
     if (!is_price(bid.price_ceiling_atoms)) return Code::invalid_price;
     if (!is_quantity(bid.volume_units) || bid.max_amount_atoms == 0 ||
-        bid.max_amount_atoms > kMaxAtoms)
+        bid.max_amount_atoms > kMaxAtoms / 2)
         return Code::invalid_quantity;
     if (bid.earliest_s >= bid.deadline_s || bid.earliest_s >= bid.expiry_s)
         return Code::invalid_window;
@@ -141,11 +141,15 @@ NaiveMarket::Refusal NaiveMarket::shape_of(const PostJob& c) const {
         const BidLeg& leg = c.legs[0];
         if (leg.bid.volume_units / leg.constraints.gang < total) return Code::invalid_quantity;
         if (leg.bid.unit_kind != UnitKind::kTrainingStep) return Code::invalid_field;
-    } else if (c.legs[0].bid.unit_kind != UnitKind::kInputToken ||
+    } else if (c.terms.total_units != 0 || c.terms.segment_units != 0 ||
+               c.terms.flops_per_step != 0 || c.legs[0].bid.unit_kind != UnitKind::kInputToken ||
                c.legs[1].bid.unit_kind != UnitKind::kOutputToken) {
         return Code::invalid_field;
     }
-    if (c.delegation && c.delegation->owner != c.legs[0].bid.buyer) return Code::invalid_field;
+    if (c.delegation &&
+        (c.delegation->owner != c.legs[0].bid.buyer || c.delegation->delegate.is_zero() ||
+         c.delegation->scope == 0 || c.delegation->scope > ledger::eth::kScopeAll))
+        return Code::invalid_field;
     return std::nullopt;
 }
 
@@ -174,8 +178,9 @@ NaiveMarket::Refusal NaiveMarket::check(const PostAsk& c,
 NaiveMarket::Refusal NaiveMarket::check(const PostJob& c,
                                         std::optional<std::size_t> instead_of) const {
     if (const auto refusal = shape_of(c)) return refusal;
-    for (const Job& known : jobs_) {
+    for (const Job& known : jobs_)
         if (known.post.id == c.id) return Code::exists_with_different_body;
+    for (const Job& known : jobs_) {
         for (const Hash32& bid : known.bids)
             for (const BidLeg& leg : c.legs)
                 if (bid == struct_hash(leg.bid)) return Code::replayed_order;
@@ -184,10 +189,11 @@ NaiveMarket::Refusal NaiveMarket::check(const PostJob& c,
     for (const BidLeg& leg : c.legs)
         if (leg.bid.expiry_s * 1000 <= now_ || leg.bid.deadline_s * 1000 <= now_)
             return Code::expired;
+    const std::uint64_t most = worth(c);
+    if (c.delegation && c.delegation->expiry_s * 1000 <= now_) return Code::expired;
+    if (c.delegation && c.delegation->spend_cap_atoms < most) return Code::delegation_cap_exceeded;
     if (open_orders(buyer) - (instead_of ? 1U : 0U) >= limits::kOpenOrdersPerAccount)
         return Code::rate_limited;
-    const std::uint64_t most = worth(c);
-    if (c.delegation && c.delegation->spend_cap_atoms < most) return Code::delegation_cap_exceeded;
     const auto free = static_cast<std::uint64_t>(std::max<std::int64_t>(0, account(buyer).free));
     if (free < most) return Code::insufficient_funds;
     ledger::base::Uint128 open_worth = most;
@@ -253,35 +259,47 @@ NaiveMarket::Refusal NaiveMarket::take(const CancelJob& c) {
 
 /// Rule 15.
 NaiveMarket::Refusal NaiveMarket::take(const AmendAsk& c) {
-    for (std::size_t i = 0; i < asks_.size(); ++i) {
-        if (asks_[i].id != c.old_ask) continue;
-        if (const auto refusal = check(c.replacement, i)) return refusal;
-        if (asks_[i].post.ask.provider != c.replacement.ask.provider) return Code::forbidden;
-        if (!asks_[i].open) return asks_[i].expired ? Code::expired : Code::already_cancelled;
-        asks_[i].open = false;
-        add(c.replacement);
-        return std::nullopt;
-    }
-    return Code::not_found;
+    const auto old = std::find_if(asks_.begin(), asks_.end(),
+                                  [&c](const Ask& ask) { return ask.id == c.old_ask; });
+    if (old == asks_.end()) return Code::not_found;
+    if (struct_hash(c.replacement.ask) == c.old_ask) return Code::invalid_field;
+    if (old->post.ask.provider != c.replacement.ask.provider) return Code::forbidden;
+    const bool again = std::any_of(asks_.begin(), asks_.end(), [&c](const Ask& ask) {
+        return ask.open && ask.post == c.replacement;
+    });
+    if (again && old->amended) return std::nullopt;
+    if (const auto refusal = check(c.replacement, static_cast<std::size_t>(old - asks_.begin())))
+        return refusal;
+    if (!old->open) return Code::wrong_state;
+    old->open = false;
+    old->amended = true;
+    add(c.replacement);
+    return std::nullopt;
 }
 
 NaiveMarket::Refusal NaiveMarket::take(const AmendJob& c) {
-    for (std::size_t i = 0; i < jobs_.size(); ++i) {
-        if (jobs_[i].post.id != c.old_job) continue;
-        if (const auto refusal = check(c.replacement, i)) return refusal;
-        if (jobs_[i].buyer() != c.replacement.legs[0].bid.buyer) return Code::forbidden;
-        if (jobs_[i].state == JobState::kCancelled) return Code::already_cancelled;
-        if (jobs_[i].state != JobState::kOpen) return Code::wrong_state;
-        end_job(jobs_[i], JobState::kCancelled, CloseReason::kBuyerCancelled);
-        add(c.replacement);
-        return std::nullopt;
-    }
-    return Code::not_found;
+    const auto old = std::find_if(jobs_.begin(), jobs_.end(),
+                                  [&c](const Job& job) { return job.post.id == c.old_job; });
+    if (old == jobs_.end()) return Code::not_found;
+    if (c.replacement.id == c.old_job) return Code::invalid_field;
+    if (c.replacement.legs.empty() || old->buyer() != c.replacement.legs[0].bid.buyer)
+        return Code::forbidden;
+    const bool again = std::any_of(jobs_.begin(), jobs_.end(),
+                                   [&c](const Job& job) { return job.post == c.replacement; });
+    if (again && old->amended) return std::nullopt;
+    if (const auto refusal = check(c.replacement, static_cast<std::size_t>(old - jobs_.begin())))
+        return refusal;
+    if (old->state != JobState::kOpen) return Code::wrong_state;
+    end_job(*old, JobState::kCancelled, CloseReason::kBuyerCancelled);
+    old->amended = true;
+    add(c.replacement);
+    return std::nullopt;
 }
 
 NaiveMarket::Refusal NaiveMarket::take(const WorkerConnected& c) {
     if (c.worker.is_zero() || c.provider.is_zero()) return Code::invalid_field;
-    workers_[c.worker] = {c.provider, true};
+    workers_[c.worker].provider = c.provider;
+    workers_[c.worker].connected = true;
     return std::nullopt;
 }
 
@@ -289,15 +307,18 @@ NaiveMarket::Refusal NaiveMarket::take(const WorkerLost& c) {
     const auto worker = workers_.find(c.worker);
     if (worker == workers_.end() || !worker->second.connected) return std::nullopt;
     worker->second.connected = false;
-    for (std::size_t i = 0; i < leases_.size(); ++i)
-        if (leases_[i].is.worker == c.worker && holds_room(leases_[i]))
-            leave(leases_[i], CloseReason::kWorkerLost);
+    for (const Lease& lease : leases_) {
+        if (lease.is.worker != c.worker || !holds_room(lease)) continue;
+        ++worker->second.failed;  // once for both leases of a serving job
+        fail_over(jobs_[lease.job], {"worker_lost", CloseReason::kWorkerLost, c.worker,
+                                     /*backs_off=*/false});
+    }
     return std::nullopt;
 }
 
 NaiveMarket::Refusal NaiveMarket::take(const EscrowDeposited& c) {
     if (c.amount_atoms == 0) return Code::invalid_quantity;
-    if (c.amount_atoms > kMaxAtoms) return Code::out_of_range;
+    if (c.amount_atoms > kMaxAtoms / 2) return Code::out_of_range;
     if (!escrow_events_.emplace(c.transaction, c.log_index).second) return std::nullopt;
     release(c.account, c.amount_atoms);
     return std::nullopt;
@@ -305,7 +326,7 @@ NaiveMarket::Refusal NaiveMarket::take(const EscrowDeposited& c) {
 
 NaiveMarket::Refusal NaiveMarket::take(const EscrowWithdrawn& c) {
     if (c.amount_atoms == 0) return Code::invalid_quantity;
-    if (c.amount_atoms > kMaxAtoms) return Code::out_of_range;
+    if (c.amount_atoms > kMaxAtoms / 2) return Code::out_of_range;
     if (!escrow_events_.emplace(c.transaction, c.log_index).second) return std::nullopt;
     Account& account = accounts_[c.account];
     const auto amount = static_cast<std::int64_t>(c.amount_atoms);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ledger/base/checked.hpp"
+#include "ledger/log/merkle_tree.hpp"
 #include "tests/support/naive_market.hpp"
 
 #include <algorithm>
@@ -34,7 +35,7 @@ bool classes_fit(OrderClass ask, OrderClass bid) {
     }
 }
 
-enum TimerKind : int { kAskExpiry, kJobExpiry, kLeaseEnd, kReclaim, kBatch };
+enum TimerKind : int { kAskExpiry, kJobExpiry, kLeaseEnd, kReclaim, kVoucherDue, kBatch };
 
 }  // namespace
 
@@ -63,14 +64,9 @@ bool NaiveMarket::is_free(const Address& worker, TimeMs from, TimeMs until) cons
 }
 
 std::uint32_t NaiveMarket::reliability_bp(const Address& worker) const {
-    std::uint64_t completed = 0;
-    std::uint64_t failed = 0;
-    for (const Lease& lease : leases_) {
-        if (lease.is.worker != worker) continue;
-        const CloseReason why = lease.is.close_reason;
-        completed += why == CloseReason::kCompleted ? 1U : 0U;
-        failed += why == CloseReason::kWorkerFailed || why == CloseReason::kWorkerLost ? 1U : 0U;
-    }
+    const auto found = workers_.find(worker);
+    if (found == workers_.end()) return 10'000;
+    const auto& [provider, connected, completed, failed] = found->second;
     return static_cast<std::uint32_t>((completed + 1) * 10'000 / (completed + failed + 1));
 }
 
@@ -249,6 +245,7 @@ NaiveMarket::Lease NaiveMarket::lease_for(std::size_t job_index, const Take& tak
     lease.is.price_atoms = take.price;
     lease.is.max_units = take.units;
     lease.is.locked_atoms = take.lock;
+    lease.is.receipts_root = ledger::log::CompactTree{}.root();
     lease.is.start_units = job.done;
     lease.is.start_checkpoint = job.checkpoint;
     std::tie(lease.is.starts_ms, lease.is.ends_ms) = window_of(job);
@@ -357,6 +354,10 @@ std::vector<NaiveMarket::Due> NaiveMarket::due() const {
     }
     for (std::size_t i = 0; i < leases_.size(); ++i) {
         const Lease& lease = leases_[i];
+        if (lease.is.state == LeaseState::kClosing && !lease.voucher_overdue &&
+            lease.is.amount_atoms > lease.is.voucher_amount_atoms)
+            for (const TimeMs at : lease.voucher_due)
+                note(at, kVoucherDue, i);
         if (!holds_room(lease)) continue;
         if (lease.is.ends_ms != 0) note(lease.is.ends_ms, kLeaseEnd, i);
         if (lease.reclaimed_by) note(lease.is.reclaim_at_ms, kReclaim, i);
@@ -389,6 +390,9 @@ void NaiveMarket::work_off(const Due& timer) {
             end_attempt(job, CloseReason::kOutbid);
             return reopen(job);
         }
+        case kVoucherDue:
+            leases_[timer.number].voucher_overdue = true;
+            return;
         default:
             return clear_batch(timer.at);
     }
