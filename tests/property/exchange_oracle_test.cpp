@@ -26,8 +26,8 @@ RandomCommands::Features features() {
     const char* text = std::getenv("MILLRACE_WITHOUT");
     const std::string without = text == nullptr ? "" : text;
     const auto with = [&without](const char* name) { return without.find(name) == without.npos; };
-    return {with("amends"), with("batches"),  with("gangs"), with("interruptible"),
-            with("ramps"),  with("reserved"), with("slices")};
+    return {with("amends"),        with("batches"), with("durations"), with("gangs"),
+            with("interruptible"), with("ramps"),   with("reserved"),  with("slices")};
 }
 
 /// One market from its first command; what went wrong, in full.

@@ -8,26 +8,12 @@ namespace tests {
 
 using namespace marketplace::domain;
 
-namespace {
-
-template <typename Config>
-TimeMs period_of(const Config& config) {
-    if constexpr (requires { config.batch_period_ms; }) return config.batch_period_ms;
-    return 10'000;
-}
-
-}  // namespace
-
-TimeMs NaiveMarket::batch_period_ms() const {
-    return period_of(config_);
-}
-
 void NaiveMarket::clear_batch(TimeMs at) {
     std::map<Group, std::vector<std::size_t>> groups;
     for (std::size_t i = 0; i < jobs_.size(); ++i) {
         Job& job = jobs_[i];
         if (job.batch_at == 0 || job.batch_at > at) continue;
-        const TimeMs period = batch_period_ms();
+        const TimeMs period = config_.batch_period_ms;
         job.batch_at = (now_ / period + 1) * period;
         if (waits(job)) continue;
         const BidLeg& leg = job.post.legs[0];

@@ -83,7 +83,7 @@ void NaiveMarket::end_job(Job& job, JobState state, CloseReason reason) {
 void NaiveMarket::reopen(Job& job) {
     job.state = JobState::kOpen;
     job.attempt_from = job.leases.size();
-    const TimeMs period = batch_period_ms();
+    const TimeMs period = config_.batch_period_ms;
     if (job.post.legs[0].constraints.clearing == Clearing::kBatch)
         job.batch_at = (now_ / period + 1) * period;
 }

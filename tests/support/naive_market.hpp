@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "ledger/base/checked.hpp"
 #include "marketplace/engine/engine.hpp"
 
 #include <cstddef>
@@ -136,7 +137,7 @@ class NaiveMarket {
     [[nodiscard]] Refusal shape_of(const md::PostJob& c) const;
     [[nodiscard]] Refusal shape_of(const md::PostJob& c, const md::BidLeg& leg) const;
     [[nodiscard]] std::size_t open_orders(const md::Address& owner) const;
-    [[nodiscard]] std::uint64_t worth(const md::PostJob& c) const;
+    [[nodiscard]] ledger::base::Uint128 worth(const md::PostJob& c) const;
     Refusal take(const md::PostAsk& c);
     Refusal take(const md::PostJob& c);
     Refusal take(const md::CancelAsk& c);
@@ -199,7 +200,6 @@ class NaiveMarket {
     [[nodiscard]] std::vector<Due> due() const;
     void work_off_timers();
     void work_off(const Due& timer);
-    [[nodiscard]] md::TimeMs batch_period_ms() const;
     void clear_batch(md::TimeMs at);
     void clear_group(const Group& group, std::vector<std::size_t> bids);
 

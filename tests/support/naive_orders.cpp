@@ -18,8 +18,6 @@ namespace {
 
 constexpr std::size_t kNameSize = 64;
 constexpr std::size_t kListSize = 64;
-constexpr std::size_t kOpenAsksPerWorker = 64;
-constexpr std::uint64_t kWorthPerFreeAtom = 10;
 constexpr auto kMaxAtoms = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
 
 bool is_price(std::uint64_t atoms) {
@@ -27,6 +25,13 @@ bool is_price(std::uint64_t atoms) {
 }
 bool is_quantity(std::uint64_t units) {
     return units >= 1 && units <= limits::kMaxUnits;
+}
+/// An allow list and a deny list.
+bool are_parties(const std::vector<Address>& only, const std::vector<Address>& none) {
+    return only.size() <= kListSize && none.size() <= kListSize &&
+           std::none_of(only.begin(), only.end(), [&none](const Address& party) {
+               return std::find(none.begin(), none.end(), party) != none.end();
+           });
 }
 bool are_names(const std::vector<std::string>& names) {
     return names.size() <= kListSize && std::all_of(names.begin(), names.end(), [](const auto& n) {
@@ -65,8 +70,8 @@ std::size_t NaiveMarket::open_orders(const Address& owner) const {
 }
 
 /// The most a job may lock.
-std::uint64_t NaiveMarket::worth(const PostJob& c) const {
-    std::uint64_t out = 0;
+ledger::base::Uint128 NaiveMarket::worth(const PostJob& c) const {
+    ledger::base::Uint128 out = 0;
     for (const BidLeg& leg : c.legs) {
         const bool trains = c.terms.kind == JobKind::kTrain;
         const std::uint64_t units = trains ? c.terms.total_units : leg.bid.volume_units;
@@ -90,8 +95,7 @@ NaiveMarket::Refusal NaiveMarket::shape_of(const PostAsk& c) const {
     if (!ask.matcher.is_zero() && ask.matcher != config_.operator_address)
         return Code::invalid_field;
     if (!are_names({has.gpu_model, has.region, has.runtime}) ||
-        has.interconnect.size() > kNameSize || has.buyers.size() > kListSize ||
-        has.exclude_buyers.size() > kListSize)
+        has.interconnect.size() > kNameSize || !are_parties(has.buyers, has.exclude_buyers))
         return Code::out_of_range;
     if (has.max_gang == 0 || (has.numeric_classes >> 4U) != 0) return Code::out_of_range;
     return std::nullopt;
@@ -110,16 +114,20 @@ NaiveMarket::Refusal NaiveMarket::shape_of(const PostJob& c, const BidLeg& leg) 
     if (!bid.matcher.is_zero() && bid.matcher != config_.operator_address)
         return Code::invalid_field;
     if (!are_names(want.gpu_models) || !are_names(want.regions) || !are_names(want.runtimes) ||
-        !are_names(want.interconnects) || want.providers.size() > kListSize ||
-        want.exclude_providers.size() > kListSize || want.min_reliability_bp > 10'000)
+        !are_names(want.interconnects) || !are_parties(want.providers, want.exclude_providers) ||
+        want.min_reliability_bp > 10'000 || want.max_duration_s > limits::kMaxDurationS)
         return Code::out_of_range;
-    if (want.gang == 0) return Code::invalid_quantity;
+    if (want.gang == 0 || want.gang > limits::kGangSize) return Code::invalid_quantity;
     const bool trains = c.terms.kind == JobKind::kTrain;
     const bool ramps = want.ramp_from_atoms != 0;
-    if (!trains && (want.gang != 1 || want.min_slice_units != 0 ||
+    const bool slices = want.min_slice_units != 0;
+    if (!trains && (want.gang != 1 || slices || ramps ||
                     bid.order_class == ledger::eth::OrderClass::kReserved))
         return Code::unsupported;
-    if (ramps && want.ramp_from_atoms > bid.price_ceiling_atoms) return Code::invalid_price;
+    if (slices && (want.gang != 1 || want.min_slice_units > c.terms.total_units ||
+                   c.terms.total_units / want.min_slice_units > limits::kSlicesPerJob))
+        return Code::invalid_quantity;
+    if (ramps && want.ramp_from_atoms >= bid.price_ceiling_atoms) return Code::invalid_price;
     if (ramps ? want.ramp_start_s >= want.ramp_end_s : (want.ramp_start_s | want.ramp_end_s) != 0)
         return Code::invalid_window;
     if (want.clearing == Clearing::kBatch && (!trains || ramps || want.gang != 1))
@@ -137,10 +145,12 @@ NaiveMarket::Refusal NaiveMarket::shape_of(const PostJob& c) const {
         const std::uint64_t total = c.terms.total_units;
         if (total == 0 || c.terms.segment_units == 0 || c.terms.segment_units > total)
             return Code::invalid_quantity;
-        if (total > limits::kMaxTrainingSteps) return Code::job_limit;
         const BidLeg& leg = c.legs[0];
+        const bool is_time = leg.bid.unit_kind == UnitKind::kGpuMs;
+        if (total > (is_time ? limits::kMaxUnits : limits::kMaxTrainingSteps))
+            return Code::job_limit;
         if (leg.bid.volume_units / leg.constraints.gang < total) return Code::invalid_quantity;
-        if (leg.bid.unit_kind != UnitKind::kTrainingStep) return Code::invalid_field;
+        if (!is_time && leg.bid.unit_kind != UnitKind::kTrainingStep) return Code::invalid_field;
     } else if (c.terms.total_units != 0 || c.terms.segment_units != 0 ||
                c.terms.flops_per_step != 0 || c.legs[0].bid.unit_kind != UnitKind::kInputToken ||
                c.legs[1].bid.unit_kind != UnitKind::kOutputToken) {
@@ -170,7 +180,7 @@ NaiveMarket::Refusal NaiveMarket::check(const PostAsk& c,
             asks_[i].open && i != instead_of && asks_[i].post.resource.worker == c.resource.worker
                 ? 1U
                 : 0U;
-    if (of_worker >= kOpenAsksPerWorker) return Code::rate_limited;
+    if (of_worker >= limits::kOpenAsksPerWorker) return Code::rate_limited;
     return std::nullopt;
 }
 
@@ -189,18 +199,18 @@ NaiveMarket::Refusal NaiveMarket::check(const PostJob& c,
     for (const BidLeg& leg : c.legs)
         if (leg.bid.expiry_s * 1000 <= now_ || leg.bid.deadline_s * 1000 <= now_)
             return Code::expired;
-    const std::uint64_t most = worth(c);
+    const auto most = worth(c);
     if (c.delegation && c.delegation->expiry_s * 1000 <= now_) return Code::expired;
     if (c.delegation && c.delegation->spend_cap_atoms < most) return Code::delegation_cap_exceeded;
     if (open_orders(buyer) - (instead_of ? 1U : 0U) >= limits::kOpenOrdersPerAccount)
         return Code::rate_limited;
     const auto free = static_cast<std::uint64_t>(std::max<std::int64_t>(0, account(buyer).free));
     if (free < most) return Code::insufficient_funds;
-    ledger::base::Uint128 open_worth = most;
+    auto open_worth = most;
     for (std::size_t i = 0; i < jobs_.size(); ++i)
         if (jobs_[i].state == JobState::kOpen && jobs_[i].buyer() == buyer && i != instead_of)
             open_worth += worth(jobs_[i].post);
-    if (open_worth > ledger::base::Uint128{free} * kWorthPerFreeAtom)
+    if (open_worth > ledger::base::Uint128{free} * limits::kOpenInterestTimes)
         return Code::insufficient_funds;
     return std::nullopt;
 }

@@ -27,6 +27,7 @@ class RandomCommands {
     struct Features {
         bool amends = true;
         bool batches = true;
+        bool durations = true;
         bool gangs = true;
         bool interruptible = true;
         bool ramps = true;
@@ -147,7 +148,9 @@ class RandomCommands {
         return chosen;
     }
     [[nodiscard]] std::uint64_t price(std::uint64_t levels, UnitKind kind) {
-        const std::uint64_t scale = kind == UnitKind::kTrainingStep ? 1 : 1000;
+        const std::uint64_t scale = kind == UnitKind::kTrainingStep ? 1
+                                    : kind == UnitKind::kGpuMs      ? 36
+                                                                    : 1000;
         return 100 * scale * (1 + below(levels)) + (one_in(5) ? below(3) : 0);
     }
 
@@ -201,7 +204,9 @@ class RandomCommands {
             out.terms.total_units = any_of<std::uint64_t>({1, 5, 10, 20, 40, 60});
             out.terms.segment_units = 1 + below(out.terms.total_units);
             out.terms.flops_per_step = any_of<std::uint64_t>({100, 1000});
-            out.legs.push_back(leg(buyer, UnitKind::kTrainingStep));
+            const bool by_time = one_in(8);
+            if (by_time) out.terms.total_units *= 100'000;
+            out.legs.push_back(leg(buyer, by_time ? UnitKind::kGpuMs : UnitKind::kTrainingStep));
             train_options(out);
         } else {
             out.terms.kind = md::JobKind::kServe;
@@ -230,7 +235,9 @@ class RandomCommands {
         bid.price_ceiling_atoms = price(8, kind);
         bid.max_amount_atoms = one_in(8) ? 1000 + below(10'000) : 1'000'000;
         bid.order_class = order_class();
-        if (kind != UnitKind::kTrainingStep) bid.order_class = ledger::eth::OrderClass::kStanding;
+        if (kind == UnitKind::kInputToken || kind == UnitKind::kOutputToken)
+            bid.order_class = one_in(4) ? ledger::eth::OrderClass::kInterruptible
+                                        : ledger::eth::OrderClass::kStanding;
         bid.verification_tier = static_cast<std::uint8_t>(below(3));
         bid.earliest_s = one_in(8) ? now_s() + below(40) : now_s() - below(10);
         bid.deadline_s = now_s() + 45 + any_of<std::uint64_t>({below(60), 600, 4000, 20'000});
@@ -257,7 +264,8 @@ class RandomCommands {
         if (one_in(12)) want.min_reclaim_window_s = 10;
         if (one_in(20)) want.interconnects = {"nvlink"};
         if (one_in(8)) want.numeric_class = static_cast<md::NumericClass>(below(5));
-        if (one_in(4)) want.max_duration_s = any_of<std::uint64_t>({5, 30, 300});
+        if (features_.durations && one_in(4))
+            want.max_duration_s = any_of<std::uint64_t>({5, 30, 300});
     }
 
     /// Gangs, slices, ramps and batches; sometimes together, which may be refused.
@@ -381,7 +389,7 @@ class RandomCommands {
                 if (known.id != out.old_ask || one_in(8)) continue;
                 const auto replaced = out.replacement.ask;
                 out.replacement = known.post;
-                out.replacement.ask.price_atoms = replaced.price_atoms;
+                out.replacement.ask.price_atoms = price(6, known.post.ask.unit_kind);
                 out.replacement.ask.expiry_s = replaced.expiry_s;
                 out.replacement.ask.salt = replaced.salt;
             }
