@@ -8,14 +8,23 @@ namespace tests {
 
 using namespace marketplace::domain;
 
+/// The next multiple of the period at which the bid may take part.
+void NaiveMarket::wait_for_batch(Job& job) const {
+    const auto& bid = job.post.legs[0].bid;
+    TimeMs from = std::max(now_ + 1, job.wait_until);
+    if (bid.order_class != ledger::eth::OrderClass::kReserved)
+        from = std::max(from, bid.earliest_s * 1000);
+    const TimeMs period = config_.batch_period_ms;
+    job.batch_at = from % period == 0 ? from : (from / period + 1) * period;
+}
+
 void NaiveMarket::clear_batch(TimeMs at) {
     std::map<Group, std::vector<std::size_t>> groups;
     for (std::size_t i = 0; i < jobs_.size(); ++i) {
         Job& job = jobs_[i];
         if (job.batch_at == 0 || job.batch_at > at) continue;
-        const TimeMs period = config_.batch_period_ms;
-        job.batch_at = (now_ / period + 1) * period;
-        if (waits(job)) continue;
+        if (has_expired(job)) continue;
+        wait_for_batch(job);
         const BidLeg& leg = job.post.legs[0];
         const auto& models = leg.constraints.gpu_models;
         groups[{leg.bid.unit_kind, {models.begin(), models.end()}}].push_back(i);

@@ -41,6 +41,8 @@ void NaiveMarket::release(const Address& owner, std::uint64_t atoms) {
     const std::int64_t owed = std::min(amount, account.shortfall);
     account.shortfall -= owed;
     account.free += amount - owed;
+    for (Job& job : jobs_)
+        if (job.buyer() == owner) job.lacks_money = false;
 }
 
 void NaiveMarket::forget_reclaim(Lease& lease) {
@@ -62,7 +64,7 @@ void NaiveMarket::end_lease(Lease& lease, CloseReason reason) {
     if (!holds_room(lease)) return;
     lease.is.close_reason = reason;
     if (lease.is.state != LeaseState::kMatched) lease.is.state = LeaseState::kClosing;
-    lease.reclaimed_by.reset();
+    forget_reclaim(lease);
     lease.voucher_overdue = reason == CloseReason::kWorkerLost;
     if (lease.is.amount_atoms > lease.is.voucher_amount_atoms && !lease.voucher_overdue)
         lease.voucher_due.push_back(now_ + kVoucherGraceMs);
@@ -83,26 +85,31 @@ void NaiveMarket::end_job(Job& job, JobState state, CloseReason reason) {
 void NaiveMarket::reopen(Job& job) {
     job.state = JobState::kOpen;
     job.attempt_from = job.leases.size();
-    const TimeMs period = config_.batch_period_ms;
-    if (job.post.legs[0].constraints.clearing == Clearing::kBatch)
-        job.batch_at = (now_ / period + 1) * period;
+    if (job.post.legs[0].constraints.clearing == Clearing::kBatch) wait_for_batch(job);
 }
 
-/// Rule 12: the work goes on elsewhere, unless it was done.
-void NaiveMarket::fail_over(Job& job, const Failure& failure) {
-    end_attempt(job, failure.reason);
-    if (failure.worker) job.excluded.push_back(*failure.worker);
-    if (job.trains() && job.done == job.post.terms.total_units)
-        return end_job(job, JobState::kCompleted, failure.reason);
-    const bool of_the_job = failure.code == "job_spec_invalid" || failure.code == "data_missing" ||
-                            failure.code == "data_invalid";
-    if (of_the_job && !job.faults.insert(failure.code).second)
-        return end_job(job, JobState::kFailed, failure.reason);
+/// Rule 12: the lease ended before its work was done, and its worker is left out from now on.
+void NaiveMarket::leave(Lease& lease, CloseReason reason, const std::string& code, bool backs_off) {
+    if (lease.exclusive && lease.is.units == lease.is.max_units) return finish(lease);
+    if (reason != CloseReason::kProviderLeft) ++workers_[lease.is.worker].failed;
+    end_lease(lease, reason);
+    Job& job = jobs_[lease.job];
+    job.excluded.push_back(lease.is.worker);
+    fail_over(job, code, backs_off);
+}
+
+/// The job goes on elsewhere, as often as it may.
+void NaiveMarket::fail_over(Job& job, const std::string& code, bool backs_off) {
+    end_attempt(job, CloseReason::kProviderLeft);
+    const bool of_the_job =
+        code == "job_spec_invalid" || code == "data_missing" || code == "data_invalid";
+    if (of_the_job && !job.faults.insert(code).second)
+        return end_job(job, JobState::kFailed, CloseReason::kProviderLeft);
     ++job.attempts;
     if (job.attempts > config_.max_failovers)
-        return end_job(job, JobState::kFailed, failure.reason);
+        return end_job(job, JobState::kFailed, CloseReason::kProviderLeft);
+    if (backs_off) job.wait_until = now_ + (kFirstBackOffMs << (job.attempts - 1));
     reopen(job);
-    if (failure.backs_off) job.wait_until = now_ + (kFirstBackOffMs << (job.attempts - 1));
 }
 
 /// The worker has done what this lease is for.
@@ -128,11 +135,6 @@ void NaiveMarket::update_state(Job& job) {
     } else {
         job.state = any(LeaseState::kOpen) ? JobState::kAssigned : JobState::kRunning;
     }
-}
-
-/// Somebody else closes the lease on the chain.
-NaiveMarket::Failure NaiveMarket::left(const Lease& lease) {
-    return {"provider_left", CloseReason::kProviderLeft, lease.is.worker, /*backs_off=*/false};
 }
 
 /// Rule 6: the progress is that of the slowest member, its checkpoint the first member's there.
@@ -176,7 +178,7 @@ NaiveMarket::Refusal NaiveMarket::take(const LeaseOpenFailed& c) {
     if (!was_wanted) return std::nullopt;
     Job& job = jobs_[lease->job];
     job.refused_asks.emplace_back(lease->is.ask_hash, now_ + kRefusedAskMs);
-    fail_over(job, {"chain_refused", CloseReason::kProviderLeft, std::nullopt, true});
+    fail_over(job, "chain_refused", /*backs_off=*/true);
     return std::nullopt;
 }
 
@@ -271,9 +273,7 @@ NaiveMarket::Refusal NaiveMarket::take(const LeaseFailed& c) {
     if (lease->is.close_reason == CloseReason::kWorkerFailed) return std::nullopt;
     if (lease->is.state >= LeaseState::kClosing) return Code::lease_closed;
     if (lease->is.state == LeaseState::kMatched) return Code::wrong_state;
-    ++workers_[lease->is.worker].failed;
-    fail_over(jobs_[lease->job],
-              {c.code, CloseReason::kWorkerFailed, lease->is.worker, /*backs_off=*/true});
+    leave(*lease, CloseReason::kWorkerFailed, c.code, /*backs_off=*/true);
     return std::nullopt;
 }
 
@@ -300,7 +300,8 @@ NaiveMarket::Refusal NaiveMarket::take(const LeaseCloseRequested& c) {
     if (lease == nullptr) return Code::not_found;
     if (lease->is.state == LeaseState::kMatched || lease->is.state == LeaseState::kOpenFailed)
         return Code::wrong_state;
-    if (holds_room(*lease)) fail_over(jobs_[lease->job], left(*lease));
+    if (holds_room(*lease))
+        leave(*lease, CloseReason::kProviderLeft, "provider_left", /*backs_off=*/false);
     return std::nullopt;
 }
 
@@ -313,7 +314,8 @@ NaiveMarket::Refusal NaiveMarket::take(const LeaseCloseConfirmed& c) {
         return Code::wrong_state;
     if (c.paid_atoms != is.claimed_atoms || c.refunded_atoms != is.locked_atoms - is.claimed_atoms)
         return Code::chain_mismatch;
-    if (holds_room(*lease)) fail_over(jobs_[lease->job], left(*lease));
+    if (holds_room(*lease))
+        leave(*lease, CloseReason::kProviderLeft, "provider_left", /*backs_off=*/false);
     is.state = LeaseState::kClosed;
     is.refunded_atoms = c.refunded_atoms;
     accounts_[is.buyer].held -= static_cast<std::int64_t>(c.refunded_atoms);

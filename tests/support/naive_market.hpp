@@ -65,6 +65,7 @@ class NaiveMarket {
         std::vector<std::pair<md::Hash32, md::TimeMs>> refused_asks;  ///< and until when
         std::set<std::string> faults;                                 ///< that may lie in the job
         bool amended = false;
+        bool lacks_money = false;         ///< it had a plan and could not pay; waits for money
         std::vector<std::size_t> leases;  ///< all, in leases()
         std::size_t attempt_from = 0;     ///< first of `leases` that belongs to the present attempt
 
@@ -121,22 +122,14 @@ class NaiveMarket {
         std::size_t number = 0;
         friend auto operator<=>(const Due&, const Due&) = default;
     };
-    /// Why a job's leases end and how it goes on.
-    struct Failure {
-        std::string code;
-        md::CloseReason reason = md::CloseReason::kNone;
-        std::optional<md::Address> worker;  ///< to be excluded
-        bool backs_off = false;
-    };
     using Group = std::pair<ledger::eth::UnitKind, std::set<std::string>>;
 
     // naive_orders.cpp: commands about orders, workers and escrow.
-    Refusal check(const md::PostAsk& c, std::optional<std::size_t> instead_of) const;
-    Refusal check(const md::PostJob& c, std::optional<std::size_t> instead_of) const;
+    Refusal check(const md::PostAsk& c, const Ask* instead_of) const;
+    Refusal check(const md::PostJob& c, const Job* instead_of) const;
     [[nodiscard]] Refusal shape_of(const md::PostAsk& c) const;
     [[nodiscard]] Refusal shape_of(const md::PostJob& c) const;
     [[nodiscard]] Refusal shape_of(const md::PostJob& c, const md::BidLeg& leg) const;
-    [[nodiscard]] std::size_t open_orders(const md::Address& owner) const;
     [[nodiscard]] ledger::base::Uint128 worth(const md::PostJob& c) const;
     Refusal take(const md::PostAsk& c);
     Refusal take(const md::PostJob& c);
@@ -167,8 +160,10 @@ class NaiveMarket {
     void end_attempt(Job& job, md::CloseReason reason);
     void end_job(Job& job, md::JobState state, md::CloseReason reason);
     void reopen(Job& job);
-    void fail_over(Job& job, const Failure& failure);
-    [[nodiscard]] static Failure left(const Lease& lease);
+    void wait_for_batch(Job& job) const;
+    [[nodiscard]] bool has_expired(const Job& job) const;
+    void leave(Lease& lease, md::CloseReason reason, const std::string& code, bool backs_off);
+    void fail_over(Job& job, const std::string& code, bool backs_off);
     void finish(Lease& lease);
     void update_progress(Job& job);
     void update_state(Job& job);
@@ -181,7 +176,7 @@ class NaiveMarket {
     // naive_round.cpp: who gets what.
     [[nodiscard]] static bool holds_room(const Lease& lease);
     [[nodiscard]] bool is_free(const md::Address& worker, md::TimeMs from, md::TimeMs until) const;
-    [[nodiscard]] std::pair<md::TimeMs, md::TimeMs> window_of(const Job& job) const;
+    [[nodiscard]] std::pair<md::TimeMs, md::TimeMs> window_of(const md::BidLeg& leg) const;
     [[nodiscard]] std::uint64_t offered(const md::BidLeg& leg) const;
     [[nodiscard]] bool names_fit(const Ask& ask, const Job& job, const md::BidLeg& leg) const;
     [[nodiscard]] bool machine_fits(const Ask& ask, const Job& job, const md::BidLeg& leg) const;

@@ -59,16 +59,6 @@ NaiveMarket::Account NaiveMarket::account(const Address& owner) const {
     return found == accounts_.end() ? Account{} : found->second;
 }
 
-std::size_t NaiveMarket::open_orders(const Address& owner) const {
-    const auto asks = std::count_if(asks_.begin(), asks_.end(), [&](const Ask& ask) {
-        return ask.open && ask.post.ask.provider == owner;
-    });
-    const auto jobs = std::count_if(jobs_.begin(), jobs_.end(), [&](const Job& job) {
-        return !is_final(job.state) && job.buyer() == owner;
-    });
-    return static_cast<std::size_t>(asks + jobs);
-}
-
 /// The most a job may lock.
 ledger::base::Uint128 NaiveMarket::worth(const PostJob& c) const {
     ledger::base::Uint128 out = 0;
@@ -164,29 +154,28 @@ NaiveMarket::Refusal NaiveMarket::shape_of(const PostJob& c) const {
 }
 
 /// All that speaks against a new ask, as if the ask `instead_of` were gone.
-NaiveMarket::Refusal NaiveMarket::check(const PostAsk& c,
-                                        std::optional<std::size_t> instead_of) const {
+NaiveMarket::Refusal NaiveMarket::check(const PostAsk& c, const Ask* instead_of) const {
     if (const auto refusal = shape_of(c)) return refusal;
     for (const Ask& known : asks_)
         if (known.id == struct_hash(c.ask))
             return known.post != c ? Code::exists_with_different_body : Code::replayed_order;
     if (c.ask.expiry_s * 1000 <= now_) return Code::expired;
-    const bool same_owner = instead_of && asks_[*instead_of].post.ask.provider == c.ask.provider;
-    if (open_orders(c.ask.provider) - (same_owner ? 1U : 0U) >= limits::kOpenOrdersPerAccount)
-        return Code::rate_limited;
     std::size_t of_worker = 0;
-    for (std::size_t i = 0; i < asks_.size(); ++i)
-        of_worker +=
-            asks_[i].open && i != instead_of && asks_[i].post.resource.worker == c.resource.worker
-                ? 1U
-                : 0U;
-    if (of_worker >= limits::kOpenAsksPerWorker) return Code::rate_limited;
+    std::size_t of_provider = 0;
+    for (const Ask& ask : asks_) {
+        if (!ask.open || &ask == instead_of) continue;
+        of_worker += ask.post.resource.worker == c.resource.worker ? 1U : 0U;
+        of_provider += ask.post.ask.provider == c.ask.provider ? 1U : 0U;
+    }
+    for (const Job& job : jobs_)
+        of_provider += !is_final(job.state) && job.buyer() == c.ask.provider ? 1U : 0U;
+    if (of_provider >= limits::kOpenOrdersPerAccount || of_worker >= limits::kOpenAsksPerWorker)
+        return Code::rate_limited;
     return std::nullopt;
 }
 
 /// All that speaks against a new job, as if the job `instead_of` were gone.
-NaiveMarket::Refusal NaiveMarket::check(const PostJob& c,
-                                        std::optional<std::size_t> instead_of) const {
+NaiveMarket::Refusal NaiveMarket::check(const PostJob& c, const Job* instead_of) const {
     if (const auto refusal = shape_of(c)) return refusal;
     for (const Job& known : jobs_)
         if (known.post.id == c.id) return Code::exists_with_different_body;
@@ -202,14 +191,12 @@ NaiveMarket::Refusal NaiveMarket::check(const PostJob& c,
     const auto most = worth(c);
     if (c.delegation && c.delegation->expiry_s * 1000 <= now_) return Code::expired;
     if (c.delegation && c.delegation->spend_cap_atoms < most) return Code::delegation_cap_exceeded;
-    if (open_orders(buyer) - (instead_of ? 1U : 0U) >= limits::kOpenOrdersPerAccount)
-        return Code::rate_limited;
     const auto free = static_cast<std::uint64_t>(std::max<std::int64_t>(0, account(buyer).free));
     if (free < most) return Code::insufficient_funds;
     auto open_worth = most;
-    for (std::size_t i = 0; i < jobs_.size(); ++i)
-        if (jobs_[i].state == JobState::kOpen && jobs_[i].buyer() == buyer && i != instead_of)
-            open_worth += worth(jobs_[i].post);
+    for (const Job& job : jobs_)
+        if (job.state == JobState::kOpen && job.buyer() == buyer && &job != instead_of)
+            open_worth += worth(job.post);
     if (open_worth > ledger::base::Uint128{free} * limits::kOpenInterestTimes)
         return Code::insufficient_funds;
     return std::nullopt;
@@ -231,7 +218,7 @@ void NaiveMarket::add(const PostJob& c) {
 NaiveMarket::Refusal NaiveMarket::take(const PostAsk& c) {
     for (const Ask& known : asks_)
         if (known.open && known.post == c) return std::nullopt;
-    if (const auto refusal = check(c, std::nullopt)) return refusal;
+    if (const auto refusal = check(c, nullptr)) return refusal;
     add(c);
     return std::nullopt;
 }
@@ -239,7 +226,7 @@ NaiveMarket::Refusal NaiveMarket::take(const PostAsk& c) {
 NaiveMarket::Refusal NaiveMarket::take(const PostJob& c) {
     for (const Job& known : jobs_)
         if (known.post == c) return std::nullopt;
-    if (const auto refusal = check(c, std::nullopt)) return refusal;
+    if (const auto refusal = check(c, nullptr)) return refusal;
     add(c);
     return std::nullopt;
 }
@@ -272,15 +259,15 @@ NaiveMarket::Refusal NaiveMarket::take(const AmendAsk& c) {
     const auto old = std::find_if(asks_.begin(), asks_.end(),
                                   [&c](const Ask& ask) { return ask.id == c.old_ask; });
     if (old == asks_.end()) return Code::not_found;
-    if (struct_hash(c.replacement.ask) == c.old_ask) return Code::invalid_field;
-    if (old->post.ask.provider != c.replacement.ask.provider) return Code::forbidden;
     const bool again = std::any_of(asks_.begin(), asks_.end(), [&c](const Ask& ask) {
         return ask.open && ask.post == c.replacement;
     });
+    if (!again)
+        if (const auto refusal = check(c.replacement, &*old)) return refusal;
+    if (old->post.ask.provider != c.replacement.ask.provider) return Code::forbidden;
     if (again && old->amended) return std::nullopt;
-    if (const auto refusal = check(c.replacement, static_cast<std::size_t>(old - asks_.begin())))
-        return refusal;
-    if (!old->open) return Code::wrong_state;
+    if (!old->open) return old->expired ? Code::expired : Code::already_cancelled;
+    if (again) return Code::replayed_order;
     old->open = false;
     old->amended = true;
     add(c.replacement);
@@ -291,15 +278,15 @@ NaiveMarket::Refusal NaiveMarket::take(const AmendJob& c) {
     const auto old = std::find_if(jobs_.begin(), jobs_.end(),
                                   [&c](const Job& job) { return job.post.id == c.old_job; });
     if (old == jobs_.end()) return Code::not_found;
-    if (c.replacement.id == c.old_job) return Code::invalid_field;
-    if (c.replacement.legs.empty() || old->buyer() != c.replacement.legs[0].bid.buyer)
-        return Code::forbidden;
     const bool again = std::any_of(jobs_.begin(), jobs_.end(),
                                    [&c](const Job& job) { return job.post == c.replacement; });
+    if (!again)
+        if (const auto refusal = check(c.replacement, &*old)) return refusal;
+    if (old->buyer() != c.replacement.legs[0].bid.buyer) return Code::forbidden;
     if (again && old->amended) return std::nullopt;
-    if (const auto refusal = check(c.replacement, static_cast<std::size_t>(old - jobs_.begin())))
-        return refusal;
+    if (old->state == JobState::kCancelled) return Code::already_cancelled;
     if (old->state != JobState::kOpen) return Code::wrong_state;
+    if (again) return Code::exists_with_different_body;
     end_job(*old, JobState::kCancelled, CloseReason::kBuyerCancelled);
     old->amended = true;
     add(c.replacement);
@@ -317,12 +304,9 @@ NaiveMarket::Refusal NaiveMarket::take(const WorkerLost& c) {
     const auto worker = workers_.find(c.worker);
     if (worker == workers_.end() || !worker->second.connected) return std::nullopt;
     worker->second.connected = false;
-    for (const Lease& lease : leases_) {
-        if (lease.is.worker != c.worker || !holds_room(lease)) continue;
-        ++worker->second.failed;  // once for both leases of a serving job
-        fail_over(jobs_[lease.job], {"worker_lost", CloseReason::kWorkerLost, c.worker,
-                                     /*backs_off=*/false});
-    }
+    for (Lease& lease : leases_)
+        if (lease.is.worker == c.worker && holds_room(lease))
+            leave(lease, CloseReason::kWorkerLost, "worker_lost", /*backs_off=*/false);
     return std::nullopt;
 }
 

@@ -71,8 +71,7 @@ std::uint32_t NaiveMarket::reliability_bp(const Address& worker) const {
 }
 
 /// Rule 7.
-std::pair<TimeMs, TimeMs> NaiveMarket::window_of(const Job& job) const {
-    const auto& leg = job.post.legs[0];
+std::pair<TimeMs, TimeMs> NaiveMarket::window_of(const BidLeg& leg) const {
     TimeMs from = now_;
     if (leg.bid.order_class == OrderClass::kReserved)
         from = std::max(from, leg.bid.earliest_s * 1000);
@@ -138,7 +137,7 @@ std::optional<NaiveMarket::Take> NaiveMarket::fit(std::size_t index, const Job& 
         !classes_fit(offer.order_class, leg.bid.order_class))
         return std::nullopt;
     if (!names_fit(ask, job, leg) || !machine_fits(ask, job, leg)) return std::nullopt;
-    const auto [from, until] = window_of(job);
+    const auto [from, until] = window_of(leg);
     if (from < offer.earliest_s * 1000 || from >= offer.expiry_s * 1000) return std::nullopt;
     if (job.trains() && !is_free(ask.post.resource.worker, from, until)) return std::nullopt;
 
@@ -248,7 +247,7 @@ NaiveMarket::Lease NaiveMarket::lease_for(std::size_t job_index, const Take& tak
     lease.is.receipts_root = ledger::log::CompactTree{}.root();
     lease.is.start_units = job.done;
     lease.is.start_checkpoint = job.checkpoint;
-    std::tie(lease.is.starts_ms, lease.is.ends_ms) = window_of(job);
+    std::tie(lease.is.starts_ms, lease.is.ends_ms) = window_of(job.post.legs[take.leg]);
     return lease;
 }
 
@@ -266,6 +265,7 @@ void NaiveMarket::match(std::size_t index, const Plan& plan) {
     }
     job.state = JobState::kMatched;
     job.batch_at = 0;
+    job.lacks_money = false;
     forget_reclaims_by(job);
 }
 
@@ -301,14 +301,15 @@ void NaiveMarket::round() {
 void NaiveMarket::try_job(std::size_t index) {
     const auto best = plan(jobs_[index]);
     if (!best) return ask_for_room(index);
-    if (has_money(jobs_[index], *best)) match(index, *best);
+    if (has_money(jobs_[index], *best)) return match(index, *best);
+    jobs_[index].lacks_money = true;
 }
 
 /// Rule 9.
 void NaiveMarket::ask_for_room(std::size_t index) {
     const Job& job = jobs_[index];
     const OrderClass wanted = job.post.legs[0].bid.order_class;
-    if (!job.trains() || job.gang() != 1 ||
+    if (!job.trains() || job.gang() != 1 || job.lacks_money ||
         (wanted != OrderClass::kOnDemand && wanted != OrderClass::kStanding))
         return;
     std::vector<std::pair<std::uint64_t, std::size_t>> candidates;  // price, youngest first
@@ -336,6 +337,13 @@ void NaiveMarket::ask_for_room(std::size_t index) {
     }
 }
 
+/// Its expiry is worked off in this command, maybe after a batch that came before it.
+bool NaiveMarket::has_expired(const Job& job) const {
+    return std::any_of(job.post.legs.begin(), job.post.legs.end(), [this](const BidLeg& leg) {
+        return std::min(leg.bid.expiry_s, leg.bid.deadline_s) * 1000 <= now_;
+    });
+}
+
 std::vector<NaiveMarket::Due> NaiveMarket::due() const {
     std::vector<Due> out;
     const auto note = [&](TimeMs at, int kind, std::size_t number) {
@@ -350,7 +358,7 @@ std::vector<NaiveMarket::Due> NaiveMarket::due() const {
             note(leg.bid.deadline_s * 1000, kJobExpiry, i);
             if (job.state == JobState::kOpen) note(leg.bid.expiry_s * 1000, kJobExpiry, i);
         }
-        if (job.batch_at != 0) note(job.batch_at, kBatch, 0);
+        if (job.batch_at != 0 && !has_expired(job)) note(job.batch_at, kBatch, 0);
     }
     for (std::size_t i = 0; i < leases_.size(); ++i) {
         const Lease& lease = leases_[i];
@@ -385,7 +393,7 @@ void NaiveMarket::work_off(const Due& timer) {
         case kReclaim: {
             Lease& lease = leases_[timer.number];
             first_in_round_.push_back(*lease.reclaimed_by);
-            lease.reclaimed_by.reset();
+            if (lease.is.units == lease.is.max_units) return finish(lease);
             Job& job = jobs_[lease.job];
             end_attempt(job, CloseReason::kOutbid);
             return reopen(job);
