@@ -65,7 +65,7 @@ void NaiveMarket::end_lease(Lease& lease, CloseReason reason) {
     lease.is.close_reason = reason;
     if (lease.is.state != LeaseState::kMatched) lease.is.state = LeaseState::kClosing;
     forget_reclaim(lease);
-    lease.voucher_overdue = reason == CloseReason::kWorkerLost;
+    lease.voucher_overdue = !workers_[lease.is.worker].connected;
     if (lease.is.amount_atoms > lease.is.voucher_amount_atoms && !lease.voucher_overdue)
         lease.voucher_due.push_back(now_ + kVoucherGraceMs);
 }
@@ -172,7 +172,7 @@ NaiveMarket::Refusal NaiveMarket::take(const LeaseOpenFailed& c) {
     if (lease->is.state != LeaseState::kMatched) return Code::wrong_state;
     const bool was_wanted = holds_room(*lease);
     lease->is.state = LeaseState::kOpenFailed;
-    lease->reclaimed_by.reset();
+    forget_reclaim(*lease);
     accounts_[lease->is.buyer].held -= static_cast<std::int64_t>(lease->is.locked_atoms);
     release(lease->is.buyer, lease->is.locked_atoms);
     if (!was_wanted) return std::nullopt;
