@@ -314,7 +314,7 @@ class Engine::Impl {
     /// A lease ended before its work was done: the job goes on elsewhere, unless all was done.
     void leave(Index lease, const Failure& failure);
     void fail_over(JobRecordState& state, std::string_view code, TimeMs back_off_ms);
-    void expire_job_if_due(JobRecordState& state);
+    [[nodiscard]] bool has_expired(const JobRecordState& state) const;
     void on_job_due(JobRecordState& state);
     void close_ask(Index ask, std::string_view reason);
 

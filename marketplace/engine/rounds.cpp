@@ -39,12 +39,6 @@ void Engine::Impl::on_timer(TimeMs at_ms, TimerKind kind, Index index) {
     }
 }
 
-void Engine::Impl::on_job_due(JobRecordState& state) {
-    if (is_final(state.job.state)) return;
-    expire_job_if_due(state);
-    if (state.job.state == JobState::kOpen) make_ready(state);
-}
-
 // What to look at -------------------------------------------------------------------------------
 
 void Engine::Impl::touch_ask(Index ask) {
