@@ -59,6 +59,7 @@ constexpr const char* kAskSchema = R"({"type":"object","required":["ask","signat
     out["delegate_address"] = to_checksum(context.info.delegate_address);
     out["voucher_period_atoms"] = std::to_string(context.info.rules.voucher_period_atoms);
     out["max_failovers"] = context.info.rules.max_failovers;
+    out["batch_period_ms"] = context.info.rules.batch_period_ms;
     out["limits"] = limits_document(context);
     out["eip712_domain"] = {{"name", "Millrace"},
                             {"version", "1"},

@@ -132,6 +132,7 @@ engine::EngineConfig engine_config(const Config& config, const Deployment& deplo
     out.operator_address = deployment.market_operator;
     out.max_failovers = config.max_failovers;
     out.voucher_period_atoms = config.voucher_period_atoms;
+    out.batch_period_ms = config.batch_period_ms;
     return out;
 }
 

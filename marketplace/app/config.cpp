@@ -81,6 +81,7 @@ Result<void> set_key(std::string_view key, const toml::node& node,
     if (key == "voucher_period_atoms")
         return set_number(node, key, c.voucher_period_atoms, 1, kAny);
     if (key == "max_failovers") return set_number(node, key, c.max_failovers, 0, 100);
+    if (key == "batch_period_ms") return set_number(node, key, c.batch_period_ms, 100, kDayMs);
     if (key == "requests_per_s") return set_number(node, key, c.requests_per_s, 1, kRateMax);
     if (key == "request_burst") return set_number(node, key, c.request_burst, 1, kRateMax);
     if (key == "orders_per_s") return set_number(node, key, c.orders_per_s, 1, kRateMax);

@@ -97,6 +97,14 @@ Result<ledger::eth::Delegation> make_delegation(Context& context, const Address&
     return delegation;
 }
 
+std::string start_text(const json& quote) {
+    const auto starts_ms = ledger::rpc::integer_at(quote, "starts_ms");
+    if (!starts_ms) return "not foreseeable";
+    const std::uint64_t now_ms = ledger::base::SystemClock().now_ms();
+    if (*starts_ms <= now_ms) return "at once";
+    return "in " + format_duration(*starts_ms - now_ms);
+}
+
 std::string mismatch_text(const json& document) {
     const json& reasons = document.contains("reasons") ? document["reasons"] : document;
     return printable(ledger::rpc::string_at(reasons, "text").value_or("no ask fits"));
@@ -306,7 +314,6 @@ Result<QuoteAnswer> ask_quote(Context& context, const wire::PostJobBody& job) {
 void print_quote(Context& context, const QuoteAnswer& quote, std::uint64_t worst_case) {
     if (context.json()) return;
     const json& document = quote.document;
-    const auto count = ledger::rpc::integer_at(document, "candidates").value_or(0);
     if (!quote.matches) {
         context.messages.line("No ask fits now: " + quote.why);
     } else {
@@ -320,15 +327,12 @@ void print_quote(Context& context, const QuoteAnswer& quote, std::uint64_t worst
                        leg.value("max_units", ""),
                        tokens(ledger::rpc::u64_text_at(leg, "locked").value_or(0))});
         table.print(context.messages);
-        const auto starts_ms = ledger::rpc::integer_at(document, "starts_ms").value_or(0);
-        const std::uint64_t now_ms = ledger::base::SystemClock().now_ms();
-        context.messages.line(fmt::format("Candidates  {}", count));
         context.messages.line("Total now   " +
                               tokens(ledger::rpc::u64_text_at(document, "total").value_or(0)));
-        context.messages.line("Starts      " + (starts_ms <= now_ms
-                                                    ? std::string("at once")
-                                                    : "in " + format_duration(starts_ms - now_ms)));
     }
+    const auto candidates = ledger::rpc::integer_at(document, "candidates").value_or(0);
+    context.messages.line(fmt::format("Candidates  {}", candidates));
+    context.messages.line("Starts      " + start_text(document));
     context.messages.line("Never above " + tokens(worst_case));
 }
 

@@ -78,7 +78,10 @@ void MarketBook::take_off_shelf(Shelves<Id>& shelves, const Row& row) {
 }
 
 bool MarketBook::is_exclusive(const AskRow& row) noexcept {
-    return row.shelf->first.unit_kind == UnitKind::kTrainingStep &&
+    // Tokens are served beside each other; training has its worker to itself. What is reserved
+    // begins later.
+    const UnitKind kind = row.shelf->first.unit_kind;
+    return kind != UnitKind::kInputToken && kind != UnitKind::kOutputToken &&
            row.order_class != ledger::eth::OrderClass::kReserved;
 }
 

@@ -33,10 +33,19 @@ export async function connect_worker(market_url, provider_key, worker_key, resou
   const token = await rest.sign_in(worker);
   const { hostname, port, host } = new URL(market_url);
   const socket = connect(Number(port), hostname);
+  const hello = JSON.stringify({
+    type: "hello", version: 1, worker: worker.address, provider: provider.address,
+    resource: { ...resource, worker: worker.address }, leases: [], serving: [],
+  });
   const welcome = new Promise((resolve, reject) => {
     let received = "";
+    let upgraded = false;
     socket.on("data", (data) => {
       received += data.toString("latin1");
+      if (!upgraded && received.includes("\r\n\r\n")) {
+        upgraded = true;
+        socket.write(text_frame(hello));
+      }
       if (received.includes('"welcome"')) resolve(socket);
     });
     socket.on("error", reject);
@@ -46,10 +55,6 @@ export async function connect_worker(market_url, provider_key, worker_key, resou
   socket.write(
     `GET /v1/worker/ws HTTP/1.1\r\nHost: ${host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n` +
     `Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${key}\r\nAuthorization: Bearer ${token}\r\n\r\n`);
-  socket.write(text_frame(JSON.stringify({
-    type: "hello", version: 1, worker: worker.address, provider: provider.address,
-    resource: { ...resource, worker: worker.address }, leases: [], serving: [],
-  })));
   return welcome;
 }
 

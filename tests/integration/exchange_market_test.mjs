@@ -94,28 +94,29 @@ let place; // on the stream
 
 describe("before anything is sold", () => {
   test("the stream begins with a reset and tells of an ask, its level last", async () => {
-    const following = follow(undefined, has("level"));
-    await net.processes.until("market", "the ask", async () => {
-      ask ??= await post_ask({ price: 500n });
-      return ask;
+    let posting;
+    const events = await follow(undefined, (so_far) => {
+      if (has("reset")(so_far)) posting ??= post_ask({ price: 500n });
+      return has("level")(so_far);
     });
-    const events = await following;
+    ask = await posting;
     assert.equal(events[0].event, "reset");
-    const place_of_ask = events.findIndex((event) => event.event === "order_accepted");
-    if (place_of_ask >= 0) {
-      assert.equal(events[place_of_ask].ask, ask.id);
-      assert.equal(events[place_of_ask].price, "500");
-    }
+    const [accepted, level] = events.slice(-2);
+    assert.deepEqual([accepted.event, accepted.ask, accepted.price], ["order_accepted", ask.id, "500"]);
+    assert.deepEqual([level.event, level.id], ["level", level.sequence]);
+    assert.equal(accepted.id, undefined, "only the record's last event has its number");
     place = last_id(events);
-    const level = (await depth()).asks[0];
-    assert.deepEqual([level.price, level.orders, level.gpu_models], ["500", 1, ["cpu"]]);
+    const { asks, sequence } = await depth();
+    assert.deepEqual([asks[0].price, asks[0].orders, asks[0].gpu_models, sequence], ["500", 1, ["cpu"], place]);
   });
 
   test("a quote names price and lock, and posts nothing", async () => {
     const answer = await quote();
     assert.equal(answer.matches, true);
     assert.equal(answer.legs[0].ask, ask.id);
-    assert.equal(answer.legs[0].price, "500");
+    assert.deepEqual([answer.legs[0].price, answer.legs[0].locked], ["500", "20000"]);
+    assert.deepEqual([answer.candidates, answer.total, answer.worst_case], [1, "20000", "40000"]);
+    assert.ok(answer.starts_ms <= Date.now());
     assert.equal((await rest.get("/v1/jobs")).data.length, 0);
   });
 
