@@ -106,6 +106,8 @@ class Engine::Impl {
     Result<void> on(const domain::PostJob& command);
     Result<void> on(const domain::CancelAsk& command);
     Result<void> on(const domain::CancelJob& command);
+    Result<void> on(const domain::AmendAsk& command);
+    Result<void> on(const domain::AmendJob& command);
     Result<void> on(const domain::WorkerConnected& command);
     Result<void> on(const domain::WorkerLost& command);
     Result<void> on(const domain::EscrowDeposited& command);
@@ -132,8 +134,18 @@ class Engine::Impl {
     [[nodiscard]] Result<void> check_leg(const domain::PostJob& command,
                                          const domain::BidLeg& leg) const;
     [[nodiscard]] Result<void> check_delegation(const domain::PostJob& command) const;
+    /// May it be posted now? False: it was, and the first answer stands. `instead_of`: the order
+    /// that leaves the book for it and is not counted.
+    [[nodiscard]] Result<bool> check_new(const domain::PostAsk& command, const AskState* instead_of,
+                                         const Hash32& id) const;
+    [[nodiscard]] Result<bool> check_new(const domain::PostJob& command,
+                                         const JobRecordState* instead_of,
+                                         const Hash32& body) const;
     [[nodiscard]] Result<void> check_new_bids(const domain::PostJob& command,
-                                              const std::vector<Hash32>& hashes) const;
+                                              const JobRecordState* instead_of) const;
+    [[nodiscard]] Result<void> check_open_orders(const Address& account, bool one_leaves) const;
+    void add_ask(const domain::PostAsk& command, const Hash32& id);
+    void add_job(const domain::PostJob& command, const Hash32& body);
 
     // Matching (matches.cpp)
     struct Fill {

@@ -102,21 +102,32 @@ Result<void> Engine::Impl::check_shape(const domain::PostAsk& command) const {
     return {};
 }
 
-Result<void> Engine::Impl::on(const domain::PostAsk& command) {
+Result<void> Engine::Impl::check_open_orders(const Address& account, bool one_leaves) const {
+    const auto open = open_orders_.find(account);
+    const std::size_t others =
+        open == open_orders_.end() ? 0 : open->second - (one_leaves ? 1U : 0U);
+    if (others >= limits::kOpenOrdersPerAccount)
+        return fail(ErrorCode::rate_limited, "at most 10000 open orders per account");
+    return {};
+}
+
+Result<bool> Engine::Impl::check_new(const domain::PostAsk& command, const AskState* instead_of,
+                                     const Hash32& id) const {
     TRY(check_shape(command));
-    const Hash32 id = ledger::eth::struct_hash(command.ask);
     if (const auto it = ask_by_id_.find(id); it != ask_by_id_.end()) {
         const AskEntry& known = asks_[it->second].entry;
         if (known.resource != command.resource)
             return fail(ErrorCode::exists_with_different_body, "resource");
         if (!known.open) return fail(ErrorCode::replayed_order, ledger::base::to_hex(id));
-        return {};  // the first answer again
+        return false;
     }
     if (command.ask.expiry_s <= now_ms_ / 1000) return fail(ErrorCode::expired, "ask");
-    std::uint32_t& open = open_orders_[command.ask.provider];
-    if (open >= limits::kOpenOrdersPerAccount)
-        return fail(ErrorCode::rate_limited, "at most 10000 open orders per account");
-    ++open;
+    TRY(check_open_orders(command.ask.provider, instead_of != nullptr));
+    return true;
+}
+
+void Engine::Impl::add_ask(const domain::PostAsk& command, const Hash32& id) {
+    ++open_orders_[command.ask.provider];
     const auto index = static_cast<Index>(asks_.size());
     asks_.push_back({{id, command.ask, command.signature, command.resource, 0, true, now_ms_}, {}});
     ask_by_id_.emplace(id, index);
@@ -126,6 +137,32 @@ Result<void> Engine::Impl::on(const domain::PostAsk& command) {
         add_timer(command.ask.earliest_s * 1000, TimerKind::kAskOpens, index);
     emit(domain::AskAccepted{id});
     rematch_ = true;
+}
+
+Result<void> Engine::Impl::on(const domain::PostAsk& command) {
+    const Hash32 id = ledger::eth::struct_hash(command.ask);
+    TRY_ASSIGN(const bool is_new, check_new(command, nullptr, id));
+    if (is_new) add_ask(command, id);
+    return {};
+}
+
+Result<void> Engine::Impl::on(const domain::AmendAsk& command) {
+    const Hash32 id = ledger::eth::struct_hash(command.replacement.ask);
+    const auto it = ask_by_id_.find(command.old_ask);
+    if (it == ask_by_id_.end()) return fail(ErrorCode::not_found, "ask");
+    if (id == command.old_ask)
+        return fail(ErrorCode::invalid_field, "the replacement is the order");
+    const AskState& old = asks_[it->second];
+    if (old.entry.ask.provider != command.replacement.ask.provider)
+        return fail(ErrorCode::forbidden, "ask");
+    TRY_ASSIGN(const bool is_new, check_new(command.replacement, &old, id));
+    if (!old.entry.open)
+        return old.close_reason == "amended" && !is_new
+                   ? Result<void>()  // the first answer again
+                   : fail(ErrorCode::wrong_state, "the order is closed: " + old.close_reason);
+    if (!is_new) return fail(ErrorCode::replayed_order, ledger::base::to_hex(id));
+    close_ask(it->second, "amended");
+    add_ask(command.replacement, id);
     return {};
 }
 
@@ -197,11 +234,13 @@ Result<void> Engine::Impl::check_shape(const domain::PostJob& command) const {
 }
 
 Result<void> Engine::Impl::check_new_bids(const domain::PostJob& command,
-                                          const std::vector<Hash32>& hashes) const {
-    for (const Hash32& hash : hashes)
+                                          const JobRecordState* instead_of) const {
+    std::uint64_t total = 0;
+    for (const domain::BidLeg& leg : command.legs) {
+        const Hash32 hash = ledger::eth::struct_hash(leg.bid);
         if (job_by_bid_.contains(hash))
             return fail(ErrorCode::replayed_order, ledger::base::to_hex(hash));
-    std::uint64_t total = 0;
+    }
     for (const domain::BidLeg& leg : command.legs) {
         if (std::min(leg.bid.expiry_s, leg.bid.deadline_s) <= now_ms_ / 1000)
             return fail(ErrorCode::expired, "bid");
@@ -215,9 +254,7 @@ Result<void> Engine::Impl::check_new_bids(const domain::PostJob& command,
             return fail(ErrorCode::delegation_cap_exceeded, std::to_string(total) + " atoms");
     }
     const Address& buyer = command.legs.front().bid.buyer;
-    const auto open = open_orders_.find(buyer);
-    if (open != open_orders_.end() && open->second >= limits::kOpenOrdersPerAccount)
-        return fail(ErrorCode::rate_limited, "at most 10000 open orders per account");
+    TRY(check_open_orders(buyer, instead_of != nullptr));
     const auto available = static_cast<std::uint64_t>(books_.available(buyer).atoms());
     if (available < total)
         return fail(ErrorCode::insufficient_funds,
@@ -227,19 +264,19 @@ Result<void> Engine::Impl::check_new_bids(const domain::PostJob& command,
     return {};
 }
 
-Result<void> Engine::Impl::on(const domain::PostJob& command) {
+Result<bool> Engine::Impl::check_new(const domain::PostJob& command,
+                                     const JobRecordState* instead_of, const Hash32& body) const {
     TRY(check_shape(command));
-    const Hash32 body = body_hash(command);
     if (const auto it = job_by_id_.find(command.id); it != job_by_id_.end()) {
         if (jobs_[it->second].body != body)
             return fail(ErrorCode::exists_with_different_body, "job");
-        return {};  // the first answer again
+        return false;
     }
-    std::vector<Hash32> hashes;
-    for (const domain::BidLeg& leg : command.legs)
-        hashes.push_back(ledger::eth::struct_hash(leg.bid));
-    TRY(check_new_bids(command, hashes));
+    TRY(check_new_bids(command, instead_of));
+    return true;
+}
 
+void Engine::Impl::add_job(const domain::PostJob& command, const Hash32& body) {
     const auto index = static_cast<Index>(jobs_.size());
     JobRecordState& state = jobs_.emplace_back();
     state.index = index;
@@ -249,15 +286,15 @@ Result<void> Engine::Impl::on(const domain::PostJob& command) {
     job.buyer = command.legs.front().bid.buyer;
     job.terms = command.terms;
     job.legs = command.legs;
-    job.bid_hashes = hashes;
     job.delegation = command.delegation;
     job.delegation_signature = command.delegation_signature;
     job.created_ms = job.changed_ms = now_ms_;
     job_by_id_.emplace(job.id, index);
     ++open_orders_[job.buyer];
-    for (std::size_t i = 0; i < hashes.size(); ++i) {
-        const auto& bid = job.legs[i].bid;
-        job_by_bid_.emplace(hashes[i], index);
+    for (const domain::BidLeg& leg : job.legs) {
+        const auto& bid = leg.bid;
+        job.bid_hashes.push_back(ledger::eth::struct_hash(bid));
+        job_by_bid_.emplace(job.bid_hashes.back(), index);
         add_timer(bid.expiry_s * 1000, TimerKind::kJobDue, index);
         add_timer(bid.deadline_s * 1000, TimerKind::kJobDue, index);
         if (bid.earliest_s > now_ms_ / 1000)
@@ -266,6 +303,34 @@ Result<void> Engine::Impl::on(const domain::PostJob& command) {
     open_jobs_.insert(open_key(state));
     emit(domain::JobChanged{job.id, JobState::kOpen, 0, {}});
     try_match(state);
+}
+
+Result<void> Engine::Impl::on(const domain::PostJob& command) {
+    const Hash32 body = body_hash(command);
+    TRY_ASSIGN(const bool is_new, check_new(command, nullptr, body));
+    if (is_new) add_job(command, body);
+    return {};
+}
+
+Result<void> Engine::Impl::on(const domain::AmendJob& command) {
+    const auto it = job_by_id_.find(command.old_job);
+    if (it == job_by_id_.end()) return fail(ErrorCode::not_found, "job");
+    if (command.replacement.id == command.old_job)
+        return fail(ErrorCode::invalid_field, "the replacement needs a new id");
+    JobRecordState& old = jobs_[it->second];
+    if (command.replacement.legs.empty() ||
+        command.replacement.legs.front().bid.buyer != old.job.buyer)
+        return fail(ErrorCode::forbidden, "job");
+    const Hash32 body = body_hash(command.replacement);
+    TRY_ASSIGN(const bool is_new, check_new(command.replacement, &old, body));
+    if (old.job.state != JobState::kOpen)
+        return old.job.reason == "amended" && !is_new
+                   ? Result<void>()  // the first answer again
+                   : fail(ErrorCode::wrong_state,
+                          "the job is " + std::string(to_string(old.job.state)));
+    if (!is_new) return fail(ErrorCode::exists_with_different_body, "job");
+    end_job(old, JobState::kCancelled, "amended", CloseReason::kBuyerCancelled);
+    add_job(command.replacement, body);
     return {};
 }
 
