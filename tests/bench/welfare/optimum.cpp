@@ -121,21 +121,25 @@ class Prices {
                 longest = std::max(longest, option.slots);
         width_ = problem.slots + longest;
         atoms_.assign(problem.machines.size() * width_, 0);
-        may_start_.assign(atoms_.size(), false);
+        may_start_.assign(atoms_.size(), 0);
         for (std::size_t machine = 0; machine < problem.machines.size(); ++machine)
             for (const Window& window : problem.machines[machine])
                 for (std::uint32_t t = window.from; t < std::min(window.until, problem.slots); ++t)
-                    may_start_[machine * width_ + t] = true;
+                    may_start_[machine * width_ + t] = 1;
     }
 
     /// The placement with the most gain, which may be negative; empty when there is none.
     [[nodiscard]] std::optional<Placement> best(const Task& task) {
         const std::uint32_t until = std::min(task.starts.until, problem_.slots);
         if (task.starts.from >= until || task.options.size() < task.gang) return std::nullopt;
+        if (task.gang == 1) return best_alone(task, until);
         const std::size_t starts = until - task.starts.from;
         gains_.assign(task.options.size() * starts, -kInfinite);
         for (std::size_t i = 0; i < task.options.size(); ++i)
-            gains_of(task.options[i], task.starts.from, until, &gains_[i * starts]);
+            for_each_gain(task.options[i], task.starts.from, until,
+                          [&](std::uint32_t start, std::int64_t gain) {
+                              gains_[i * starts + start - task.starts.from] = gain;
+                          });
         Placement out;
         out.gain_atoms = -kInfinite;
         std::size_t best_start = kNone;
@@ -170,17 +174,37 @@ class Prices {
     }
 
  private:
-    /// The gain of one option at every start.
-    void gains_of(const Option& option, std::uint32_t from, std::uint32_t until,
-                  std::int64_t* out) const {
+    /// Calls `visit(start, gain)` for every start that an option allows.
+    template <typename Visit>
+    void for_each_gain(const Option& option, std::uint32_t from, std::uint32_t until,
+                       Visit visit) const {
         const std::size_t row = option.machine * width_;
         std::int64_t price = 0;
         for (std::uint32_t t = 0; t < option.slots; ++t)
             price += atoms_[row + from + t];
-        for (std::uint32_t t = from; t < until; ++t, ++out) {
-            if (may_start_[row + t]) *out = option.surplus_atoms - price;
+        for (std::uint32_t t = from; t < until; ++t) {
+            if (may_start_[row + t] != 0) visit(t, option.surplus_atoms - price);
             price += atoms_[row + t + option.slots] - atoms_[row + t];
         }
+    }
+    [[nodiscard]] std::optional<Placement> best_alone(const Task& task, std::uint32_t until) const {
+        Placement out;
+        out.gain_atoms = -kInfinite;
+        const Option* best = nullptr;
+        for (const Option& option : task.options) {
+            if (option.surplus_atoms <= out.gain_atoms) continue;  // prices are not negative
+            for_each_gain(option, task.starts.from, until,
+                          [&](std::uint32_t start, std::int64_t gain) {
+                              if (gain <= out.gain_atoms) return;
+                              out.gain_atoms = gain;
+                              out.start = start;
+                              best = &option;
+                          });
+        }
+        if (best == nullptr) return std::nullopt;
+        out.surplus_atoms = best->surplus_atoms;
+        out.members.push_back(best);
+        return out;
     }
     /// Of the best members at one start; leaves them first in `order_`. -kInfinite: too few.
     std::int64_t gang_gain(const Task& task, std::size_t start, std::size_t starts) {
@@ -189,11 +213,7 @@ class Prices {
         const auto gain = [&](std::size_t option) { return gains_[option * starts + start]; };
         const auto is_better = [&](std::size_t a, std::size_t b) { return gain(a) > gain(b); };
         const auto end = order_.begin() + static_cast<std::ptrdiff_t>(task.gang);
-        if (task.gang == 1)
-            std::iter_swap(order_.begin(),
-                           std::min_element(order_.begin(), order_.end(), is_better));
-        else
-            std::partial_sort(order_.begin(), end, order_.end(), is_better);
+        std::partial_sort(order_.begin(), end, order_.end(), is_better);
         std::int64_t sum = 0;
         for (auto it = order_.begin(); it != end; ++it) {
             if (gain(*it) == -kInfinite) return -kInfinite;
@@ -205,7 +225,7 @@ class Prices {
     const Problem& problem_;
     std::size_t width_ = 0;
     std::vector<std::int64_t> atoms_;
-    std::vector<bool> may_start_;
+    std::vector<std::uint8_t> may_start_;
     std::vector<std::int64_t> gains_;
     std::vector<std::size_t> order_;
 };
