@@ -28,17 +28,25 @@ constexpr const char* kJobSchema = R"({"type":"object","required":["id","spec","
 "delegation":{"type":"object"},"delegation_signature":{"type":"string"}},
 "additionalProperties":false})";
 
-[[nodiscard]] Result<Json> read_job(const engine::Engine& engine, const domain::JobId& id) {
+/// One job and, while it is open, why it is not matched: every ask is looked at.
+[[nodiscard]] Result<Json> read_job(const engine::Engine& engine, const domain::JobId& id,
+                                    domain::TimeMs now_ms) {
     const auto* job = engine.find_job(id);
     if (job == nullptr) return fail(ErrorCode::not_found, "no such job");
-    return job_view(*job);
+    Json out = job_view(*job);
+    if (job->state == domain::JobState::kOpen)
+        out["mismatches"] = mismatches_view(engine.reasons(id, now_ms));
+    return out;
 }
 
 void answer_with_job(Services& services, const http::RequestPtr& request, const http::Reply& reply,
                      const domain::JobId& id, int status) {
     answer_from_engine(
         services, request, reply,
-        [id](const engine::Engine& engine) { return read_job(engine, id); }, status);
+        [id, now_ms = services.context.clock.now_ms()](const engine::Engine& engine) {
+            return read_job(engine, id, now_ms);
+        },
+        status);
 }
 
 /// Keeps the spec's bytes (and a serve job's model name), then posts. On the desk.
