@@ -1,43 +1,42 @@
 // SPDX-License-Identifier: Apache-2.0
+// The low-level calls: EVP looks the algorithm up anew for every hash, which takes longer than
+// hashing a record of the log.
+#define OPENSSL_SUPPRESS_DEPRECATED
 #include "ledger/base/sha256.hpp"
 
 #include "ledger/base/check.hpp"
 
-#include <openssl/evp.h>
+#include <openssl/sha.h>
 
 namespace ledger::base {
 
 struct Sha256::Context {
-    EVP_MD_CTX* ctx = EVP_MD_CTX_new();
-    Context() = default;
-    Context(const Context&) = delete;
-    Context& operator=(const Context&) = delete;
-    ~Context() { EVP_MD_CTX_free(ctx); }
+    SHA256_CTX ctx{};
 };
 
 Sha256::Sha256() : context_(std::make_unique<Context>()) {
-    MR_CHECK(context_->ctx != nullptr);
-    MR_CHECK(EVP_DigestInit_ex(context_->ctx, EVP_sha256(), nullptr) == 1);
+    MR_CHECK(SHA256_Init(&context_->ctx) == 1);
 }
 
 Sha256::~Sha256() = default;
 
 void Sha256::update(ByteView bytes) {
-    MR_CHECK(EVP_DigestUpdate(context_->ctx, bytes.data(), bytes.size()) == 1);
+    MR_CHECK(SHA256_Update(&context_->ctx, bytes.data(), bytes.size()) == 1);
 }
 
 Hash32 Sha256::finish() {
     Hash32 out;
-    unsigned int size = 0;
-    MR_CHECK(EVP_DigestFinal_ex(context_->ctx, out.data(), &size) == 1);
-    MR_CHECK(size == Hash32::kSize);
+    MR_CHECK(SHA256_Final(out.data(), &context_->ctx) == 1);
     return out;
 }
 
 Hash32 sha256(ByteView bytes) {
-    Sha256 hasher;
-    hasher.update(bytes);
-    return hasher.finish();
+    SHA256_CTX ctx{};
+    Hash32 out;
+    MR_CHECK(SHA256_Init(&ctx) == 1);
+    MR_CHECK(SHA256_Update(&ctx, bytes.data(), bytes.size()) == 1);
+    MR_CHECK(SHA256_Final(out.data(), &ctx) == 1);
+    return out;
 }
 
 }  // namespace ledger::base

@@ -14,8 +14,17 @@ using ledger::base::Error;
 using ledger::base::ErrorCode;
 using ledger::base::fail;
 using ledger::base::Result;
+
+bool is_of_disk(const Error& error) {
+    return error.code() == ErrorCode::io_error || error.code() == ErrorCode::disk_full;
+}
+
 constexpr std::size_t kGroupMax = 256;
-constexpr std::size_t kLoadChunk = 1000;
+constexpr std::size_t kLoadChunk = 4096;
+
+std::string name_of_record(std::uint64_t sequence) {
+    return "journal record " + std::to_string(sequence);
+}
 
 }  // namespace
 
@@ -32,28 +41,48 @@ EngineThread::~EngineThread() {
     stop();
 }
 
-Result<void> EngineThread::load(
-    const std::function<void(const engine::Record&, ledger::base::ByteView)>& seen) {
+/// Records [first, first + kLoadChunk) that exist, each following the one before.
+Result<std::vector<EngineThread::Decoded>> EngineThread::read_ahead(std::uint64_t first,
+                                                                    domain::Hash32 previous,
+                                                                    const Seen& seen) {
+    TRY_ASSIGN(const std::vector<domain::Bytes> rows, journal_.read(first, kLoadChunk));
+    std::vector<Decoded> out;
+    out.reserve(rows.size());
+    for (const domain::Bytes& bytes : rows) {
+        TRY_ASSIGN(engine::Record record, engine::decode_record(bytes));
+        if (record.sequence != first + out.size() || record.previous != previous)
+            return fail(ErrorCode::audit_failed,
+                        name_of_record(first + out.size()) + " does not follow the one before");
+        seen(record, bytes);
+        previous = engine::record_hash(bytes);
+        out.push_back({std::move(record), previous});
+    }
+    return out;
+}
+
+Result<void> EngineThread::load(const Seen& seen) {
     engine::Engine fresh(config_);
     std::uint64_t sequence = 0;
     domain::Hash32 previous;
-    for (;;) {
-        TRY_ASSIGN(const std::vector<domain::Bytes> chunk, journal_.read(sequence, kLoadChunk));
+    const auto ahead = [&](std::uint64_t first, const domain::Hash32& before) {
+        return std::async(std::launch::async,
+                          [this, first, before, &seen] { return read_ahead(first, before, seen); });
+    };
+    for (auto next = ahead(0, previous);;) {
+        TRY_ASSIGN(const std::vector<Decoded> chunk, next.get());
         if (chunk.empty()) break;
-        for (const domain::Bytes& bytes : chunk) {
-            const std::string name = "journal record " + std::to_string(sequence);
-            TRY_ASSIGN(const engine::Record record, engine::decode_record(bytes));
-            if (record.sequence != sequence || record.previous != previous)
-                return fail(ErrorCode::audit_failed, name + " does not follow the one before");
+        previous = chunk.back().hash;
+        next = ahead(sequence + chunk.size(), previous);
+        for (const Decoded& item : chunk) {
+            const engine::Record& record = item.record;
             const auto events = fresh.apply(record.command, record.time_ms);
             if (!events || *events != record.events || fresh.state_hash() != record.state_hash)
-                return fail(ErrorCode::audit_failed, name + " does not replay");
-            seen(record, bytes);
-            previous = engine::record_hash(bytes);
+                return fail(ErrorCode::audit_failed, name_of_record(sequence) + " does not replay");
             ++sequence;
         }
     }
     engine_ = std::move(fresh);
+    committed_ = engine_.state_hash();
     next_sequence_ = sequence;
     previous_ = previous;
     return {};
@@ -61,6 +90,10 @@ Result<void> EngineThread::load(
 
 void EngineThread::add_observer(Observer observer) {
     observers_.push_back(std::move(observer));
+}
+
+void EngineThread::on_stage(std::function<void(Stage)> seen) {
+    on_stage_ = std::move(seen);
 }
 
 void EngineThread::start() {
@@ -95,6 +128,10 @@ void EngineThread::submit(domain::Command command, Done done) {
 }
 
 bool EngineThread::query(std::function<void(const engine::Engine&)> read) {
+    if (answering_.load(std::memory_order_relaxed) == std::this_thread::get_id()) {
+        read(engine_);
+        return true;
+    }
     Task task;
     task.read = std::move(read);
     return push(std::move(task));
@@ -156,7 +193,9 @@ Result<std::vector<domain::Event>> EngineThread::apply_one(const domain::Command
     record.events = events;
     record.state_hash = engine_.state_hash();
     domain::Bytes bytes = engine::encode_record(record);
+    reach(Stage::kApplied);
     TRY(journal_.append(record.sequence, bytes));
+    reach(Stage::kAppended);
     previous_ = engine::record_hash(bytes);
     ++next_sequence_;
     written.push_back({std::move(record), std::move(bytes)});
@@ -165,66 +204,82 @@ Result<std::vector<domain::Event>> EngineThread::apply_one(const domain::Command
 
 Result<std::vector<domain::Event>> EngineThread::run_task(Task& task,
                                                           std::vector<Written>& written) {
+    // Rows first: when they fail, no command has changed the engine.
+    if (task.write) TRY(task.write(database_));
     std::vector<domain::Event> events;
     for (const domain::Command& command : task.commands) {
         auto result = apply_one(command, written);
         if (!result) {
-            const ErrorCode code = result.error().code();
-            if (code == ErrorCode::io_error || code == ErrorCode::disk_full || !task.tolerant)
-                return result;
+            if (is_of_disk(result.error()) || !task.tolerant) return result;
             spdlog::debug("{} left out: {}", domain::name_of(command), result.error().message());
             continue;
         }
         events.insert(events.end(), result->begin(), result->end());
     }
-    if (task.write) TRY(task.write(database_));
     return events;
 }
 
-void EngineThread::fail_group(std::vector<Task>& group, const std::vector<Written>& written,
-                              const Error& error) {
+void EngineThread::fail_group(std::vector<Task>& group, const Error& error) {
     spdlog::error("nothing was written: {}", error.message());
     database_.rollback();
-    if (!written.empty()) {
+    if (engine_.state_hash() != committed_) {
         // The engine ran ahead of the disk: what is on disk is the truth.
-        if (const auto loaded = load([](const auto&, auto) {}); !loaded)
-            spdlog::critical("the journal cannot be read back: {}", loaded.error().message());
+        const auto loaded = load([](const auto&, auto) {});
+        if (!loaded) spdlog::critical("the journal is lost: {}", loaded.error().message());
+        MR_CHECK(loaded.has_value());  // what the engine holds now is nobody's state
     }
-    for (Task& task : group) {
-        if (task.read) task.read(engine_);
-        if (task.done) task.done(tl::make_unexpected(error));
-    }
+    answer_all(group, error);
 }
 
-void EngineThread::run_group(std::vector<Task> group) {
-    const bool writes =
-        std::any_of(group.begin(), group.end(), [](const Task& t) { return !t.read; });
-    std::vector<Written> written;
-    std::vector<Result<std::vector<domain::Event>>> results;
-    results.reserve(group.size());
-    if (writes) {
-        if (const auto begun = database_.begin(); !begun)
-            return fail_group(group, written, begun.error());
-    }
-    for (Task& task : group) {
-        results.push_back(task.read ? Result<std::vector<domain::Event>>{}
-                                    : run_task(task, written));
-        const auto& result = results.back();
-        if (!result && (task.write || result.error().code() == ErrorCode::io_error ||
-                        result.error().code() == ErrorCode::disk_full))
-            return fail_group(group, written, result.error());
-    }
-    if (writes) {
-        if (const auto committed = database_.commit(); !committed)
-            return fail_group(group, written, committed.error());
-    }
-    for (const Written& item : written)
-        for (const Observer& observer : observers_)
-            observer(item.record, item.bytes, engine_);
+void EngineThread::answer_all(std::vector<Task>& group, const Error& error) {
+    answer(group, std::vector<Result<std::vector<domain::Event>>>(group.size(),
+                                                                  tl::make_unexpected(error)));
+}
+
+void EngineThread::answer(std::vector<Task>& group,
+                          std::vector<Result<std::vector<domain::Event>>> results) {
+    answering_.store(std::this_thread::get_id(), std::memory_order_relaxed);
     for (std::size_t i = 0; i < group.size(); ++i) {
         if (group[i].read) group[i].read(engine_);
         if (group[i].done) group[i].done(std::move(results[i]));
     }
+    answering_.store({}, std::memory_order_relaxed);
+}
+
+/// Says once when writing stops and when it goes on.
+Result<void> EngineThread::check_room() {
+    auto room = database_.check_room();
+    if (!room && !stalled_) spdlog::error("nothing is written: {}", room.error().message());
+    if (room && stalled_) spdlog::info("writing goes on");
+    stalled_ = !room;
+    return room;
+}
+
+void EngineThread::run_group(std::vector<Task> group) {
+    std::vector<Written> written;
+    std::vector<Result<std::vector<domain::Event>>> results(group.size());
+    const bool writes =
+        std::any_of(group.begin(), group.end(), [](const Task& t) { return !t.read; });
+    if (writes) {
+        if (const auto room = check_room(); !room) return answer_all(group, room.error());
+        if (const auto begun = database_.begin(); !begun) return fail_group(group, begun.error());
+        for (std::size_t i = 0; i < group.size(); ++i) {
+            if (group[i].read) continue;
+            results[i] = run_task(group[i], written);
+            if (!results[i] && (group[i].write || is_of_disk(results[i].error())))
+                return fail_group(group, results[i].error());
+        }
+        reach(Stage::kCommitting);
+        if (const auto committed = database_.commit(); !committed)
+            return fail_group(group, committed.error());
+        committed_ = engine_.state_hash();
+        reach(Stage::kCommitted);
+    }
+    for (const Written& item : written)
+        for (const Observer& observer : observers_)
+            observer(item.record, item.bytes, engine_);
+    answer(group, std::move(results));
+    reach(Stage::kAnswered);
 }
 
 }  // namespace marketplace::app

@@ -8,6 +8,7 @@
 #include "marketplace/storage/database.hpp"
 #include "marketplace/storage/journal_store.hpp"
 
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -21,24 +22,37 @@ namespace marketplace::app {
 /// Owns the engine and the writing database connection: one thread, a bounded queue in front,
 /// group commit behind. A command is answered when its record is on disk.
 ///
-/// A group of queued tasks shares one transaction. When the commit fails nothing of the group
-/// counts: the engine is rebuilt from the journal and every caller gets the error.
+/// A group of queued tasks shares one transaction. Before anything is applied the disk is asked
+/// for room: while there is none every writer gets disk_full, and reads go on. When a commit fails
+/// all the same nothing of the group counts: the engine is rebuilt from the journal and every
+/// caller gets the error.
 class EngineThread final : public api::EnginePort {
  public:
     /// A record that is on disk, with the engine right after its group. On the engine thread.
     using Observer = std::function<void(const engine::Record&, ledger::base::ByteView bytes,
                                         const engine::Engine&)>;
     using Write = std::function<ledger::base::Result<void>(storage::Database&)>;
+    /// Where a group is on its way to the disk and back.
+    enum class Stage : std::uint8_t {
+        kApplied,     ///< a command has changed the engine, its record is not appended
+        kAppended,    ///< the record is in the open transaction
+        kCommitting,  ///< the whole group is in the open transaction
+        kCommitted,   ///< on disk, nobody was answered
+        kAnswered,    ///< everybody was answered
+    };
 
     EngineThread(engine::EngineConfig config, storage::Database& database,
                  const ledger::base::Clock& clock, std::size_t queue_max);
     ~EngineThread() override;
 
-    /// Replays the journal; audit_failed names the first record that does not follow.
-    /// `seen` is called for every record (to fill the public log).
+    /// Replays the journal; audit_failed names the first record that does not follow. Records are
+    /// read, hashed and decoded on a helper thread, ahead of the engine. `seen` is called there for
+    /// every record in order (to fill the public log), also for one that does not replay after all.
     [[nodiscard]] ledger::base::Result<void> load(
         const std::function<void(const engine::Record&, ledger::base::ByteView)>& seen);
     void add_observer(Observer observer);  ///< before `start`
+    /// Called on the engine thread at every stage; before `start`.
+    void on_stage(std::function<void(Stage)> seen);
     void start();
     /// Ends what is queued, then the thread. Later calls fail with `unavailable`.
     void stop();
@@ -46,6 +60,7 @@ class EngineThread final : public api::EnginePort {
     void submit(
         domain::Command command,
         std::function<void(ledger::base::Result<std::vector<domain::Event>>)> done) override;
+    /// From inside an answer `read` runs at once.
     [[nodiscard]] bool query(std::function<void(const engine::Engine&)> read) override;
 
     // For threads that may wait, never for io threads or the engine thread itself.
@@ -80,6 +95,11 @@ class EngineThread final : public api::EnginePort {
         engine::Record record;
         domain::Bytes bytes;
     };
+    struct Decoded {
+        engine::Record record;
+        domain::Hash32 hash;
+    };
+    using Seen = std::function<void(const engine::Record&, ledger::base::ByteView)>;
 
     [[nodiscard]] bool push(Task task);
     void run();
@@ -88,8 +108,17 @@ class EngineThread final : public api::EnginePort {
         Task& task, std::vector<Written>& written);
     [[nodiscard]] ledger::base::Result<std::vector<domain::Event>> apply_one(
         const domain::Command& command, std::vector<Written>& written);
-    void fail_group(std::vector<Task>& group, const std::vector<Written>& written,
-                    const ledger::base::Error& error);
+    [[nodiscard]] ledger::base::Result<std::vector<Decoded>> read_ahead(std::uint64_t first,
+                                                                        domain::Hash32 previous,
+                                                                        const Seen& seen);
+    [[nodiscard]] ledger::base::Result<void> check_room();
+    void fail_group(std::vector<Task>& group, const ledger::base::Error& error);
+    void answer_all(std::vector<Task>& group, const ledger::base::Error& error);
+    void answer(std::vector<Task>& group,
+                std::vector<ledger::base::Result<std::vector<domain::Event>>> results);
+    void reach(Stage stage) const {
+        if (on_stage_) on_stage_(stage);
+    }
 
     engine::EngineConfig config_;
     storage::Database& database_;
@@ -99,7 +128,11 @@ class EngineThread final : public api::EnginePort {
     engine::Engine engine_;
     std::uint64_t next_sequence_ = 0;
     domain::Hash32 previous_;
+    domain::Hash32 committed_;  ///< the engine's state hash at the last commit
+    bool stalled_ = false;      ///< the disk has no room for writers
     std::vector<Observer> observers_;
+    std::function<void(Stage)> on_stage_;
+    std::atomic<std::thread::id> answering_;  ///< the engine thread while it answers
 
     std::mutex mutex_;
     std::condition_variable wake_;

@@ -24,6 +24,12 @@ inline void bind_blob(SQLite::Statement& statement, int index, ledger::base::Byt
     statement.bind(index, bytes.empty() ? "" : static_cast<const void*>(bytes.data()),
                    static_cast<int>(bytes.size()));
 }
+/// Without a copy: the bytes stay where they are until the statement is reset.
+inline void bind_blob_in_place(SQLite::Statement& statement, int index,
+                               ledger::base::ByteView bytes) {
+    statement.bindNoCopy(index, bytes.empty() ? "" : static_cast<const void*>(bytes.data()),
+                         static_cast<int>(bytes.size()));
+}
 [[nodiscard]] inline ledger::base::Bytes blob(const SQLite::Column& column) {
     const auto* data = static_cast<const std::uint8_t*>(column.getBlob());
     if (data == nullptr) return {};

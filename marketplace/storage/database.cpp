@@ -5,6 +5,7 @@
 
 #include <SQLiteCpp/SQLiteCpp.h>
 #include <sqlite3.h>
+#include <sys/statvfs.h>
 
 namespace marketplace::storage {
 namespace {
@@ -13,6 +14,8 @@ using ledger::base::ErrorCode;
 using ledger::base::fail;
 using ledger::base::Result;
 constexpr int kBusyMs = 5000;
+constexpr std::uint64_t kReserveBytes = 8ULL << 20U;  // more than a group of usual records needs
+constexpr int kTrialBytes = 1 << 20;
 
 tl::unexpected<ledger::base::Error> to_error(const SQLite::Exception& exception) {
     // Extended codes carry the primary one in their low byte.
@@ -35,7 +38,8 @@ int schema_version() noexcept {
     return static_cast<int>(kMigrations.size());
 }
 
-Database::Database(std::unique_ptr<SQLite::Database> raw) : raw_(std::move(raw)) {}
+Database::Database(std::unique_ptr<SQLite::Database> raw, std::filesystem::path path)
+    : raw_(std::move(raw)), path_(std::move(path)) {}
 Database::~Database() = default;
 
 Result<std::unique_ptr<Database>> Database::open(const std::filesystem::path& path, Mode mode) {
@@ -47,7 +51,7 @@ Result<std::unique_ptr<Database>> Database::open(const std::filesystem::path& pa
     } catch (const SQLite::Exception& exception) {
         return to_error(exception);
     }
-    std::unique_ptr<Database> out(new Database(std::move(raw)));
+    std::unique_ptr<Database> out(new Database(std::move(raw), path));
     TRY(out->prepare(mode));
     return out;
 }
@@ -90,9 +94,40 @@ Result<void> Database::run(const std::function<void(SQLite::Database&)>& work) {
     try {
         work(*raw_);
     } catch (const SQLite::Exception& exception) {
-        return to_error(exception);
+        auto error = to_error(exception);
+        if (error.value().code() == ErrorCode::disk_full) health_ = Health::kFull;
+        if ((exception.getErrorCode() & 0xff) == SQLITE_IOERR) health_ = Health::kBroken;
+        return error;
     }
     return {};
+}
+
+Result<void> Database::check_room() {
+    if (health_ == Health::kBroken)
+        return fail(ErrorCode::io_error, "the disk failed; restart when it is well again");
+    struct statvfs disk {};
+    if (::statvfs(path_.c_str(), &disk) == 0 && disk.f_bavail * disk.f_frsize < kReserveBytes)
+        return fail(ErrorCode::disk_full, "the market writes again when there is space");
+    if (health_ == Health::kGood) return {};
+    if (const auto written = try_write(); !written) {
+        rollback();
+        return written;
+    }
+    health_ = Health::kGood;
+    return {};
+}
+
+/// Writes what a large group would, for good, and takes it back.
+Result<void> Database::try_write() {
+    TRY(begin());
+    TRY(run([](SQLite::Database& db) {
+        SQLite::Statement insert(
+            db, "INSERT OR REPLACE INTO settings(name, value) VALUES('trial', zeroblob(?))");
+        insert.bind(1, kTrialBytes);
+        insert.exec();
+    }));
+    TRY(commit());
+    return run([](SQLite::Database& db) { db.exec("DELETE FROM settings WHERE name = 'trial'"); });
 }
 
 Result<void> Database::begin() {

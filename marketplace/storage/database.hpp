@@ -34,6 +34,12 @@ class Database {
     [[nodiscard]] ledger::base::Result<void> commit();
     void rollback() noexcept;  ///< nothing to do outside a transaction
 
+    /// Whether a group may be written now; asked before anything is changed for it. disk_full
+    /// while the file system has less than 8 MiB left, or after a write that found no room until
+    /// a trial write goes through. io_error for good after an I/O error: what the disk then says
+    /// about later writes proves nothing. Outside transactions only.
+    [[nodiscard]] ledger::base::Result<void> check_room();
+
     /// For the stores of this room only.
     [[nodiscard]] SQLite::Database& raw() noexcept { return *raw_; }
     /// Runs `work`; what SQLite throws becomes an error.
@@ -41,10 +47,15 @@ class Database {
         const std::function<void(SQLite::Database&)>& work);
 
  private:
-    explicit Database(std::unique_ptr<SQLite::Database> raw);
+    Database(std::unique_ptr<SQLite::Database> raw, std::filesystem::path path);
+    [[nodiscard]] ledger::base::Result<void> try_write();
     [[nodiscard]] ledger::base::Result<void> prepare(Mode mode);
 
+    enum class Health : std::uint8_t { kGood = 0, kFull = 1, kBroken = 2 };
+
     std::unique_ptr<SQLite::Database> raw_;
+    std::filesystem::path path_;
+    Health health_ = Health::kGood;
 };
 
 /// Schema version this program writes.

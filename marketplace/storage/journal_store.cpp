@@ -5,13 +5,20 @@
 
 namespace marketplace::storage {
 
+JournalStore::JournalStore(Database& database) : database_(database) {}
+JournalStore::~JournalStore() = default;
+
 ledger::base::Result<void> JournalStore::append(std::uint64_t sequence,
                                                 ledger::base::ByteView record) {
     return database_.run([&](SQLite::Database& db) {
-        SQLite::Statement insert(db, "INSERT INTO journal(sequence, record) VALUES(?, ?)");
-        insert.bind(1, to_column(sequence));
-        bind_blob(insert, 2, record);
-        insert.exec();
+        if (!insert_)
+            insert_ = std::make_unique<SQLite::Statement>(
+                db, "INSERT INTO journal(sequence, record) VALUES(?, ?)");
+        insert_->tryReset();
+        insert_->bind(1, to_column(sequence));
+        bind_blob_in_place(*insert_, 2, record);
+        insert_->exec();
+        insert_->reset();  // the record's bytes are the caller's again
     });
 }
 

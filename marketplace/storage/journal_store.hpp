@@ -6,14 +6,22 @@
 #include "marketplace/storage/database.hpp"
 
 #include <cstdint>
+#include <memory>
 #include <vector>
+
+namespace SQLite {
+class Statement;
+}
 
 namespace marketplace::storage {
 
-/// The journal's rows. Same thread rule as its database.
+/// The journal's rows. Same thread rule as its database, which outlives it.
 class JournalStore {
  public:
-    explicit JournalStore(Database& database) : database_(database) {}
+    explicit JournalStore(Database& database);
+    ~JournalStore();
+    JournalStore(const JournalStore&) = delete;
+    JournalStore& operator=(const JournalStore&) = delete;
 
     /// Inside the caller's transaction. `sequence` must be the next one.
     [[nodiscard]] ledger::base::Result<void> append(std::uint64_t sequence,
@@ -24,6 +32,7 @@ class JournalStore {
 
  private:
     Database& database_;
+    std::unique_ptr<SQLite::Statement> insert_;  ///< kept: preparing costs more than the row
 };
 
 }  // namespace marketplace::storage
