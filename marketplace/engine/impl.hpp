@@ -280,7 +280,7 @@ class Engine::Impl {
     void ask_for_room(JobRecordState& state);
     void let_stay(JobRecordState& state);
     void forget_reclaim(LeaseRecord& record);
-    void on_reclaim_due(Index lease);
+    void on_reclaim_due(Index lease, TimeMs at_ms);
 
     // Batches (batch.cpp)
     struct BatchBid {
@@ -314,8 +314,8 @@ class Engine::Impl {
     /// A lease ended before its work was done: the job goes on elsewhere, unless all was done.
     void leave(Index lease, const Failure& failure);
     void fail_over(JobRecordState& state, std::string_view code, TimeMs back_off_ms);
-    [[nodiscard]] bool has_expired(const JobRecordState& state) const;
-    void on_job_due(JobRecordState& state);
+    [[nodiscard]] static bool has_expired(const JobRecordState& state, TimeMs at_ms);
+    void on_job_due(JobRecordState& state, TimeMs at_ms);
     void close_ask(Index ask, std::string_view reason);
 
     // Leases (leases.cpp)
