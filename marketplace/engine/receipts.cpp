@@ -76,6 +76,9 @@ Result<void> Engine::Impl::on(const domain::SubmitReceipt& command) {
         lease.checkpoint = receipt.response_hash;
         update_progress(state);
     }
+    // The voucher over tokens that came late is waited for as long as for those before.
+    if (lease.state == LeaseState::kClosing)
+        add_timer(now_ms_ + kVoucherGraceMs, TimerKind::kVoucherDue, index);
     update_queues(index);
     emit(domain::ReceiptAccepted{lease.id, lease.sequence, hash, lease.receipts_root});
     return {};

@@ -125,12 +125,19 @@ std::vector<md::Address> known_accounts() {
 
 }  // namespace
 
-Duel::Duel() : engine_(make_config()), naive_(make_config()) {}
+marketplace::engine::EngineConfig duel_config() {
+    auto config = make_config();
+    config.max_failovers = 2;
+    return config;
+}
+
+Duel::Duel() : engine_(duel_config()), naive_(duel_config()) {}
 
 std::optional<std::string> Duel::step(const Timed& timed) {
     const md::Hash32 hash = engine_.state_hash();
     const md::TimeMs time = engine_.last_time_ms();
     auto result = engine_.apply(timed.command, timed.now_ms);
+    accepted_ = result.has_value();
     events_ = result ? *result : std::vector<md::Event>{};
     if (events_.empty() ? engine_.state_hash() != hash || engine_.last_time_ms() != time
                         : engine_.last_time_ms() != timed.now_ms)

@@ -10,6 +10,9 @@
 
 namespace tests {
 
+/// The market of the tests, with few attempts for each job.
+[[nodiscard]] marketplace::engine::EngineConfig duel_config();
+
 /// The engine and the naive market side by side: both get every command and must agree.
 class Duel {
  public:
@@ -24,6 +27,7 @@ class Duel {
 
     [[nodiscard]] const NaiveMarket& naive() const { return naive_; }
     [[nodiscard]] const marketplace::engine::Engine& engine() const { return engine_; }
+    [[nodiscard]] bool accepted() const { return accepted_; }
     /// Events of the last command.
     [[nodiscard]] const std::vector<md::Event>& events() const { return events_; }
     /// Both states, a line for each job, lease and account that still moves.
@@ -39,6 +43,7 @@ class Duel {
 
     marketplace::engine::Engine engine_;
     NaiveMarket naive_;
+    bool accepted_ = false;
     std::vector<md::Event> events_;
 };
 

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <deque>
 #include <random>
 #include <string>
 #include <utility>
@@ -35,19 +36,30 @@ class RandomCommands {
         bool slices = true;
     };
 
-    RandomCommands(std::uint64_t seed, Features features) : random_(seed), features_(features) {}
+    RandomCommands(std::uint64_t seed, Features features) : random_(seed), features_(features) {
+        for (std::uint64_t n = 0; n < kWorkers; ++n)
+            queue_.emplace_back(md::WorkerConnected{worker(n), provider_of(worker(n))});
+        for (std::uint64_t n = 0; n < kBuyers; ++n)
+            queue_.emplace_back(md::EscrowDeposited{buyer(n), 100'000, fixed<Hash32>(++salt_), 0});
+        for (int i = 0; i < 10; ++i)
+            queue_.emplace_back(ask());
+    }
 
     /// The next command; picks ids and leases from `market`.
     [[nodiscard]] Timed next(const NaiveMarket& market) {
         if (one_in(40) && !past_.empty()) return {any_of(past_), now_ms_};
         pass_time();
-        md::Command command = pick(market);
+        md::Command command = queue_.empty() ? pick(market) : queue_.front();
+        if (!queue_.empty()) queue_.pop_front();
         past_.push_back(command);
         if (one_in(60)) return {std::move(command), now_ms_ - below(3000)};
         return {std::move(command), now_ms_};
     }
 
  private:
+    static constexpr std::uint64_t kWorkers = 5;
+    static constexpr std::uint64_t kBuyers = 3;
+
     [[nodiscard]] std::uint64_t below(std::uint64_t bound) { return random_() % bound; }
     [[nodiscard]] bool one_in(std::uint64_t n) { return below(n) == 0; }
     template <typename T>
@@ -63,17 +75,17 @@ class RandomCommands {
     void pass_time() {
         static constexpr std::uint64_t kHour = 3'600'000;
         if (one_in(3)) return;
-        now_ms_ += one_in(250) ? below(kHour) : one_in(25) ? below(60'000) : below(1500);
+        now_ms_ += one_in(400) ? below(kHour) : one_in(25) ? below(60'000) : below(1500);
         if (one_in(8)) now_ms_ -= now_ms_ % 1000;  // just when something is due
     }
 
-    [[nodiscard]] Address some_worker() { return worker(below(5)); }
+    [[nodiscard]] Address some_worker() { return worker(below(kWorkers)); }
     [[nodiscard]] static Address provider_of(const Address& of) {
         return provider(of.data()[Address::kSize - 1] % 3U);
     }
     [[nodiscard]] Address some_buyer() {
         if (one_in(12)) return one_in(2) ? provider(0) : worker(1);  // deals with itself
-        return buyer(below(3));
+        return buyer(below(kBuyers));
     }
 
     [[nodiscard]] md::Command pick(const NaiveMarket& market) {
@@ -83,9 +95,9 @@ class RandomCommands {
         if (dice < 30) return cancel_ask(market);
         if (dice < 33) return cancel_job(market);
         if (dice < 36 && features_.amends) return amend(market);
-        if (dice < 43) return worker_moves();
-        if (dice < 49) return money(market);
-        if (dice < 54 || market.leases().empty()) return md::Tick{};
+        if (dice < 40) return worker_moves();
+        if (dice < 45) return money(market);
+        if (dice < 49 || market.leases().empty()) return md::Tick{};
         return lease_step(market);
     }
 
@@ -131,6 +143,12 @@ class RandomCommands {
         ask.earliest_s = one_in(10) ? now_s() + below(60) : now_s() - below(10);
         ask.expiry_s = now_s() + 1 + any_of<std::uint64_t>({below(60), 600, 4000, 20'000});
         ask.salt = fixed<Hash32>(++salt_);
+        if (ask.unit_kind == UnitKind::kInputToken && !one_in(5)) {
+            md::PostAsk output = out;  // so that it can serve
+            output.ask.unit_kind = UnitKind::kOutputToken;
+            output.ask.price_atoms = price(6, UnitKind::kOutputToken);
+            queue_.emplace_back(std::move(output));
+        }
         if (one_in(8)) ask.matcher = market_operator();
         if (one_in(25)) spoil(out);
         return out;
@@ -150,7 +168,7 @@ class RandomCommands {
     [[nodiscard]] std::uint64_t price(std::uint64_t levels, UnitKind kind) {
         const std::uint64_t scale = kind == UnitKind::kTrainingStep ? 1
                                     : kind == UnitKind::kGpuMs      ? 36
-                                                                    : 1000;
+                                                                    : 10;
         return 100 * scale * (1 + below(levels)) + (one_in(5) ? below(3) : 0);
     }
 
@@ -243,7 +261,9 @@ class RandomCommands {
         bid.deadline_s = now_s() + 45 + any_of<std::uint64_t>({below(60), 600, 4000, 20'000});
         bid.expiry_s = one_in(4) ? now_s() + 41 + below(60) : bid.deadline_s;
         bid.salt = fixed<Hash32>(++salt_);
-        constrain(out.constraints);
+        if (one_in(2)) constrain(out.constraints);
+        if (features_.durations && one_in(3))
+            out.constraints.max_duration_s = any_of<std::uint64_t>({5, 30, 300});
         return out;
     }
 
@@ -264,8 +284,6 @@ class RandomCommands {
         if (one_in(12)) want.min_reclaim_window_s = 10;
         if (one_in(20)) want.interconnects = {"nvlink"};
         if (one_in(8)) want.numeric_class = static_cast<md::NumericClass>(below(5));
-        if (features_.durations && one_in(4))
-            want.max_duration_s = any_of<std::uint64_t>({5, 30, 300});
     }
 
     /// Gangs, slices, ramps and batches; sometimes together, which may be refused.
@@ -407,13 +425,13 @@ class RandomCommands {
 
     [[nodiscard]] md::Command worker_moves() {
         const Address worker = some_worker();
-        if (one_in(5)) return md::WorkerLost{one_in(10) ? fixed(77) : worker};
+        if (one_in(3)) return md::WorkerLost{one_in(10) ? fixed(77) : worker};
         if (one_in(30)) return md::WorkerConnected{worker, provider(below(3))};
         return md::WorkerConnected{worker, provider_of(worker)};
     }
     [[nodiscard]] md::Command money(const NaiveMarket& market) {
         const Address account = some_buyer();
-        std::uint64_t atoms = 1000 + below(60'000);
+        std::uint64_t atoms = 1000 + below(150'000);
         const Hash32 transaction = fixed<Hash32>(++salt_);
         if (one_in(30)) atoms = any_of<std::uint64_t>({0, 1ULL << 63U, ~0ULL});
         if (one_in(5)) {
@@ -427,8 +445,12 @@ class RandomCommands {
     /// Mostly the natural next step of a young lease, sometimes any step of any lease.
     [[nodiscard]] md::Command lease_step(const NaiveMarket& market) {
         const auto& leases = market.leases();
-        const std::size_t recent = std::min<std::size_t>(leases.size(), one_in(6) ? 40 : 8);
-        const auto& lease = leases[leases.size() - 1 - below(recent)];
+        std::vector<std::size_t> at_work;
+        for (std::size_t i = 0; i < leases.size(); ++i)
+            if (leases[i].is.state < md::LeaseState::kClosing) at_work.push_back(i);
+        std::size_t chosen = leases.size() - 1 - below(std::min<std::size_t>(leases.size(), 30));
+        if (!at_work.empty() && !one_in(4)) chosen = any_of(at_work);
+        const auto& lease = leases[chosen];
         if (one_in(100)) return step_of(lease.is, below(10), fixed<Hash32>(1));
         if (one_in(12)) return step_of(lease.is, below(10), lease.is.id);
         const std::uint64_t dice = below(100);
@@ -583,6 +605,7 @@ class RandomCommands {
 
     std::mt19937_64 random_;
     Features features_;
+    std::deque<md::Command> queue_;  ///< to be sent next
     md::TimeMs now_ms_ = kStartS * 1000;
     std::uint64_t salt_ = 0;
     std::vector<md::Command> past_;
