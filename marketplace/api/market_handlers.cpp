@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Market data: trades, candles, index prices, depth, and the stream of changes.
+#include "ledger/base/limits.hpp"
 #include "ledger/base/money.hpp"
 #include "ledger/rpc/json.hpp"
 #include "marketplace/api/handlers.hpp"
@@ -22,7 +23,9 @@ namespace {
 
 constexpr std::size_t kLevelsMax = 500;
 constexpr std::size_t kCandlesMax = 1500;
-constexpr std::size_t kPerWrite = 256;  ///< changes
+constexpr std::size_t kChangesPerRead = 1024;
+/// At most this much is queued for a reader, and one event.
+constexpr std::size_t kBytesPerWrite = ledger::base::limits::kHttpStreamQueueBytes / 2;
 
 [[nodiscard]] Json sequence_view(const MarketData& market) {
     return market.sequence() ? Json(*market.sequence()) : Json(nullptr);
@@ -226,14 +229,13 @@ class ChangeFeed final : public EventFeed {
         : market_(market), after_(after), known_(after.has_value()) {}
 
     void feed(http::StreamWriter& writer) override {
-        for (;;) {
-            std::string text;
+        std::string text;
+        while (text.size() < kBytesPerWrite) {
             if (pending_.empty()) text += refill();
-            for (std::size_t i = 0; i < kPerWrite && !pending_.empty(); ++i)
-                text += take_one();
-            if (text.empty() || !writer.write(std::move(text))) return;
-            if (writer.queued_bytes() > 0) return;  // the rest at the next tick
+            if (pending_.empty()) break;
+            text += take_one();
         }
+        if (!text.empty()) writer.write(std::move(text));
     }
 
  private:
@@ -241,7 +243,7 @@ class ChangeFeed final : public EventFeed {
     [[nodiscard]] std::string refill() {
         std::string text;
         market_.read([&](const MarketData& market) {
-            auto fresh = market.changes(after_, kPerWrite);
+            auto fresh = market.changes(after_, kChangesPerRead);
             const bool ahead = after_ && (!market.sequence() || *after_ > *market.sequence());
             if (!known_ || !fresh || ahead) {
                 after_ = market.sequence();
