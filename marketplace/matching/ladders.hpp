@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "ledger/base/check.hpp"
+#include "marketplace/matching/signature.hpp"
 
 #include <algorithm>
 #include <array>
@@ -42,9 +42,10 @@ struct Effort {
 /// is added and removed without moving the others. Beside each block, page and ladder stands its
 /// bound: what its rows may offer at best, so that a search skips what cannot serve it.
 ///
-/// `Row` says what is kept: `Row::Hot` (looked at by every search; has a `key`), `Row::Cold`
-/// (looked at when the hot part fits), `Row::Bound` (default: of no row), and the static functions
-/// `widen(Bound&, const Hot&)` and `join(Bound&, const Bound&)`.
+/// A row is a signature, which every search looks at, a hot part with the `key` (looked at when the
+/// signature will do) and a cold part (when the hot part will do too). `Row` says what is kept:
+/// `Row::Hot`, `Row::Cold`, `Row::Bound` (default: of no row), and the static functions
+/// `widen(Bound&, const Signature&, const Hot&)` and `join(Bound&, const Bound&)`.
 ///
 /// `Moved` is called as `moved(hot, place)` for every row that was put somewhere. Pure,
 /// deterministic, not thread-safe.
@@ -63,8 +64,15 @@ class Ladders {
         std::uint32_t count = 0;
         std::uint32_t stale = 0;  ///< changes since the bound was computed
         LadderId ladder = 0;
+        std::array<Signature, kRows> signatures;
         std::array<Hot, kRows> hot;
         std::array<Cold, kRows> cold;
+
+        void copy(std::uint32_t to, const Block& other, std::uint32_t from) {
+            signatures[to] = other.signatures[from];
+            hot[to] = other.hot[from];
+            cold[to] = other.cold[from];
+        }
     };
 
     [[nodiscard]] LadderId add_ladder() {
@@ -73,6 +81,12 @@ class Ladders {
     }
     [[nodiscard]] std::size_t ladder_count() const noexcept { return ladders_.size(); }
 
+    [[nodiscard]] Signature& signature(Place place) {
+        return block(place / kRows).signatures[place % kRows];
+    }
+    [[nodiscard]] const Signature& signature(Place place) const {
+        return block(place / kRows).signatures[place % kRows];
+    }
     [[nodiscard]] Hot& hot(Place place) { return block(place / kRows).hot[place % kRows]; }
     [[nodiscard]] const Hot& hot(Place place) const {
         return block(place / kRows).hot[place % kRows];
@@ -84,7 +98,8 @@ class Ladders {
     [[nodiscard]] LadderId ladder_of(Place place) const { return block(place / kRows).ladder; }
 
     template <typename Moved>
-    void insert(LadderId id, const Hot& hot, const Cold& cold, Moved&& moved) {
+    void insert(LadderId id, const Signature& signature, const Hot& hot, const Cold& cold,
+                Moved&& moved) {
         Ladder& ladder = ladders_[id];
         if (ladder.pages.empty()) open_first(ladder, id, hot.key);
         Spot spot = locate(ladder, hot.key);
@@ -96,13 +111,14 @@ class Ladders {
         Entry& entry = page.entries[spot.entry];
         Block& into = block(entry.block);
         const Place place = entry.block * kRows + into.count;
+        into.signatures[into.count] = signature;
         into.hot[into.count] = hot;
         into.cold[into.count] = cold;
         ++into.count;
         ladder.first = std::min(ladder.first, hot.key);
         page.first = std::min(page.first, hot.key);
         entry.first = std::min(entry.first, hot.key);
-        widen(ladder, page, entry, hot);
+        widen(ladder, page, entry, signature, hot);
         moved(hot, place);
     }
 
@@ -112,8 +128,7 @@ class Ladders {
         const Key key = from.hot[place % kRows].key;
         const std::uint32_t last = --from.count;
         if (place % kRows != last) {
-            from.hot[place % kRows] = from.hot[last];
-            from.cold[place % kRows] = from.cold[last];
+            from.copy(place % kRows, from, last);
             moved(from.hot[place % kRows], place);
         }
         if (from.count != 0 && ++from.stale < kMaxStale) return;
@@ -132,7 +147,7 @@ class Ladders {
         Ladder& ladder = ladders_[in.ladder];
         const Spot spot = locate(ladder, row.key);
         Page& page = ladder.pages[spot.page];
-        widen(ladder, page, page.entries[spot.entry], row);
+        widen(ladder, page, page.entries[spot.entry], in.signatures[place % kRows], row);
         if (++in.stale >= kMaxStale) rebound(ladder, spot);
     }
 
@@ -279,10 +294,11 @@ class Ladders {
         return {page, last_before(ladder.pages[page].entries, key)};
     }
 
-    static void widen(Ladder& ladder, Page& page, Entry& entry, const Hot& hot) {
-        Row::widen(ladder.bound, hot);
-        Row::widen(page.bound, hot);
-        Row::widen(entry.bound, hot);
+    static void widen(Ladder& ladder, Page& page, Entry& entry, const Signature& signature,
+                      const Hot& hot) {
+        Row::widen(ladder.bound, signature, hot);
+        Row::widen(page.bound, signature, hot);
+        Row::widen(entry.bound, signature, hot);
     }
 
     /// The block at `spot` is full: gives its later half to a new block behind it. A key behind all
@@ -322,8 +338,7 @@ class Ladders {
                 ++full.count;
                 continue;
             }
-            to.hot[to.count] = full.hot[i];
-            to.cold[to.count] = full.cold[i];
+            to.copy(to.count, full, i);
             moved(to.hot[to.count], (goes ? upper_number : full_number) * kRows + to.count);
             ++to.count;
         }
@@ -333,7 +348,7 @@ class Ladders {
     [[nodiscard]] static Bound bound_of(const Block& rows) {
         Bound out;
         for (std::uint32_t i = 0; i < rows.count; ++i)
-            Row::widen(out, rows.hot[i]);
+            Row::widen(out, rows.signatures[i], rows.hot[i]);
         return out;
     }
 
@@ -408,8 +423,7 @@ class Ladders {
             Block& next = block(page.entries[spot.entry + 1].block);
             if (into.count + next.count <= kRows / 2) {
                 for (std::uint32_t i = 0; i < next.count; ++i, ++into.count) {
-                    into.hot[into.count] = next.hot[i];
-                    into.cold[into.count] = next.cold[i];
+                    into.copy(into.count, next, i);
                     moved(into.hot[into.count], number * kRows + into.count);
                 }
                 free_.push_back(page.entries[spot.entry + 1].block);
@@ -437,7 +451,7 @@ class Ladders {
             greatest = std::max(greatest, row.key);
             for (Bound bound : {ladder.bound, page.bound, entry.bound}) {
                 const Bound before = bound;
-                Row::widen(bound, row);
+                Row::widen(bound, rows.signatures[i], row);
                 if (bound != before) return "a row outside a bound";
             }
             if (!check(row, entry.block * kRows + i)) return "a row's place";
