@@ -115,7 +115,7 @@ void BidBook::search(std::size_t at, const Offered& offered, Found& found) const
     rows_.walk(ladders[at], found.from, limit, effort, may, [&](const Rows::Block& block) {
         bool hit = false;
         for (std::uint32_t i = 0; i < block.count; ++i) {
-            const Row::Hot& row = block.hot[i];
+            const Row::Hot& row = block.hot(i);
             const bool fits = static_cast<int>(offered.price_atoms <= row.most_atoms) &
                               static_cast<int>(may_meet(offered.signature, block.signatures[i])) &
                               static_cast<int>(!is_before(row.key, found.from)) &

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <span>
 
 namespace marketplace::matching {
 namespace {
@@ -89,7 +90,7 @@ std::uint32_t earliest(const Ladders<AskRows>::Block& block, std::uint32_t& mask
     Key best_key = limit;
     for (std::uint32_t rest = mask; rest != 0; rest &= rest - 1) {
         const auto i = static_cast<std::uint32_t>(std::countr_zero(rest));
-        const AskRows::Hot& row = block.hot[i];
+        const AskRows::Hot& row = block.hot(i);
         const bool will_do = static_cast<bool>(static_cast<int>(covers(row.starts, query.from_s)) &
                                                static_cast<int>(!overlap(row.hold, query.certain)) &
                                                static_cast<int>(!is_before(row.key, from)) &
@@ -361,8 +362,14 @@ OrderBook::Cold OrderBook::cold_row(const ledger::eth::Ask& ask, const domain::R
 
 void OrderBook::add(AskIndex index, const ledger::eth::Ask& ask, const domain::Resource& resource,
                     const State& state) {
+    party_ids_.prefetch(hash_of_address(ask.provider));
+    party_ids_.prefetch(hash_of_address(resource.worker));
     if (listed_.size() <= index) listed_.resize(std::size_t{index} + 1);
     MR_CHECK(listed_[index].place == Rows::kNowhere);
+    const BucketId bucket =
+        bucket_for({static_cast<std::uint8_t>(ask.unit_kind), group_of(ask.order_class),
+                    static_cast<NameId>(models_.intern(resource.gpu_model)),
+                    static_cast<NameId>(regions_.intern(resource.region))});
     Cold cold = cold_row(ask, resource);
     cold.limit_units = lease_limit(ask.min_units, ask.max_units, state.free_units);
     Party& worker = parties_[cold.worker];
@@ -373,10 +380,7 @@ void OrderBook::add(AskIndex index, const ledger::eth::Ask& ask, const domain::R
     link(index, worker.first_ask, &Listed::of_worker);
     link(index, provider.first_offered, &Listed::of_provider);
     ++provider.offered;
-    insert(bucket_for({static_cast<std::uint8_t>(ask.unit_kind), group_of(ask.order_class),
-                       static_cast<NameId>(models_.intern(resource.gpu_model)),
-                       static_cast<NameId>(regions_.intern(resource.region))}),
-           offer_signature(ask, resource, state), hot, cold);
+    insert(bucket, offer_signature(ask, resource, state), hot, cold);
     ++size_;
 }
 
@@ -481,15 +485,27 @@ void OrderBook::for_each_bucket(const Query& query, Visit&& visit) const {
         }
         return;
     }
+    std::array<BucketId, 32> ids;
+    std::size_t count = 0;
+    const auto flush = [&] {
+        const std::span<const BucketId> some(ids.data(), count);
+        rows_.prefetch_fronts(some);
+        for (const BucketId id : some)
+            visit(id);
+        count = 0;
+    };
     for (std::uint8_t group = 0; query.groups >> group != 0; ++group) {
         if ((query.groups >> group & 1U) == 0) continue;
         for (const NameId model : query.models) {
             for (const NameId region : query.regions) {
                 const BucketId id = find_bucket({kind, group, model, region});
-                if (id != kNone) visit(id);
+                if (id == kNone) continue;
+                ids[count++] = id;
+                if (count == ids.size()) flush();
             }
         }
     }
+    flush();
 }
 
 void OrderBook::search(BucketId bucket, const Query& query, const Key& from, Found& best,
@@ -499,9 +515,9 @@ void OrderBook::search(BucketId bucket, const Query& query, const Key& from, Fou
             const std::uint32_t i = earliest(block, mask, query, from, best.key);
             if (i == Rows::kRows) return false;
             mask ^= 1U << i;
-            if (!fits(block.hot[i], block.cold[i], query)) continue;
-            if (!is_free(block.hot[i], block.cold[i], query)) continue;
-            best = {block.hot[i].key, &block.hot[i], block.cold[i].worker};
+            if (!fits(block.hot(i), block.cold(i), query)) continue;
+            if (!is_free(block.hot(i), block.cold(i), query)) continue;
+            best = {block.hot(i).key, &block.hot(i), block.cold(i).worker};
             return true;
         }
         return false;
@@ -566,10 +582,10 @@ void OrderBook::gather(BucketId bucket, const Query& query, std::size_t count, c
             const std::uint32_t i = earliest(block, mask, query, kFirstKey, limit);
             if (i == Rows::kRows) return false;
             mask ^= 1U << i;
-            const Cold& cold = block.cold[i];
-            if (!fits(block.hot[i], cold, query) || !is_free(block.hot[i], cold, query)) continue;
+            const Cold& cold = block.cold(i);
+            if (!fits(block.hot(i), cold, query) || !is_free(block.hot(i), cold, query)) continue;
             if (is_taken(cold.worker)) continue;
-            out.push_back({block.hot[i].key, &block.hot[i], cold.worker});
+            out.push_back({block.hot(i).key, &block.hot(i), cold.worker});
             if (out.size() - begin == count) return true;
         }
         return false;
