@@ -37,31 +37,32 @@ void BidBook::link(JobIndex job, LadderId ladder) {
 }
 
 void BidBook::put(const BidRank& rank, ledger::eth::UnitKind kind, std::uint32_t model,
-                  const Row::Hot& row) {
+                  const Signature& need, const Row::Hot& row) {
     const LadderId ladder = ladder_for(kind, model, row.most_atoms > rank.price_atoms);
     for (std::uint32_t at = resting_[rank.job].links; at != kNone; at = links_[at].next) {
         if (links_[at].ladder != ladder) continue;
         // It stands there already, by another name or leg: once, for what the easier one takes.
         const Rows::Place place = rows_.find(ladder, row.key);
         Row::Hot& both = rows_.hot(place);
-        both.need = easiest_of(both.need, row.need);
+        rows_.signature(place) = easiest_of(rows_.signature(place), need);
         both.most_atoms = std::max(both.most_atoms, row.most_atoms);
         rows_.changed(place);
         return;
     }
-    rows_.insert(ladder, row, {}, [](const Row::Hot&, Rows::Place) {});
+    rows_.insert(ladder, need, row, {}, [](const Row::Hot&, Rows::Place) {});
     link(rank.job, ladder);
 }
 
 void BidBook::add_leg(const BidRank& rank, const Want& want) {
-    const Row::Hot row{key_of(rank), need_signature(want), want.bid.price_ceiling_atoms};
+    const Signature need = need_signature(want);
+    const Row::Hot row{key_of(rank), want.bid.price_ceiling_atoms};
     const auto& models = want.constraints.gpu_models;
     for (const std::string& model : models) {
         // One name too many goes among those for any model: the exact test is the owner's.
         const bool is_known = models_.size() < kMaxModels || models_.find(model) != kNone;
-        put(rank, want.bid.unit_kind, is_known ? models_.intern(model) : kAnyModel, row);
+        put(rank, want.bid.unit_kind, is_known ? models_.intern(model) : kAnyModel, need, row);
     }
-    if (models.empty()) put(rank, want.bid.unit_kind, kAnyModel, row);
+    if (models.empty()) put(rank, want.bid.unit_kind, kAnyModel, need, row);
 }
 
 void BidBook::add(const BidRank& rank, std::span<const Want> wants) {
@@ -114,9 +115,9 @@ void BidBook::search(std::size_t at, const Offered& offered, Found& found) const
     rows_.walk(ladders[at], found.from, limit, effort, may, [&](const Rows::Block& block) {
         bool hit = false;
         for (std::uint32_t i = 0; i < block.count; ++i) {
-            const Row::Hot& row = block.hot[i];
+            const Row::Hot& row = block.hot(i);
             const bool fits = static_cast<int>(offered.price_atoms <= row.most_atoms) &
-                              static_cast<int>(may_meet(offered.signature, row.need)) &
+                              static_cast<int>(may_meet(offered.signature, block.signatures[i])) &
                               static_cast<int>(!is_before(row.key, found.from)) &
                               static_cast<int>(!is_before(limit, row.key));
             if (!fits) continue;

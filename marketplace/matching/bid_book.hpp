@@ -76,7 +76,6 @@ class BidBook {
     struct Row {
         struct Hot {
             Key key;
-            Signature need;
             std::uint64_t most_atoms = 0;  ///< the highest price it ever pays
         };
         struct Cold {};
@@ -85,7 +84,9 @@ class BidBook {
             std::uint64_t most_atoms = 0;
             friend bool operator==(const Bound&, const Bound&) = default;
         };
-        static void widen(Bound& bound, const Hot& hot) { join(bound, {hot.need, hot.most_atoms}); }
+        static void widen(Bound& bound, const Signature& need, const Hot& hot) {
+            join(bound, {need, hot.most_atoms});
+        }
         static void join(Bound& bound, const Bound& other) {
             bound.need = easiest_of(bound.need, other.need);
             bound.most_atoms = std::max(bound.most_atoms, other.most_atoms);
@@ -116,7 +117,7 @@ class BidBook {
     }
     void add_leg(const BidRank& rank, const Want& want);
     void put(const BidRank& rank, ledger::eth::UnitKind kind, std::uint32_t model,
-             const Row::Hot& row);
+             const Signature& need, const Row::Hot& row);
     void link(JobIndex job, LadderId ladder);
     [[nodiscard]] LadderId ladder_for(ledger::eth::UnitKind kind, std::uint32_t model,
                                       bool is_late);

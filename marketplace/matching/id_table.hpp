@@ -27,6 +27,10 @@ class IdTable {
             if (slot.hash == hash && equal(slot.id)) return slot.id;
         }
     }
+    /// Fetches what `find` will look at.
+    void prefetch(std::uint32_t hash) const noexcept {
+        if (!slots_.empty()) __builtin_prefetch(&slots_[hash & (slots_.size() - 1)]);
+    }
     /// A number that is not in the table.
     void insert(std::uint32_t hash, std::uint32_t id);
 

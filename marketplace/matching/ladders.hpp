@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "ledger/base/check.hpp"
+#include "marketplace/matching/signature.hpp"
 
 #include <algorithm>
 #include <array>
@@ -11,6 +11,7 @@
 #include <limits>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -42,9 +43,10 @@ struct Effort {
 /// is added and removed without moving the others. Beside each block, page and ladder stands its
 /// bound: what its rows may offer at best, so that a search skips what cannot serve it.
 ///
-/// `Row` says what is kept: `Row::Hot` (looked at by every search; has a `key`), `Row::Cold`
-/// (looked at when the hot part fits), `Row::Bound` (default: of no row), and the static functions
-/// `widen(Bound&, const Hot&)` and `join(Bound&, const Bound&)`.
+/// A row is a signature, which every search looks at, a hot part with the `key` (looked at when the
+/// signature will do) and a cold part (when the hot part will do too). `Row` says what is kept:
+/// `Row::Hot`, `Row::Cold`, `Row::Bound` (default: of no row), and the static functions
+/// `widen(Bound&, const Signature&, const Hot&)` and `join(Bound&, const Bound&)`.
 ///
 /// `Moved` is called as `moved(hot, place)` for every row that was put somewhere. Pure,
 /// deterministic, not thread-safe.
@@ -59,12 +61,28 @@ class Ladders {
     static constexpr Place kNowhere = std::numeric_limits<Place>::max();
     static constexpr std::uint32_t kRows = 32;
 
+    struct Body {
+        std::array<Hot, kRows> hot;
+        std::array<Cold, kRows> cold;
+    };
+    /// The signatures lie close together, apart from the rest: a search that skips rows touches
+    /// little memory.
     struct alignas(64) Block {
         std::uint32_t count = 0;
         std::uint32_t stale = 0;  ///< changes since the bound was computed
         LadderId ladder = 0;
-        std::array<Hot, kRows> hot;
-        std::array<Cold, kRows> cold;
+        Body* body = nullptr;
+        std::array<Signature, kRows> signatures;
+
+        [[nodiscard]] Hot& hot(std::uint32_t i) { return body->hot[i]; }
+        [[nodiscard]] const Hot& hot(std::uint32_t i) const { return body->hot[i]; }
+        [[nodiscard]] Cold& cold(std::uint32_t i) { return body->cold[i]; }
+        [[nodiscard]] const Cold& cold(std::uint32_t i) const { return body->cold[i]; }
+        void copy(std::uint32_t to, const Block& other, std::uint32_t from) {
+            signatures[to] = other.signatures[from];
+            body->hot[to] = other.body->hot[from];
+            body->cold[to] = other.body->cold[from];
+        }
     };
 
     [[nodiscard]] LadderId add_ladder() {
@@ -73,18 +91,25 @@ class Ladders {
     }
     [[nodiscard]] std::size_t ladder_count() const noexcept { return ladders_.size(); }
 
-    [[nodiscard]] Hot& hot(Place place) { return block(place / kRows).hot[place % kRows]; }
-    [[nodiscard]] const Hot& hot(Place place) const {
-        return block(place / kRows).hot[place % kRows];
+    [[nodiscard]] Signature& signature(Place place) {
+        return block(place / kRows).signatures[place % kRows];
     }
-    [[nodiscard]] Cold& cold(Place place) { return block(place / kRows).cold[place % kRows]; }
+    [[nodiscard]] const Signature& signature(Place place) const {
+        return block(place / kRows).signatures[place % kRows];
+    }
+    [[nodiscard]] Hot& hot(Place place) { return block(place / kRows).hot(place % kRows); }
+    [[nodiscard]] const Hot& hot(Place place) const {
+        return block(place / kRows).hot(place % kRows);
+    }
+    [[nodiscard]] Cold& cold(Place place) { return block(place / kRows).cold(place % kRows); }
     [[nodiscard]] const Cold& cold(Place place) const {
-        return block(place / kRows).cold[place % kRows];
+        return block(place / kRows).cold(place % kRows);
     }
     [[nodiscard]] LadderId ladder_of(Place place) const { return block(place / kRows).ladder; }
 
     template <typename Moved>
-    void insert(LadderId id, const Hot& hot, const Cold& cold, Moved&& moved) {
+    void insert(LadderId id, const Signature& signature, const Hot& hot, const Cold& cold,
+                Moved&& moved) {
         Ladder& ladder = ladders_[id];
         if (ladder.pages.empty()) open_first(ladder, id, hot.key);
         Spot spot = locate(ladder, hot.key);
@@ -96,25 +121,25 @@ class Ladders {
         Entry& entry = page.entries[spot.entry];
         Block& into = block(entry.block);
         const Place place = entry.block * kRows + into.count;
-        into.hot[into.count] = hot;
-        into.cold[into.count] = cold;
+        into.signatures[into.count] = signature;
+        into.hot(into.count) = hot;
+        into.cold(into.count) = cold;
         ++into.count;
         ladder.first = std::min(ladder.first, hot.key);
         page.first = std::min(page.first, hot.key);
         entry.first = std::min(entry.first, hot.key);
-        widen(ladder, page, entry, hot);
+        widen(ladder, page, entry, signature, hot);
         moved(hot, place);
     }
 
     template <typename Moved>
     void erase(Place place, Moved&& moved) {
         Block& from = block(place / kRows);
-        const Key key = from.hot[place % kRows].key;
+        const Key key = from.hot(place % kRows).key;
         const std::uint32_t last = --from.count;
         if (place % kRows != last) {
-            from.hot[place % kRows] = from.hot[last];
-            from.cold[place % kRows] = from.cold[last];
-            moved(from.hot[place % kRows], place);
+            from.copy(place % kRows, from, last);
+            moved(from.hot(place % kRows), place);
         }
         if (from.count != 0 && ++from.stale < kMaxStale) return;
         Ladder& ladder = ladders_[from.ladder];
@@ -128,11 +153,11 @@ class Ladders {
     /// After a row was changed where it is (not its key).
     void changed(Place place) {
         Block& in = block(place / kRows);
-        const Hot& row = in.hot[place % kRows];
+        const Hot& row = in.hot(place % kRows);
         Ladder& ladder = ladders_[in.ladder];
         const Spot spot = locate(ladder, row.key);
         Page& page = ladder.pages[spot.page];
-        widen(ladder, page, page.entries[spot.entry], row);
+        widen(ladder, page, page.entries[spot.entry], in.signatures[place % kRows], row);
         if (++in.stale >= kMaxStale) rebound(ladder, spot);
     }
 
@@ -156,12 +181,31 @@ class Ladders {
                 ++effort.bounds;
                 if (is_before(limit, entry.first)) return;
                 if (!may(entry.bound)) continue;
+                // The next block is often needed too: its memory is fetched while this is looked
+                // at.
+                if (at.entry + 1 < page.entries.size())
+                    prefetch(block(page.entries[at.entry + 1].block));
                 const Block& rows = block(entry.block);
                 ++effort.blocks;
                 effort.rows += rows.count;
                 if (visit(rows)) return;
             }
         }
+    }
+
+    /// Fetches what the searches of some ladders look at first, all of them at a time: each by
+    /// itself would wait for memory four times over.
+    void prefetch_fronts(std::span<const LadderId> ids) const noexcept {
+        for (const LadderId id : ids)
+            __builtin_prefetch(&ladders_[id]);
+        for (const LadderId id : ids)
+            __builtin_prefetch(ladders_[id].pages.data());
+        for (const LadderId id : ids)
+            if (!ladders_[id].pages.empty())
+                __builtin_prefetch(ladders_[id].pages.front().entries.data());
+        for (const LadderId id : ids)
+            if (!ladders_[id].pages.empty())
+                prefetch(block(ladders_[id].pages.front().entries.front().block));
     }
 
     /// Where the row with a key is; kNowhere when there is none.
@@ -171,12 +215,12 @@ class Ladders {
         const std::uint32_t number = entry_at(ladder, locate(ladder, key)).block;
         const Block& rows = block(number);
         for (std::uint32_t i = 0; i < rows.count; ++i)
-            if (rows.hot[i].key == key) return number * kRows + i;
+            if (rows.hot(i).key == key) return number * kRows + i;
         return kNowhere;
     }
 
     [[nodiscard]] std::size_t memory_bytes() const noexcept {
-        std::size_t out = slabs_.size() * kSlabBlocks * sizeof(Block) +
+        std::size_t out = slabs_.size() * kSlabBlocks * (sizeof(Block) + sizeof(Body)) +
                           ladders_.capacity() * sizeof(Ladder) +
                           free_.capacity() * sizeof(std::uint32_t);
         for (const Ladder& ladder : ladders_) {
@@ -205,7 +249,7 @@ class Ladders {
  private:
     static constexpr std::uint32_t kMaxStale = 16;
     static constexpr std::size_t kPageEntries = 64;
-    static constexpr std::size_t kSlabBlocks = 16;
+    static constexpr std::size_t kSlabBlocks = 64;
 
     struct Entry {
         Key first;  ///< no row of this block or after it is before
@@ -234,6 +278,11 @@ class Ladders {
     [[nodiscard]] const Block& block(std::uint32_t number) const {
         return slabs_[number / kSlabBlocks][number % kSlabBlocks];
     }
+    static void prefetch(const Block& block) noexcept {
+        const auto* at = reinterpret_cast<const char*>(&block);
+        for (std::size_t i = 0; i < sizeof(Block); i += 64)
+            __builtin_prefetch(at + i);
+    }
     [[nodiscard]] static Entry& entry_at(Ladder& ladder, Spot spot) {
         return ladder.pages[spot.page].entries[spot.entry];
     }
@@ -245,6 +294,9 @@ class Ladders {
         if (free_.empty()) {
             const auto begin = static_cast<std::uint32_t>(slabs_.size() * kSlabBlocks);
             slabs_.push_back(std::make_unique<Block[]>(kSlabBlocks));
+            bodies_.push_back(std::make_unique<Body[]>(kSlabBlocks));
+            for (std::size_t i = 0; i < kSlabBlocks; ++i)
+                slabs_.back()[i].body = &bodies_.back()[i];
             for (std::uint32_t i = kSlabBlocks; i-- > 0;)
                 free_.push_back(begin + i);
         }
@@ -279,10 +331,11 @@ class Ladders {
         return {page, last_before(ladder.pages[page].entries, key)};
     }
 
-    static void widen(Ladder& ladder, Page& page, Entry& entry, const Hot& hot) {
-        Row::widen(ladder.bound, hot);
-        Row::widen(page.bound, hot);
-        Row::widen(entry.bound, hot);
+    static void widen(Ladder& ladder, Page& page, Entry& entry, const Signature& signature,
+                      const Hot& hot) {
+        Row::widen(ladder.bound, signature, hot);
+        Row::widen(page.bound, signature, hot);
+        Row::widen(entry.bound, signature, hot);
     }
 
     /// The block at `spot` is full: gives its later half to a new block behind it. A key behind all
@@ -295,7 +348,7 @@ class Ladders {
         const bool is_last = spot.page + 1 == ladder.pages.size() &&
                              spot.entry + 1 == ladder.pages.back().entries.size();
         const auto is_after = [&key](const Hot& row) { return is_before(key, row.key); };
-        if (!is_last || std::any_of(full.hot.begin(), full.hot.end(), is_after)) {
+        if (!is_last || std::any_of(full.body->hot.begin(), full.body->hot.end(), is_after)) {
             added.first = split(entry.block, added.block, moved);
             entry.bound = bound_of(full);
             added.bound = bound_of(block(added.block));
@@ -311,20 +364,19 @@ class Ladders {
         constexpr std::uint32_t kHalf = kRows / 2;
         std::array<Key, kRows> keys;
         for (std::uint32_t i = 0; i < kRows; ++i)
-            keys[i] = full.hot[i].key;
+            keys[i] = full.hot(i).key;
         std::nth_element(keys.begin(), keys.begin() + kHalf, keys.end(), is_before);
         const Key middle = keys[kHalf];
         full.count = full.stale = 0;
         for (std::uint32_t i = 0; i < kRows; ++i) {
-            const bool goes = !is_before(full.hot[i].key, middle);
+            const bool goes = !is_before(full.hot(i).key, middle);
             Block& to = goes ? upper : full;
             if (!goes && full.count == i) {
                 ++full.count;
                 continue;
             }
-            to.hot[to.count] = full.hot[i];
-            to.cold[to.count] = full.cold[i];
-            moved(to.hot[to.count], (goes ? upper_number : full_number) * kRows + to.count);
+            to.copy(to.count, full, i);
+            moved(to.hot(to.count), (goes ? upper_number : full_number) * kRows + to.count);
             ++to.count;
         }
         return middle;
@@ -333,7 +385,7 @@ class Ladders {
     [[nodiscard]] static Bound bound_of(const Block& rows) {
         Bound out;
         for (std::uint32_t i = 0; i < rows.count; ++i)
-            Row::widen(out, rows.hot[i]);
+            Row::widen(out, rows.signatures[i], rows.hot(i));
         return out;
     }
 
@@ -372,7 +424,7 @@ class Ladders {
         entry.bound = bound_of(rows);
         entry.first = kLastKey;
         for (std::uint32_t i = 0; i < rows.count; ++i)
-            entry.first = std::min(entry.first, rows.hot[i].key, is_before);
+            entry.first = std::min(entry.first, rows.hot(i).key, is_before);
         rebound(page);
         page.first = page.entries.front().first;
         ladder.first = ladder.pages.front().first;
@@ -408,9 +460,8 @@ class Ladders {
             Block& next = block(page.entries[spot.entry + 1].block);
             if (into.count + next.count <= kRows / 2) {
                 for (std::uint32_t i = 0; i < next.count; ++i, ++into.count) {
-                    into.hot[into.count] = next.hot[i];
-                    into.cold[into.count] = next.cold[i];
-                    moved(into.hot[into.count], number * kRows + into.count);
+                    into.copy(into.count, next, i);
+                    moved(into.hot(into.count), number * kRows + into.count);
                 }
                 free_.push_back(page.entries[spot.entry + 1].block);
                 page.entries.erase(page.entries.begin() + offset(spot.entry) + 1);
@@ -432,12 +483,12 @@ class Ladders {
         if (last && !(*last < entry.first)) return "blocks out of order";
         Key greatest = kFirstKey;
         for (std::uint32_t i = 0; i < rows.count; ++i) {
-            const Hot& row = rows.hot[i];
+            const Hot& row = rows.hot(i);
             if (row.key < entry.first) return "a row before its block";
             greatest = std::max(greatest, row.key);
             for (Bound bound : {ladder.bound, page.bound, entry.bound}) {
                 const Bound before = bound;
-                Row::widen(bound, row);
+                Row::widen(bound, rows.signatures[i], row);
                 if (bound != before) return "a row outside a bound";
             }
             if (!check(row, entry.block * kRows + i)) return "a row's place";
@@ -448,6 +499,7 @@ class Ladders {
 
     std::vector<Ladder> ladders_;
     std::vector<std::unique_ptr<Block[]>> slabs_;
+    std::vector<std::unique_ptr<Body[]>> bodies_;  // of the slabs' blocks
     std::vector<std::uint32_t> free_;
 };
 

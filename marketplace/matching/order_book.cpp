@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <span>
 
 namespace marketplace::matching {
 namespace {
@@ -73,12 +74,31 @@ struct MayFit {
     }
 };
 
-/// The earliest row of a mask.
-std::uint32_t earliest(const Ladders<AskRows>::Block& block, std::uint32_t mask) noexcept {
-    auto best = static_cast<std::uint32_t>(std::countr_zero(mask));
-    for (mask &= mask - 1; mask != 0; mask &= mask - 1) {
-        const auto other = static_cast<std::uint32_t>(std::countr_zero(mask));
-        best = is_before(block.hot[other].key, block.hot[best].key) ? other : best;
+/// The rows of a block whose signatures will do, as bits; without a branch for each.
+std::uint32_t likely_rows(const Ladders<AskRows>::Block& block, const Query& query) noexcept {
+    std::uint32_t out = 0;
+    for (std::uint32_t i = 0; i < block.count; ++i)
+        out |= static_cast<std::uint32_t>(may_meet(block.signatures[i], query.need)) << i;
+    return out;
+}
+
+/// The earliest of some rows from `from` to `limit` whose hot part will do too; kRows when none
+/// does. Takes those that do not out of the mask.
+std::uint32_t earliest(const Ladders<AskRows>::Block& block, std::uint32_t& mask,
+                       const Query& query, const Key& from, const Key& limit) noexcept {
+    std::uint32_t best = Ladders<AskRows>::kRows;
+    Key best_key = limit;
+    for (std::uint32_t rest = mask; rest != 0; rest &= rest - 1) {
+        const auto i = static_cast<std::uint32_t>(std::countr_zero(rest));
+        const AskRows::Hot& row = block.hot(i);
+        const bool will_do = static_cast<bool>(static_cast<int>(covers(row.starts, query.from_s)) &
+                                               static_cast<int>(!overlap(row.hold, query.certain)) &
+                                               static_cast<int>(!is_before(row.key, from)) &
+                                               static_cast<int>(!is_before(limit, row.key)));
+        mask ^= static_cast<std::uint32_t>(!will_do) << i;
+        const bool wins = will_do && !is_before(best_key, row.key);
+        best = wins ? i : best;
+        best_key = wins ? row.key : best_key;
     }
     return best;
 }
@@ -232,22 +252,6 @@ Query OrderBook::compile(const Want& want) const {
 
 // The test --------------------------------------------------------------------------------------
 
-/// The rows of a block that may fit, as bits; without a branch for each.
-std::uint32_t OrderBook::may_fit(const Rows::Block& block, const Query& query, const Key& from,
-                                 const Key& limit) {
-    std::uint32_t out = 0;
-    for (std::uint32_t i = 0; i < block.count; ++i) {
-        const Hot& row = block.hot[i];
-        const int fits = static_cast<int>(may_meet(row.offer, query.need)) &
-                         static_cast<int>(covers(row.starts, query.from_s)) &
-                         static_cast<int>(!overlap(row.hold, query.certain)) &
-                         static_cast<int>(!is_before(row.key, from)) &
-                         static_cast<int>(!is_before(limit, row.key));
-        out |= static_cast<std::uint32_t>(fits) << i;
-    }
-    return out;
-}
-
 /// The lists, which most bids and asks do not have.
 bool OrderBook::is_listed(AskIndex index, const Cold& cold, const Query& query) const {
     if (!allows(query.runtimes, cold.runtime)) return false;
@@ -304,8 +308,8 @@ Key OrderBook::key_for(std::uint64_t price, std::uint32_t reliability_bp, AskInd
     return {price, doubt << 32U | index};
 }
 
-void OrderBook::insert(BucketId bucket, const Hot& hot, const Cold& cold) {
-    rows_.insert(bucket, hot, cold,
+void OrderBook::insert(BucketId bucket, const Signature& offer, const Hot& hot, const Cold& cold) {
+    rows_.insert(bucket, offer, hot, cold,
                  [this](const Hot& row, Place place) { listed_[index_of(row)].place = place; });
 }
 
@@ -367,23 +371,25 @@ OrderBook::Cold OrderBook::cold_row(const ledger::eth::Ask& ask, const domain::R
 
 void OrderBook::add(AskIndex index, const ledger::eth::Ask& ask, const domain::Resource& resource,
                     const State& state) {
+    party_ids_.prefetch(hash_of_address(ask.provider));
+    party_ids_.prefetch(hash_of_address(resource.worker));
     if (listed_.size() <= index) listed_.resize(std::size_t{index} + 1);
     MR_CHECK(listed_[index].place == Rows::kNowhere);
+    const BucketId bucket =
+        bucket_for({static_cast<std::uint8_t>(ask.unit_kind), group_of(ask.order_class),
+                    static_cast<NameId>(models_.intern(resource.gpu_model)),
+                    static_cast<NameId>(regions_.intern(resource.region))});
     Cold cold = cold_row(ask, resource);
     cold.limit_units = lease_limit(ask.min_units, ask.max_units, state.free_units);
     Party& worker = parties_[cold.worker];
     Party& provider = parties_[cold.provider];
     const Hot hot{key_for(ask.price_atoms, state.reliability_bp, index),
-                  offer_signature(ask, resource, state),
                   {saturate<std::uint32_t>(ask.earliest_s), saturate<std::uint32_t>(ask.expiry_s)},
                   worker.hold};
     link(index, worker.first_ask, &Listed::of_worker);
     link(index, provider.first_offered, &Listed::of_provider);
     ++provider.offered;
-    insert(bucket_for({static_cast<std::uint8_t>(ask.unit_kind), group_of(ask.order_class),
-                       static_cast<NameId>(models_.intern(resource.gpu_model)),
-                       static_cast<NameId>(regions_.intern(resource.region))}),
-           hot, cold);
+    insert(bucket, offer_signature(ask, resource, state), hot, cold);
     ++size_;
 }
 
@@ -413,21 +419,18 @@ void OrderBook::remove(AskIndex index) {
 void OrderBook::update(AskIndex index, const State& state) {
     if (!contains(index)) return;
     const Place place = listed_[index].place;
-    Hot& hot = rows_.hot(place);
+    Signature& offer = rows_.signature(place);
     Cold& cold = rows_.cold(place);
     cold.limit_units = lease_limit(cold.min_units, cold.max_units, state.free_units);
-    hot.offer = with_state(hot.offer, cold.limit_units, state.reliability_bp, state.available);
-    const Key key = key_for(hot.key.first, state.reliability_bp, index);
-    if (key == hot.key) {
-        rows_.changed(place);
-        return;
-    }
-    Hot moved = hot;
-    moved.key = key;
+    offer = with_state(offer, cold.limit_units, state.reliability_bp, state.available);
+    Hot moved = rows_.hot(place);
+    moved.key = key_for(moved.key.first, state.reliability_bp, index);
+    if (moved.key == rows_.hot(place).key) return rows_.changed(place);
+    const Signature moved_offer = offer;
     const Cold moved_cold = cold;
     const BucketId bucket = rows_.ladder_of(place);
     erase(place);
-    insert(bucket, moved, moved_cold);
+    insert(bucket, moved_offer, moved, moved_cold);
 }
 
 void OrderBook::set_calendar(const domain::Address& worker, const Calendar* calendar,
@@ -452,7 +455,7 @@ bool OrderBook::fits_at(Place place, const Query& query) const {
     const Bucket& bucket = buckets_[rows_.ladder_of(place)];
     return bucket.unit_kind == static_cast<std::uint8_t>(query.unit_kind) &&
            allows(query.models, bucket.model) && allows(query.regions, bucket.region) &&
-           hot.key.first <= query.max_price_atoms && may_meet(hot.offer, query.need) &&
+           hot.key.first <= query.max_price_atoms && may_meet(rows_.signature(place), query.need) &&
            covers(hot.starts, query.from_s) && fits(hot, rows_.cold(place), query);
 }
 
@@ -491,28 +494,40 @@ void OrderBook::for_each_bucket(const Query& query, Visit&& visit) const {
         }
         return;
     }
+    std::array<BucketId, 32> ids;
+    std::size_t count = 0;
+    const auto flush = [&] {
+        const std::span<const BucketId> some(ids.data(), count);
+        rows_.prefetch_fronts(some);
+        for (const BucketId id : some)
+            visit(id);
+        count = 0;
+    };
     for (std::uint8_t group = 0; query.groups >> group != 0; ++group) {
         if ((query.groups >> group & 1U) == 0) continue;
         for (const NameId model : query.models) {
             for (const NameId region : query.regions) {
                 const BucketId id = find_bucket({kind, group, model, region});
-                if (id != kNone) visit(id);
+                if (id == kNone) continue;
+                ids[count++] = id;
+                if (count == ids.size()) flush();
             }
         }
     }
+    flush();
 }
 
 void OrderBook::search(BucketId bucket, const Query& query, const Key& from, Found& best,
                        Effort& effort) const {
     rows_.walk(bucket, from, best.key, effort, MayFit{query}, [&](const Rows::Block& block) {
-        for (std::uint32_t mask = may_fit(block, query, from, best.key); mask != 0;) {
-            const std::uint32_t i = earliest(block, mask);
-            if (fits(block.hot[i], block.cold[i], query) &&
-                is_free(block.hot[i], block.cold[i], query)) {
-                best = {block.hot[i].key, &block.hot[i], block.cold[i].worker};
-                return true;
-            }
-            mask &= ~(1U << i);
+        for (std::uint32_t mask = likely_rows(block, query); mask != 0;) {
+            const std::uint32_t i = earliest(block, mask, query, from, best.key);
+            if (i == Rows::kRows) return false;
+            mask ^= 1U << i;
+            if (!fits(block.hot(i), block.cold(i), query)) continue;
+            if (!is_free(block.hot(i), block.cold(i), query)) continue;
+            best = {block.hot(i).key, &block.hot(i), block.cold(i).worker};
+            return true;
         }
         return false;
     });
@@ -562,52 +577,65 @@ std::optional<AskIndex> OrderBook::best_for_worker(const Query& query,
     return index_of(*best);
 }
 
-/// The first `count` that fit, on different workers: no other row of the bucket can be needed.
-void OrderBook::gather(BucketId bucket, const Query& query, std::size_t count,
+/// The first `count` up to `limit` that fit, on different workers: no other row of the bucket can
+/// be needed.
+void OrderBook::gather(BucketId bucket, const Query& query, std::size_t count, const Key& limit,
                        std::vector<Found>& out, Effort& effort) const {
     const std::size_t begin = out.size();
-    const Key limit{query.max_price_atoms, UINT64_MAX};
     const auto is_taken = [&](PartyId worker) {
         return std::any_of(out.begin() + static_cast<std::ptrdiff_t>(begin), out.end(),
                            [worker](const Found& one) { return one.worker == worker; });
     };
     rows_.walk(bucket, kFirstKey, limit, effort, MayFit{query}, [&](const Rows::Block& block) {
-        for (std::uint32_t mask = may_fit(block, query, kFirstKey, limit); mask != 0;) {
-            const std::uint32_t i = earliest(block, mask);
-            mask &= ~(1U << i);
-            const Cold& cold = block.cold[i];
-            if (!fits(block.hot[i], cold, query) || !is_free(block.hot[i], cold, query)) continue;
+        for (std::uint32_t mask = likely_rows(block, query); mask != 0;) {
+            const std::uint32_t i = earliest(block, mask, query, kFirstKey, limit);
+            if (i == Rows::kRows) return false;
+            mask ^= 1U << i;
+            const Cold& cold = block.cold(i);
+            if (!fits(block.hot(i), cold, query) || !is_free(block.hot(i), cold, query)) continue;
             if (is_taken(cold.worker)) continue;
-            out.push_back({block.hot[i].key, &block.hot[i], cold.worker});
+            out.push_back({block.hot(i).key, &block.hot(i), cold.worker});
             if (out.size() - begin == count) return true;
         }
         return false;
     });
 }
 
+/// Keeps the best of each worker, then the best `count` of those, in order.
+void OrderBook::keep_best(std::vector<Found>& found, std::size_t count) {
+    std::sort(found.begin(), found.end(),
+              [](const Found& a, const Found& b) { return is_before(a.key, b.key); });
+    std::size_t kept = 0;
+    for (std::size_t i = 0; i < found.size() && kept < count; ++i) {
+        const auto end = found.begin() + static_cast<std::ptrdiff_t>(kept);
+        const bool is_taken = std::any_of(
+            found.begin(), end, [&](const Found& one) { return one.worker == found[i].worker; });
+        if (!is_taken) found[kept++] = found[i];
+    }
+    found.resize(kept);
+}
+
 std::vector<AskIndex> OrderBook::best_gang(const Query& query, std::size_t count,
                                            Effort* effort) const {
     Effort own;
     std::vector<Found> found;
-    if (has_few_providers(query))
+    if (has_few_providers(query)) {
         for_each_provided(query, [&](Place place) {
             found.push_back({rows_.hot(place).key, &rows_.hot(place), rows_.cold(place).worker});
         });
-    else
+        keep_best(found, count);
+    } else {
+        Key limit{query.max_price_atoms, UINT64_MAX};
         for_each_bucket(query, [&](BucketId id) {
-            gather(id, query, count, found, effort == nullptr ? own : *effort);
+            gather(id, query, count, limit, found, effort == nullptr ? own : *effort);
+            keep_best(found, count);
+            if (found.size() == count) limit = found.back().key;
         });
-    std::sort(found.begin(), found.end(),
-              [](const Found& a, const Found& b) { return is_before(a.key, b.key); });
-    std::vector<AskIndex> out;
-    std::vector<PartyId> workers;
-    for (const Found& one : found) {
-        if (out.size() == count) break;
-        if (matching::contains(workers, one.worker)) continue;
-        workers.push_back(one.worker);
-        out.push_back(index_of(*one.row));
     }
-    if (out.size() < count) out.clear();
+    std::vector<AskIndex> out;
+    if (found.size() < count) return out;
+    for (const Found& one : found)
+        out.push_back(index_of(*one.row));
     return out;
 }
 

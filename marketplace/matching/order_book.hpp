@@ -75,8 +75,7 @@ struct Query {
 /// What the book keeps of an ask; see Ladders.
 struct AskRows {
     struct Hot {
-        Key key;  ///< price; then reliability (high first) and age
-        Signature offer;
+        Key key;         ///< price; then reliability (high first) and age
         Seconds starts;  ///< when work may start
         Seconds hold;    ///< the first promise of its worker, rounded inwards; or none
     };
@@ -118,8 +117,8 @@ struct AskRows {
         bound.hold.from_s = std::max(bound.hold.from_s, other.hold.from_s);
         bound.hold.until_s = std::min(bound.hold.until_s, other.hold.until_s);
     }
-    static void widen(Bound& bound, const Hot& hot) noexcept {
-        if (can_be_had(hot.offer)) join(bound, {hot.offer, hot.starts, hot.hold});
+    static void widen(Bound& bound, const Signature& offer, const Hot& hot) noexcept {
+        if (can_be_had(offer)) join(bound, {offer, hot.starts, hot.hold});
     }
 };
 
@@ -233,8 +232,6 @@ class OrderBook {
                                      AskIndex index) noexcept;
     [[nodiscard]] static std::uint32_t hash_of(const Bucket& bucket) noexcept;
     [[nodiscard]] static std::uint8_t group_of(ledger::eth::OrderClass order_class) noexcept;
-    [[nodiscard]] static std::uint32_t may_fit(const Rows::Block& block, const Query& query,
-                                               const Key& from, const Key& limit);
     [[nodiscard]] bool fits(const Hot& hot, const Cold& cold, const Query& query) const;
     [[nodiscard]] bool is_listed(AskIndex index, const Cold& cold, const Query& query) const;
     [[nodiscard]] static bool can_pay_slice(const Hot& hot, const Cold& cold, const Query& query);
@@ -246,7 +243,7 @@ class OrderBook {
     [[nodiscard]] BucketId bucket_for(const Bucket& bucket);
     [[nodiscard]] BucketId find_bucket(const Bucket& bucket) const;
     [[nodiscard]] Cold cold_row(const ledger::eth::Ask& ask, const domain::Resource& resource);
-    void insert(BucketId bucket, const Hot& hot, const Cold& cold);
+    void insert(BucketId bucket, const Signature& offer, const Hot& hot, const Cold& cold);
     void erase(Place place);
     void link(AskIndex index, AskIndex& first, Neighbours Listed::*side);
     void unlink(AskIndex index, AskIndex& first, Neighbours Listed::*side);
@@ -262,8 +259,9 @@ class OrderBook {
     void for_each_bucket(const Query& query, Visit&& visit) const;
     void search(BucketId bucket, const Query& query, const Key& from, Found& best,
                 Effort& effort) const;
-    void gather(BucketId bucket, const Query& query, std::size_t count, std::vector<Found>& out,
-                Effort& effort) const;
+    void gather(BucketId bucket, const Query& query, std::size_t count, const Key& limit,
+                std::vector<Found>& out, Effort& effort) const;
+    static void keep_best(std::vector<Found>& found, std::size_t count);
     [[nodiscard]] std::optional<AskIndex> best_from(const Query& query, const Key& from,
                                                     Effort& effort) const;
 
