@@ -18,6 +18,7 @@ using ledger::base::Hash32;
 
 constexpr std::uint64_t kHourS = 3600;
 constexpr std::uint64_t kTickS = 60;
+constexpr std::uint64_t kBatchPeriodMs = 60'000;
 constexpr std::uint64_t kBuyers = 50;
 constexpr std::uint64_t kDepositAtoms = std::uint64_t{1} << 50U;
 
@@ -26,7 +27,11 @@ enum class Happening : std::uint8_t { kArrival, kFinish, kTick };
 
 class Day {
  public:
-    Day(const Market& market, Mode mode) : market_(market), mode_(mode) {}
+    Day(const Market& market, Mode mode) : market_(market), mode_(mode) {
+        auto config = tests::make_config();
+        config.batch_period_ms = kBatchPeriodMs;
+        engine_.engine = marketplace::engine::Engine(config);
+    }
 
     std::vector<Trade> run() {
         for (std::uint64_t i = 0; i < kBuyers; ++i)

@@ -245,6 +245,7 @@ void run(bench::Report& report, const Scenario& scenario, std::vector<Hourly>* h
         report.metric(fmt::format("{}_{}_share_of_bound", scenario.name, name),
                       bench::median(shares));
     }
+    std::fflush(stdout);
 }
 
 }  // namespace
