@@ -100,6 +100,6 @@ TEST_CASE("durable: a million tiny orders of one account are bounded, others are
     CAPTURE(resident_early);
     CAPTURE(resident_late);
     CHECK(resident_late < resident_early + (16ULL << 20U));
-    MESSAGE(flood.taken.load() << " taken, " << flood.limited.load() << " over the account's cap, " << flood.busy.load()
-                        << " at a full queue");
+    MESSAGE(flood.taken.load() << " taken, " << flood.limited.load() << " over the account's cap, "
+                               << flood.busy.load() << " at a full queue");
 }
