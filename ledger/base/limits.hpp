@@ -36,8 +36,15 @@ inline constexpr std::chrono::seconds kRpcTimeout{10};
 // Engine
 inline constexpr std::size_t kEngineQueue = 1024;
 inline constexpr std::size_t kOpenOrdersPerAccount = 10'000;
+inline constexpr std::size_t kOpenAsksPerWorker = 64;
+inline constexpr std::uint64_t kOpenInterestTimes = 10;  // open bids against free money
+inline constexpr std::size_t kCountedAsks = 4096;        // a larger book: reasons on demand only
 inline constexpr std::uint64_t kMaxUnits = 1ULL << 53;
 inline constexpr std::uint64_t kMaxPriceAtoms = 1ULL << 50;
+inline constexpr std::size_t kListItems = 64;  // entries of one list of an order
+inline constexpr std::uint16_t kGangSize = 64;
+inline constexpr std::uint64_t kSlicesPerJob = 1000;
+inline constexpr std::uint64_t kMaxDurationS = 366ULL * 24 * 3600;
 
 // Orders and jobs
 inline constexpr std::size_t kJobSpecBytes = 64 * 1024;

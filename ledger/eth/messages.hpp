@@ -3,7 +3,6 @@
 
 #include "ledger/base/bytes.hpp"
 #include "ledger/base/result.hpp"
-#include "ledger/eth/u256.hpp"
 
 #include <cstdint>
 #include <string_view>

@@ -4,15 +4,55 @@
 #include "ledger/base/bytes.hpp"
 #include "ledger/base/result.hpp"
 
-#include <boost/multiprecision/cpp_int.hpp>
-
+#include <array>
+#include <compare>
+#include <concepts>
+#include <cstdint>
 #include <string>
 #include <string_view>
 
 namespace ledger::eth {
 
-/// 256 bits, unsigned; arithmetic throws std::range_error and friends on overflow.
-using U256 = boost::multiprecision::checked_uint256_t;
+/// 256 bits, unsigned. Arithmetic is Boost.Multiprecision's checked_uint256_t behind the .cpp (its
+/// header would cost every file of the tree two seconds); it throws std::overflow_error or
+/// std::range_error where a result does not fit.
+class U256 {
+ public:
+    constexpr U256() noexcept = default;
+    /// Implicit, like the built-in integers: every 64-bit number has its place here.
+    template <std::unsigned_integral T>
+    constexpr U256(T value) noexcept : limbs_{0, 0, 0, value} {}
+    consteval U256(int literal) : limbs_{0, 0, 0, not_negative(literal)} {}
+
+    friend constexpr bool operator==(const U256&, const U256&) noexcept = default;
+    friend constexpr std::strong_ordering operator<=>(const U256&, const U256&) noexcept = default;
+
+    friend U256 operator+(const U256& a, const U256& b);
+    friend U256 operator-(const U256& a, const U256& b);
+    friend U256 operator*(const U256& a, const U256& b);
+    friend U256 operator/(const U256& a, const U256& b);
+    friend U256 operator%(const U256& a, const U256& b);
+    friend U256 operator<<(const U256& a, unsigned bits);
+    U256& operator+=(const U256& other) { return *this = *this + other; }
+    U256& operator-=(const U256& other) { return *this = *this - other; }
+
+    /// 64 bits each, most significant first.
+    [[nodiscard]] constexpr const std::array<std::uint64_t, 4>& limbs() const noexcept {
+        return limbs_;
+    }
+    [[nodiscard]] static constexpr U256 of_limbs(const std::array<std::uint64_t, 4>& limbs) {
+        U256 out;
+        out.limbs_ = limbs;
+        return out;
+    }
+
+ private:
+    /// For literals: a negative one does not compile.
+    static constexpr std::uint64_t not_negative(int value) {
+        return value < 0 ? throw "negative" : static_cast<std::uint64_t>(value);
+    }
+    std::array<std::uint64_t, 4> limbs_{};
+};
 
 /// 32 bytes, big-endian.
 [[nodiscard]] std::array<std::uint8_t, 32> to_be32(const U256& value);

@@ -3,10 +3,9 @@
 
 #include "ledger/base/check.hpp"
 #include "ledger/base/checked.hpp"
+#include "ledger/rpc/poll.hpp"
 
 #include <algorithm>
-#include <chrono>
-#include <thread>
 
 namespace ledger::settlement {
 
@@ -19,7 +18,6 @@ using rpc::BlockTag;
 
 namespace {
 
-constexpr std::uint64_t kPollMs = 50;
 const base::SystemClock kSystemClock;
 
 /// Whether a failed question leaves us not knowing (as opposed to a clear no).
@@ -222,8 +220,14 @@ Result<std::optional<rpc::TransactionReceipt>> Submitter::find_receipt(
 }
 
 Result<void> Submitter::advance(TransactionRecord& record, Round& round) {
-    TRY_ASSIGN(std::optional<rpc::TransactionReceipt> receipt, find_receipt(record));
-    if (receipt) return on_mined(record, round, std::move(*receipt));
+    auto receipt = find_receipt(record);
+    if (!receipt) {
+        // Sending the same bytes again needs no knowledge and cannot do harm; and where few
+        // questions are answered, a record of many versions would otherwise never be sent again.
+        if (round.account_nonce <= record.nonce && is_resend_due(record)) send(record);
+        return tl::make_unexpected(receipt.error());
+    }
+    if (*receipt) return on_mined(record, round, std::move(**receipt));
     return on_missing(record, round);
 }
 
@@ -274,10 +278,13 @@ Result<void> Submitter::on_missing(TransactionRecord& record, Round& round) {
     if (first_waiting && record.versions.size() < options_.versions_max &&
         now >= record.versions.back().signed_at_ms + options_.bump_after_ms)
         return bump(record);
-    if (now >= record.last_sent_ms + options_.resend_after_ms ||
-        record.state == TransactionState::kSigned)
-        send(record);
+    if (is_resend_due(record)) send(record);
     return {};
+}
+
+bool Submitter::is_resend_due(const TransactionRecord& record) const {
+    return record.state == TransactionState::kSigned ||
+           clock_.now_ms() >= record.last_sent_ms + options_.resend_after_ms;
 }
 
 Result<void> Submitter::bump(TransactionRecord& record) {
@@ -314,23 +321,23 @@ Result<rpc::TransactionReceipt> send_and_wait(rpc::Chain& chain, TransactionSign
     Submitter submitter(chain, signer, store, kSystemClock, options);
     TRY(submitter.start());
     TRY(submitter.submit({"once", "once", to, std::move(data)}));
-    const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(timeout_ms);
-    while (true) {
+    rpc::PollOptions patience;
+    patience.every = std::chrono::milliseconds(50);
+    patience.timeout = std::chrono::milliseconds(timeout_ms);
+    std::optional<rpc::TransactionReceipt> receipt;
+    const auto look = [&]() -> Result<bool> {
         auto events = submitter.poll();
         if (!events && !is_unknown(events.error())) return tl::make_unexpected(events.error());
         if (submitter.halted()) return tl::make_unexpected(*submitter.halted());
-        if (events) {
-            for (SubmitterEvent& event : *events) {
-                if (event.kind != SubmitterEvent::Kind::kFinal) continue;
-                if (event.receipt->succeeded) return std::move(*event.receipt);
-                return fail(ErrorCode::chain_refused, "reverted");
-            }
-        }
-        if (std::chrono::steady_clock::now() >= deadline)
-            return fail(ErrorCode::timeout, "the transaction was sent but not mined in time");
-        // The node has no way to call us: ask again after a moment.
-        std::this_thread::sleep_for(std::chrono::milliseconds(kPollMs));
-    }
+        if (!events) return false;
+        for (SubmitterEvent& event : *events)
+            if (event.kind == SubmitterEvent::Kind::kFinal) receipt = std::move(event.receipt);
+        return receipt.has_value();
+    };
+    TRY_ASSIGN(const bool final, rpc::poll_until(patience, look));
+    if (!final) return fail(ErrorCode::timeout, "the transaction was sent but not mined in time");
+    if (!receipt->succeeded) return fail(ErrorCode::chain_refused, "reverted");
+    return std::move(*receipt);
 }
 
 }  // namespace ledger::settlement

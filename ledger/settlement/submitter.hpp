@@ -86,6 +86,7 @@ class Submitter {
                                                                 const eth::U256& max_fee,
                                                                 const eth::U256& priority_fee);
     void send(TransactionRecord& record);
+    [[nodiscard]] bool is_resend_due(const TransactionRecord& record) const;
     [[nodiscard]] base::Result<std::optional<rpc::TransactionReceipt>> find_receipt(
         const TransactionRecord& record);
     [[nodiscard]] base::Result<void> advance(TransactionRecord& record, Round& round);

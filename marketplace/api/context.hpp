@@ -18,6 +18,9 @@ struct ApiOptions {
     /// Token bucket per client address, in front of every signature check.
     double requests_per_s = 500;
     double request_burst = 2000;
+    /// Token bucket per account, for orders posted, amended and cancelled; quotes per address.
+    double orders_per_s = 100;
+    double order_burst = 1000;
     /// Exact origins that browsers may call from, besides the market's own.
     std::vector<std::string> cors_origins;
 };
@@ -30,6 +33,7 @@ struct Context {
     SettlementPort& settlement;
     InferencePort& inference;
     JobRecordsPort& records;
+    MarketDataPort& market;
     BlobStore& blobs;
     Auth& auth;
     const ledger::base::Clock& clock;

@@ -9,6 +9,7 @@ namespace marketplace::api {
 
 void add_ops_routes(RouteTable& table, Services& services);
 void add_auth_routes(RouteTable& table, Services& services);
+void add_market_routes(RouteTable& table, Services& services);
 void add_order_routes(RouteTable& table, Services& services);
 void add_job_routes(RouteTable& table, Services& services);
 void add_blob_routes(RouteTable& table, Services& services);

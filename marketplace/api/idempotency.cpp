@@ -50,7 +50,7 @@ http::Handler IdempotencyCache::wrap(http::Handler handler) {
         const std::string principal =
             authorization ? std::string(*authorization) : "anonymous " + request->remote_address;
         const std::string key = ledger::base::to_hex(ledger::base::sha256(
-            as_bytes(request->route + "\n" + principal + "\n" + std::string(*given))));
+            as_bytes(request->path + "\n" + principal + "\n" + std::string(*given))));
         const ledger::base::Hash32 fingerprint = ledger::base::sha256(as_bytes(request->body));
         {
             const std::lock_guard lock(mutex_);

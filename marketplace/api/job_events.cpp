@@ -1,45 +1,41 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "marketplace/api/job_events.hpp"
 
-#include "ledger/base/money.hpp"
+#include "marketplace/api/sse.hpp"
 #include "marketplace/api/views.hpp"
-
-#include <fmt/format.h>
 
 namespace marketplace::api {
 
 using ledger::base::Error;
 using ledger::base::ErrorCode;
-using ledger::base::fail;
 
 namespace {
 
 constexpr std::size_t kPerWrite = 256;
 
 /// One reader's place in a job's record.
-class EventFeed {
+class RecordFeed final : public EventFeed {
  public:
-    EventFeed(const JobRecordsPort& records, const domain::JobId& job, std::uint64_t after,
-              bool was_final)
+    RecordFeed(const JobRecordsPort& records, const domain::JobId& job, std::uint64_t after,
+               bool was_final)
         : records_(records), job_(job), last_(after), final_(was_final) {}
 
-    /// Writes what is new; ends the stream behind a final phase.
-    void feed(http::StreamWriter& writer) {
+    /// Ends the stream behind a final phase.
+    void feed(http::StreamWriter& writer) override {
         for (;;) {
             const auto fresh = records_.after(job_, last_, kPerWrite);
             std::string text;
             for (const JobRecord& record : fresh) {
                 last_ = record.sequence;
                 final_ = final_ || is_final_phase(record);
-                text += fmt::format("id: {}\nevent: {}\ndata: {}\n\n", record.sequence, record.kind,
-                                    record.data);
+                text += event_text(record.sequence, record.kind, record.data);
             }
             if (!text.empty() && !writer.write(std::move(text))) return;
             if (fresh.size() < kPerWrite) break;
             if (writer.queued_bytes() > 0) return;  // the rest at the next tick
         }
         if (final_) {
-            writer.write("event: end\ndata: {}\n\n");
+            writer.write(event_text(std::nullopt, "end", "{}"));
             writer.close();
         }
     }
@@ -63,21 +59,6 @@ class EventFeed {
     bool final_;
 };
 
-[[nodiscard]] bool wants_stream(const http::Request& request) {
-    const auto accept = request.header("accept");
-    return (accept && accept->find("text/event-stream") != std::string_view::npos) ||
-           request.query_value("stream") == "true";
-}
-
-[[nodiscard]] Result<std::uint64_t> read_after(const http::Request& request) {
-    if (const auto last = request.header("last-event-id")) {
-        const auto value = ledger::base::parse_u64(*last);
-        if (!value) return fail(ErrorCode::invalid_field, "Last-Event-ID must be a number");
-        return *value;
-    }
-    return read_query_u64(request, "after", 0);
-}
-
 /// The record is kept in memory: after a restart of the market its sequences begin anew, and a
 /// reader that names a later one must not wait for it.
 [[nodiscard]] std::uint64_t known_place(const JobRecordsPort& records, const domain::JobId& id,
@@ -85,35 +66,24 @@ class EventFeed {
     return after > 0 && records.after(id, after - 1, 1).empty() ? 0 : after;
 }
 
-[[nodiscard]] http::Response stream_of(Services& services, const domain::JobId& id,
-                                       std::uint64_t after, bool was_final) {
-    after = known_place(services.context.records, id, after);
-    auto feed = std::make_shared<EventFeed>(services.context.records, id, after, was_final);
-    auto stream = std::make_shared<http::StreamBody>();
-    stream->on_start = [feed](const http::StreamWriterPtr& writer) {
-        writer->write(": connected\nretry: 2000\n\n");
-        feed->feed(*writer);
-    };
-    stream->on_tick = [feed](http::StreamWriter& writer) { feed->feed(writer); };
-    return http::Response::events(std::move(stream));
-}
-
 }  // namespace
 
 void answer_job_events(Services& services, const http::RequestPtr& request,
                        const http::Reply& reply, const domain::JobId& id) {
-    const auto after = read_after(*request);
-    if (!after) return reply(error_response(*request, after.error()));
+    const auto last = read_last_event(*request);
+    if (!last) return reply(error_response(*request, last.error()));
     const auto limit = read_limit(*request, 1000, 1000);
     if (!limit) return reply(error_response(*request, limit.error()));
-    const bool queued = services.context.engine.query(
-        [&services, request, reply, id, after = *after, limit = *limit](const engine::Engine& e) {
+    const bool queued =
+        services.context.engine.query([&services, request, reply, id, after = last->value_or(0),
+                                       limit = *limit](const engine::Engine& e) {
             const auto* job = e.find_job(id);
             if (job == nullptr)
                 return reply(error_response(*request, Error(ErrorCode::not_found, "no such job")));
-            if (wants_stream(*request))
-                return reply(stream_of(services, id, after, domain::is_final(job->state)));
             const std::uint64_t place = known_place(services.context.records, id, after);
+            if (wants_stream(*request))
+                return reply(stream_of(std::make_shared<RecordFeed>(
+                    services.context.records, id, place, domain::is_final(job->state))));
             const auto records = services.context.records.after(id, place, limit + 1);
             Json items = Json::array();
             for (const JobRecord& record : records)

@@ -28,22 +28,40 @@ constexpr const char* kJobSchema = R"({"type":"object","required":["id","spec","
 "delegation":{"type":"object"},"delegation_signature":{"type":"string"}},
 "additionalProperties":false})";
 
-[[nodiscard]] Result<Json> read_job(const engine::Engine& engine, const domain::JobId& id) {
+/// One job and, while it is open, why it is not matched: every ask is looked at.
+[[nodiscard]] Result<Json> read_job(const engine::Engine& engine, const domain::JobId& id,
+                                    domain::TimeMs now_ms) {
     const auto* job = engine.find_job(id);
     if (job == nullptr) return fail(ErrorCode::not_found, "no such job");
-    return job_view(*job);
+    Json out = job_view(*job);
+    if (job->state == domain::JobState::kOpen)
+        out["mismatches"] = mismatches_view(engine.reasons(id, now_ms));
+    return out;
 }
 
 void answer_with_job(Services& services, const http::RequestPtr& request, const http::Reply& reply,
                      const domain::JobId& id, int status) {
     answer_from_engine(
         services, request, reply,
-        [id](const engine::Engine& engine) { return read_job(engine, id); }, status);
+        [id, now_ms = services.context.clock.now_ms()](const engine::Engine& engine) {
+            return read_job(engine, id, now_ms);
+        },
+        status);
+}
+
+/// Posts the job, or replaces the open job `amends` by it.
+[[nodiscard]] domain::Command to_command(domain::PostJob job,
+                                         const std::optional<domain::JobId>& amends) {
+    if (!amends) return job;
+    domain::AmendJob command;
+    command.old_job = *amends;
+    command.replacement = std::move(job);
+    return command;
 }
 
 /// Keeps the spec's bytes (and a serve job's model name), then posts. On the desk.
 void store_and_submit(Services& services, const http::RequestPtr& request, const http::Reply& reply,
-                      wire::PostJobBody body) {
+                      wire::PostJobBody body, const std::optional<domain::JobId>& amends) {
     CatalogPort& catalog = services.context.catalog;
     const domain::Hash32 spec_hash = wire::document_hash(body.spec);
     if (const auto kept = catalog.put_job_spec(spec_hash, body.spec); !kept)
@@ -58,7 +76,8 @@ void store_and_submit(Services& services, const http::RequestPtr& request, const
     }
     const domain::JobId id = body.command.id;
     services.context.engine.submit(
-        std::move(body.command), [&services, request, reply, id, model](const auto& events) {
+        to_command(std::move(body.command), amends),
+        [&services, request, reply, id, model](const auto& events) {
             if (!events) return reply(error_response(*request, events.error()));
             // A served model is listed under its name, unless somebody has the name already.
             if (model) {
@@ -71,21 +90,24 @@ void store_and_submit(Services& services, const http::RequestPtr& request, const
         });
 }
 
-void post_job(Services& services, const http::RequestPtr& request, const http::Reply& reply) {
+void take_job(Services& services, const http::RequestPtr& request, const http::Reply& reply,
+              const std::optional<domain::JobId>& amends) {
     auto body = wire::parse_post_job(request->body);
     if (!body) return reply(error_response(*request, body.error()));
     if (const auto valid =
             check_job(services.context.domain, body->command, services.context.clock.now_ms());
         !valid)
         return reply(error_response(*request, valid.error()));
+    if (!allow_order(services, *request, reply, to_hex(body->command.legs.front().bid.buyer)))
+        return;
     auto shared = std::make_shared<wire::PostJobBody>(std::move(*body));
-    const bool queued = services.desk.post([&services, request, reply, shared] {
+    const bool queued = services.desk.post([&services, request, reply, shared, amends] {
         for (const domain::Hash32& blob : shared->parsed.blobs)
             if (!services.context.blobs.has(blob))
                 return reply(error_response(
                     *request,
                     Error(ErrorCode::data_missing, "the market has no blob " + to_hex(blob))));
-        store_and_submit(services, request, reply, std::move(*shared));
+        store_and_submit(services, request, reply, std::move(*shared), amends);
     });
     if (!queued) reply(error_response(*request, Error(ErrorCode::queue_full, "the disk")));
 }
@@ -139,6 +161,7 @@ void list_jobs(Services& services, const http::RequestPtr& request, const http::
 void cancel_job(Services& services, const http::RequestPtr& request, const http::Reply& reply) {
     const auto account = services.context.auth.account_of(*request);
     if (!account) return reply(error_response(*request, account.error()));
+    if (!allow_order(services, *request, reply, to_hex(*account))) return;
     const auto id = path_job(request, reply);
     if (!id) return;
     domain::CancelJob command;
@@ -199,7 +222,7 @@ void add_job_routes(RouteTable& table, Services& services) {
     post.success = 201;
     table.add(std::move(post),
               services.idempotency.wrap([&services](const auto& request, const auto& reply) {
-                  post_job(services, request, reply);
+                  take_job(services, request, reply, std::nullopt);
               }));
     RouteDoc list{http::Method::kGet, "/v1/jobs", "listJobs", "jobs", "Jobs, newest first"};
     list.query = {{"limit", "integer", "1 to 100"},
@@ -220,6 +243,19 @@ void add_job_routes(RouteTable& table, Services& services) {
               [&services](const auto& request, const auto& reply) {
                   cancel_job(services, request, reply);
               });
+    RouteDoc amend{http::Method::kPost,
+                   "/v1/jobs/{id}/amend",
+                   "amendJob",
+                   "jobs",
+                   "Replace an open job by a newly signed one, whole or not at all",
+                   Access::kSigned};
+    amend.request_schema = kJobSchema;
+    amend.success = 201;
+    table.add(std::move(amend),
+              services.idempotency.wrap([&services](const auto& request, const auto& reply) {
+                  if (const auto id = path_job(request, reply))
+                      take_job(services, request, reply, *id);
+              }));
     table.add({http::Method::kGet, "/v1/jobs/{id}/leases", "listJobLeases", "jobs",
                "The leases a job ran under"},
               [&services](const auto& request, const auto& reply) {

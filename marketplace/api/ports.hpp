@@ -5,6 +5,7 @@
 #include "marketplace/domain/command.hpp"
 #include "marketplace/domain/event.hpp"
 #include "marketplace/engine/engine.hpp"
+#include "marketplace/engine/market_data.hpp"
 
 #include <cstdint>
 #include <functional>
@@ -74,6 +75,14 @@ class JobRecordsPort {
     [[nodiscard]] virtual std::vector<JobRecord> after(const domain::JobId& job,
                                                        std::uint64_t after,
                                                        std::size_t limit) const = 0;
+};
+
+/// Trades, prices and the book, as far as the journal on disk goes.
+class MarketDataPort {
+ public:
+    virtual ~MarketDataPort() = default;
+    /// Runs `use` at once, on the caller's thread; it must be short.
+    virtual void read(const std::function<void(const engine::MarketData&)>& use) const = 0;
 };
 
 /// Non-engine rows behind the same database; written on the engine thread, durable when `done`.
@@ -151,8 +160,7 @@ struct MarketInfo {
     std::string version;
     std::string deployment_json;       ///< as in the deployment file
     domain::Address delegate_address;  ///< signs vouchers for buyers who delegate
-    domain::Address operator_address;
-    std::uint64_t voucher_period_atoms = 0;
+    engine::EngineConfig rules;        ///< what a replay of the log needs
 };
 
 }  // namespace marketplace::api

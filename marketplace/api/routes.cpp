@@ -11,7 +11,6 @@
 namespace marketplace::api {
 
 using ledger::base::Error;
-using ledger::base::ErrorCode;
 
 namespace {
 
@@ -67,12 +66,7 @@ void add_filters(http::Router& router, const std::shared_ptr<Services>& services
         if (is_probe(request.path)) return std::nullopt;
         const auto state = services->limiter.take(request.remote_address);
         if (state.allowed) return std::nullopt;
-        http::Response refusal = error_response(
-            request, Error(ErrorCode::rate_limited,
-                           fmt::format("{} requests at once, then a steady rate", state.limit)));
-        for (auto& [name, value] : refusal.headers)
-            if (name == "retry-after") value = std::to_string(state.retry_s);
-        return refusal;
+        return rate_refusal(request, state);
     });
     router.after([services](const http::Request& request, http::Response& response) {
         services->count(request.route, response.status);
@@ -100,6 +94,7 @@ void register_routes(http::Router& router, Context& context) {
     RouteTable table(router);
     add_ops_routes(table, *services);
     add_auth_routes(table, *services);
+    add_market_routes(table, *services);
     add_order_routes(table, *services);
     add_job_routes(table, *services);
     add_blob_routes(table, *services);

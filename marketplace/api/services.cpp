@@ -60,6 +60,24 @@ http::Response to_response(const http::Request& request, const Result<Json>& res
     return json_response(*result, status);
 }
 
+http::Response rate_refusal(const http::Request& request, const RateLimiter::State& state) {
+    http::Response refusal = error_response(
+        request, Error(ErrorCode::rate_limited,
+                       fmt::format("{} at once, then a steady rate; see the limits in "
+                                   "/v1/market/info",
+                                   state.limit)));
+    for (auto& [name, value] : refusal.headers)
+        if (name == "retry-after") value = std::to_string(state.retry_s);
+    return refusal;
+}
+
+bool allow_order(Services& services, const http::Request& request, const http::Reply& reply,
+                 const std::string& client) {
+    const auto state = services.order_limiter.take(client);
+    if (!state.allowed) reply(rate_refusal(request, state));
+    return state.allowed;
+}
+
 void answer_from_engine(Services& services, const http::RequestPtr& request, http::Reply reply,
                         std::function<Result<Json>(const engine::Engine&)> read, int status) {
     const bool queued = services.context.engine.query(
@@ -91,6 +109,18 @@ Result<std::size_t> read_limit(const http::Request& request, std::size_t usual, 
     if (limit < 1 || limit > most)
         return fail(ErrorCode::out_of_range, fmt::format("?limit must be from 1 to {}", most));
     return static_cast<std::size_t>(limit);
+}
+
+Result<engine::BookFilter> read_book_filter(const http::Request& request) {
+    engine::BookFilter out;
+    if (const auto kind = request.query_value("unit_kind")) {
+        const auto parsed = ledger::eth::parse_unit_kind(*kind);
+        if (!parsed) return fail(ErrorCode::invalid_field, "?unit_kind is not known");
+        out.unit_kind = *parsed;
+    }
+    out.gpu_model = request.query_value("gpu_model");
+    out.region = request.query_value("region");
+    return out;
 }
 
 Json list_of(Json items, bool has_more) {

@@ -25,10 +25,12 @@ class Services {
     explicit Services(Context& ports)
         : context(ports),
           limiter(ports.options.requests_per_s, ports.options.request_burst, ports.clock),
+          order_limiter(ports.options.orders_per_s, ports.options.order_burst, ports.clock),
           idempotency(ports.clock) {}
 
     Context& context;
-    RateLimiter limiter;
+    RateLimiter limiter;        ///< per address
+    RateLimiter order_limiter;  ///< per account
     IdempotencyCache idempotency;
     std::function<std::string()> openapi;
 
@@ -57,6 +59,14 @@ using Json = nlohmann::json;
 [[nodiscard]] http::Response to_response(const http::Request& request, const Result<Json>& result,
                                          int status = 200);
 
+/// 429 with the seconds to wait in Retry-After.
+[[nodiscard]] http::Response rate_refusal(const http::Request& request,
+                                          const RateLimiter::State& state);
+/// Counts one order of `client` (an account, or the address of who asks for a quote). False: it
+/// came too fast and is answered.
+[[nodiscard]] bool allow_order(Services& services, const http::Request& request,
+                               const http::Reply& reply, const std::string& client);
+
 /// Runs `read` on the engine thread and answers with what it returns.
 void answer_from_engine(Services& services, const http::RequestPtr& request, http::Reply reply,
                         std::function<Result<Json>(const engine::Engine&)> read, int status = 200);
@@ -69,6 +79,8 @@ void answer_from_desk(Services& services, const http::RequestPtr& request, http:
                                              std::size_t most);
 [[nodiscard]] Result<std::uint64_t> read_query_u64(const http::Request& request,
                                                    std::string_view name, std::uint64_t usual);
+/// ?unit_kind, ?gpu_model and ?region.
+[[nodiscard]] Result<engine::BookFilter> read_book_filter(const http::Request& request);
 /// {"object":"list","data":[…],"has_more":…,"first_id","last_id"} with the members' "id".
 [[nodiscard]] Json list_of(Json items, bool has_more);
 

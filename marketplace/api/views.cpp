@@ -66,8 +66,7 @@ json job_view(const engine::Job& job) {
     out["excluded"] = json::array();
     for (const domain::Address& worker : job.excluded)
         out["excluded"].push_back(to_checksum(worker));
-    out["mismatches"] =
-        job.state == domain::JobState::kOpen ? mismatches_view(job.mismatches) : json(nullptr);
+    out["mismatches"] = nullptr;  // counted where one job is read
     return out;
 }
 
@@ -96,6 +95,10 @@ json quote_view(const engine::Engine::Quote& quote) {
                                {"price", std::to_string(leg.price_atoms)},
                                {"max_units", std::to_string(leg.max_units)},
                                {"locked", std::to_string(leg.locked_atoms)}});
+    out["candidates"] = quote.candidates;
+    out["total"] = std::to_string(quote.total_atoms);
+    out["worst_case"] = std::to_string(quote.worst_case_atoms);
+    out["starts_ms"] = quote.starts_ms == 0 ? json(nullptr) : json(quote.starts_ms);
     out["reasons"] = mismatches_view(quote.reasons);
     return out;
 }

@@ -11,6 +11,7 @@
 #include "marketplace/app/engine_thread.hpp"
 #include "marketplace/app/inference_router.hpp"
 #include "marketplace/app/job_records.hpp"
+#include "marketplace/app/market_feed.hpp"
 #include "marketplace/app/public_log.hpp"
 #include "marketplace/app/read_store.hpp"
 #include "marketplace/app/settlement_loop.hpp"
@@ -131,6 +132,7 @@ engine::EngineConfig engine_config(const Config& config, const Deployment& deplo
     out.operator_address = deployment.market_operator;
     out.max_failovers = config.max_failovers;
     out.voucher_period_atoms = config.voucher_period_atoms;
+    out.batch_period_ms = config.batch_period_ms;
     return out;
 }
 
@@ -187,6 +189,7 @@ class Application::Parts {
     std::unique_ptr<PublicLog> log;
     std::unique_ptr<EngineThread> engine;
     JobRecords records;
+    MarketFeed market;
     std::unique_ptr<Catalog> catalog;
     std::unique_ptr<WorkerGateway> gateway;
     std::unique_ptr<InferenceRouter> inference;
@@ -224,10 +227,13 @@ class Application::Parts {
         });
         engine = std::make_unique<EngineThread>(engine_config(config, deployment), *database, clock,
                                                 limits::kEngineQueue);
-        TRY(engine->load(
-            [this](const engine::Record&, ledger::base::ByteView bytes) { log->append(bytes); }));
-        engine->add_observer([this](const engine::Record&, ledger::base::ByteView bytes,
-                                    const engine::Engine&) { log->append(bytes); });
+        const auto publish = [this](const engine::Record& record, ledger::base::ByteView bytes) {
+            log->append(bytes);
+            market.add(record);
+        };
+        TRY(engine->load(publish));
+        engine->add_observer([publish](const engine::Record& record, ledger::base::ByteView bytes,
+                                       const engine::Engine&) { publish(record, bytes); });
         catalog = std::make_unique<Catalog>(*engine, *reads);
         return {};
     }
@@ -250,20 +256,15 @@ class Application::Parts {
         info.version = kVersion;
         TRY_ASSIGN(info.deployment_json, read_text(config.deployment));
         info.delegate_address = keys.delegate;
-        info.operator_address = deployment.market_operator;
-        info.voucher_period_atoms = config.voucher_period_atoms;
-        context = std::make_unique<api::Context>(api::Context{*engine,
-                                                              *catalog,
-                                                              *log,
-                                                              *settlement,
-                                                              *inference,
-                                                              records,
-                                                              *blobs,
-                                                              *auth,
-                                                              clock,
-                                                              info,
-                                                              deployment.leases_domain(),
-                                                              {}});
+        info.rules = engine_config(config, deployment);
+        api::ApiOptions api_options;
+        api_options.requests_per_s = static_cast<double>(config.requests_per_s);
+        api_options.request_burst = static_cast<double>(config.request_burst);
+        api_options.orders_per_s = static_cast<double>(config.orders_per_s);
+        api_options.order_burst = static_cast<double>(config.order_burst);
+        context = std::make_unique<api::Context>(
+            api::Context{*engine, *catalog, *log, *settlement, *inference, records, market, *blobs,
+                         *auth, clock, info, deployment.leases_domain(), api_options});
         http::Router router;
         api::register_routes(router, *context);
         router.websocket("/v1/worker/ws", gateway->factory([this](const http::Request& request) {

@@ -67,6 +67,7 @@ Result<void> set_key(std::string_view key, const toml::node& node,
                      const std::filesystem::path& base, Config& c) {
     constexpr std::uint64_t kAny = std::numeric_limits<std::int64_t>::max();
     constexpr std::uint64_t kDayMs = 86'400'000;
+    constexpr std::uint64_t kRateMax = 1'000'000'000;
     if (key == "listen") return set_listen(node, c);
     if (key == "data_dir") return set_path(node, key, base, c.data_dir);
     if (key == "deployment") return set_path(node, key, base, c.deployment);
@@ -80,6 +81,11 @@ Result<void> set_key(std::string_view key, const toml::node& node,
     if (key == "voucher_period_atoms")
         return set_number(node, key, c.voucher_period_atoms, 1, kAny);
     if (key == "max_failovers") return set_number(node, key, c.max_failovers, 0, 100);
+    if (key == "batch_period_ms") return set_number(node, key, c.batch_period_ms, 100, kDayMs);
+    if (key == "requests_per_s") return set_number(node, key, c.requests_per_s, 1, kRateMax);
+    if (key == "request_burst") return set_number(node, key, c.request_burst, 1, kRateMax);
+    if (key == "orders_per_s") return set_number(node, key, c.orders_per_s, 1, kRateMax);
+    if (key == "order_burst") return set_number(node, key, c.order_burst, 1, kRateMax);
     if (key == "blob_quota_bytes") return set_number(node, key, c.blob_quota_bytes, 1, kAny);
     return fail(ErrorCode::config_invalid, "unknown setting " + std::string(key));
 }

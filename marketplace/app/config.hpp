@@ -25,7 +25,13 @@ struct Config {
     std::uint64_t anchor_every_ms = 60'000;  ///< between anchored log heads
     std::uint64_t voucher_period_atoms = 250'000;
     std::uint64_t max_failovers = 5;
+    std::uint64_t batch_period_ms = 10'000;  ///< sealed batches clear at its multiples
     std::uint64_t blob_quota_bytes = 32ULL << 30;
+    // Token buckets of the API: requests per address, orders per account.
+    std::uint64_t requests_per_s = 500;
+    std::uint64_t request_burst = 2000;
+    std::uint64_t orders_per_s = 100;
+    std::uint64_t order_burst = 1000;
 };
 
 /// config_invalid names the key; unknown keys are refused. Paths are relative to the file.

@@ -20,7 +20,8 @@ struct BidTerms {
     ledger::eth::UnitKind unit_kind = ledger::eth::UnitKind::kTrainingStep;
     std::uint64_t price_ceiling_atoms = 0;  ///< per scale
     std::uint64_t volume_units = 0;
-    std::uint64_t max_amount_atoms = 0;
+    std::uint64_t max_amount_atoms = 0;  ///< per lease
+    std::uint64_t gang = 1;              ///< leases at a time; the volume is that of all
     ledger::eth::OrderClass order_class = ledger::eth::OrderClass::kOnDemand;
 };
 
@@ -33,10 +34,43 @@ struct OrderOptions {
     std::vector<std::string> runtimes;
     std::vector<std::string> providers;
     std::vector<std::string> exclude_providers;
+    std::vector<std::string> interconnects;
+    std::uint64_t min_ram_mib = 0;
+    std::uint64_t min_disk_mib = 0;
+    std::uint32_t min_cpu_cores = 0;
+    std::uint32_t min_bandwidth_mbps = 0;
+    std::uint32_t min_reliability = 0;  ///< percent
+    std::uint32_t min_reclaim_s = 0;
+    std::string numeric_class = "any";
     std::uint64_t hours = 24;  ///< until the bid's deadline, when its leases end
+    // Training only.
+    std::string order_class = "on-demand";
+    std::string start;  ///< see parse_moment; empty: now
+    std::string until;  ///< empty: after `hours`
+    std::uint16_t gang = 1;
+    std::uint64_t min_slice = 0;  ///< steps
+    std::uint64_t max_minutes = 0;
+    std::string ramp_from;  ///< tokens per step
+    std::uint64_t ramp_minutes = 0;
+    bool batch = false;
 };
 void add_order_options(CLI::App& command, OrderOptions& options);
-[[nodiscard]] Result<domain::Constraints> to_constraints(const OrderOptions& options);
+/// Gangs, slices, classes, windows, ramps and batches.
+void add_training_options(CLI::App& command, OrderOptions& options);
+
+/// When a job may begin and must end, in unix seconds.
+struct OrderWindow {
+    std::uint64_t earliest_s = 0;  ///< clocks differ: a little before `begins_s`, or the same
+    std::uint64_t begins_s = 0;
+    std::uint64_t deadline_s = 0;
+};
+/// "2027-01-31T08:00Z" (seconds may follow), or "+90m", "+12h", "+3d" from now.
+[[nodiscard]] Result<std::uint64_t> parse_moment(const std::string& text, std::uint64_t now_s);
+[[nodiscard]] Result<OrderWindow> to_window(const OrderOptions& options, std::uint64_t now_s);
+[[nodiscard]] Result<ledger::eth::OrderClass> to_order_class(const OrderOptions& options);
+/// The document's content. invalid_field and invalid_window name the option that is wrong.
+[[nodiscard]] Result<domain::Constraints> to_constraints(const OrderOptions& options,
+                                                         const OrderWindow& window);
 
 /// The job with its bids signed, and the delegation that lets the market's delegate sign vouchers
 /// (and nothing else) for what these bids may cost. Opens the wallet's key.
@@ -50,12 +84,11 @@ void add_order_options(CLI::App& command, OrderOptions& options);
 /// What the market would do with it now.
 struct QuoteAnswer {
     bool matches = false;
-    std::uint64_t locked_atoms = 0;
     nlohmann::json document;
     std::string why;  ///< for people, when nothing matches
 };
 [[nodiscard]] Result<QuoteAnswer> ask_quote(Context& context, const wire::PostJobBody& job);
-/// Candidates, total and worst case; nothing with --json.
+/// Candidates, total, worst case and start; nothing with --json.
 void print_quote(Context& context, const QuoteAnswer& quote, std::uint64_t worst_case);
 
 /// Posts the job; gives its id.

@@ -60,10 +60,13 @@ Result<std::string> make_spec(Context& context, TrainOptions& options, Blobs blo
     return make_train_spec(plan);
 }
 
-/// Price ceiling and lock from --max-price and --max-amount: each follows from the other.
+/// Price ceiling and lock from --max-price and --max-amount: each follows from the other. The
+/// amount is for the whole job; every worker of a gang gets its share.
 Result<BidTerms> make_terms(const TrainOptions& options, std::uint64_t steps) {
     BidTerms terms;
-    terms.volume_units = steps;
+    terms.gang = std::max<std::uint64_t>(options.order.gang, 1);
+    terms.volume_units = steps * terms.gang;
+    TRY_ASSIGN(terms.order_class, to_order_class(options.order));
     if (options.max_price.empty() && options.max_amount.empty())
         return fail(ErrorCode::missing_field,
                     "say what it may cost: --max-amount TOKENS for all, or --max-price TOKENS per "
@@ -72,14 +75,15 @@ Result<BidTerms> make_terms(const TrainOptions& options, std::uint64_t steps) {
         TRY_ASSIGN(terms.price_ceiling_atoms, parse_amount(options.max_price, "--max-price"));
     }
     if (!options.max_amount.empty()) {
-        TRY_ASSIGN(terms.max_amount_atoms, parse_amount(options.max_amount, "--max-amount"));
+        TRY_ASSIGN(const std::uint64_t total, parse_amount(options.max_amount, "--max-amount"));
+        terms.max_amount_atoms = total / terms.gang;
     }
     if (terms.price_ceiling_atoms == 0) {
         terms.price_ceiling_atoms = terms.max_amount_atoms / steps;
         if (terms.price_ceiling_atoms == 0)
-            return fail(
-                ErrorCode::invalid_price,
-                fmt::format("--max-amount is less than an atom per step for {} steps", steps));
+            return fail(ErrorCode::invalid_price,
+                        fmt::format("--max-amount is less than an atom per step for {} steps",
+                                    terms.volume_units));
     }
     if (terms.max_amount_atoms == 0) {
         TRY_ASSIGN(terms.max_amount_atoms,
@@ -157,36 +161,39 @@ Result<void> train(Context& context, TrainOptions options) {
 
 void add_train_options(CLI::App& command, const std::shared_ptr<TrainOptions>& options) {
     TrainPlan& plan = options->plan;
-    command.add_option("--spec", options->spec_file,
-                       "A job spec (JSON) instead of the options below");
-    command.add_option("--text", options->text_file, "Text to train on: a file, or a blob's hash");
-    command.add_option("--images", options->images_file, "IDX images: a file, or a blob's hash");
-    command.add_option("--labels", options->labels_file, "IDX labels: a file, or a blob's hash");
-    command.add_option("--init", options->init_file, "Weights to start from: a file, or a hash");
-    command.add_option("--arch", plan.arch, "gpt or cnn")->capture_default_str();
-    command.add_option("--width", plan.width, "gpt: width")->capture_default_str();
-    command.add_option("--depth", plan.depth, "gpt: layers")->capture_default_str();
-    command.add_option("--heads", plan.heads, "gpt: heads")->capture_default_str();
-    command.add_option("--context", plan.context, "gpt: tokens seen")->capture_default_str();
-    command.add_option("--classes", plan.classes, "cnn: classes")->capture_default_str();
-    command.add_option("--channels", plan.channels, "cnn: channels")->capture_default_str();
-    command.add_option("--image-height", plan.image_height, "cnn")->capture_default_str();
-    command.add_option("--image-width", plan.image_width, "cnn")->capture_default_str();
-    command.add_option("--steps", plan.steps, "Training steps")->capture_default_str();
-    command.add_option("--segment-steps", plan.segment_steps, "Steps between checkpoints")
-        ->capture_default_str();
-    command.add_option("--batch", plan.batch, "Samples a step")->capture_default_str();
-    command.add_option("--learning-rate", plan.learning_rate, "Peak")->capture_default_str();
-    command.add_option("--warmup-steps", plan.warmup_steps)->capture_default_str();
-    command.add_option("--weight-decay", plan.weight_decay)->capture_default_str();
-    command.add_option("--holdout-bp", plan.holdout_bp, "Held-out share in 1/10000")
-        ->capture_default_str();
-    command.add_option("--eval-batches", plan.eval_batches)->capture_default_str();
-    command.add_option("--seed", plan.seed)->capture_default_str();
-    command.add_option("--precision", plan.precision, "fp32 or bf16")->capture_default_str();
-    command.add_option("--max-price", options->max_price, "Most per step, in tokens");
-    command.add_option("--max-amount", options->max_amount, "Most for the whole job, in tokens");
+    const auto work = [&](const char* name, auto& value, const char* text = "") {
+        return command.add_option(name, value, text)->group("Work");
+    };
+    work("--spec", options->spec_file, "A job spec (JSON) instead of the options below");
+    work("--text", options->text_file, "Text to train on: a file, or a blob's hash");
+    work("--images", options->images_file, "IDX images: a file, or a blob's hash");
+    work("--labels", options->labels_file, "IDX labels: a file, or a blob's hash");
+    work("--init", options->init_file, "Weights to start from: a file, or a hash");
+    work("--arch", plan.arch, "gpt or cnn")->capture_default_str();
+    work("--width", plan.width, "gpt: width")->capture_default_str();
+    work("--depth", plan.depth, "gpt: layers")->capture_default_str();
+    work("--heads", plan.heads, "gpt: heads")->capture_default_str();
+    work("--context", plan.context, "gpt: tokens seen")->capture_default_str();
+    work("--classes", plan.classes, "cnn: classes")->capture_default_str();
+    work("--channels", plan.channels, "cnn: channels")->capture_default_str();
+    work("--image-height", plan.image_height, "cnn")->capture_default_str();
+    work("--image-width", plan.image_width, "cnn")->capture_default_str();
+    work("--steps", plan.steps, "Training steps")->capture_default_str();
+    work("--segment-steps", plan.segment_steps, "Steps between checkpoints")->capture_default_str();
+    work("--batch", plan.batch, "Samples a step")->capture_default_str();
+    work("--learning-rate", plan.learning_rate, "Peak")->capture_default_str();
+    work("--warmup-steps", plan.warmup_steps)->capture_default_str();
+    work("--weight-decay", plan.weight_decay)->capture_default_str();
+    work("--holdout-bp", plan.holdout_bp, "Held-out share in 1/10000")->capture_default_str();
+    work("--eval-batches", plan.eval_batches)->capture_default_str();
+    work("--seed", plan.seed)->capture_default_str();
+    work("--precision", plan.precision, "fp32 or bf16")->capture_default_str();
+    command.add_option("--max-price", options->max_price, "Most per step, in tokens")
+        ->group("Money");
+    command.add_option("--max-amount", options->max_amount, "Most for the whole job, in tokens")
+        ->group("Money");
     add_order_options(command, options->order);
+    add_training_options(command, options->order);
 }
 
 }  // namespace

@@ -63,7 +63,7 @@ struct Mismatches {
     }
     friend bool operator==(const Mismatches&, const Mismatches&) = default;
 };
-/// "14 asks: 9 vram, 5 price; cheapest is 2.1". For people.
+/// "14 asks: 9 with less VRAM (largest 16384 MiB), 5 above the price (cheapest 2.1)". For people.
 [[nodiscard]] std::string describe(const Mismatches& reasons);
 
 struct AskAccepted {

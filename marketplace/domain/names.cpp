@@ -7,7 +7,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
+#include <string>
 #include <string_view>
 
 namespace marketplace::domain {
@@ -67,6 +69,49 @@ constexpr std::array<std::string_view, std::variant_size_v<Event>> kEvents = {
     "lease_changed",  "receipt_accepted", "voucher_accepted", "paid",        "balance_changed",
     "worker_changed", "lease_reclaimed",  "batch_cleared"};
 
+/// What is said of the asks that fail at a test, and of the nearest of them ("{}": its value).
+struct Phrase {
+    std::string_view text;
+    std::string_view nearest;
+};
+constexpr std::array<Phrase, kMismatchCount> kPhrases = {{
+    {"of another unit", ""},
+    {"of another class", ""},
+    {"whose worker is away", ""},
+    {"excluded", ""},
+    {"not on the allow list", ""},
+    {"that refuse this buyer", ""},
+    {"with another GPU", ""},
+    {"with fewer GPUs", "most {}"},
+    {"with less VRAM", "largest {} MiB"},
+    {"with another interconnect", ""},
+    {"with less RAM", "largest {} MiB"},
+    {"with fewer CPU cores", "most {}"},
+    {"with less disk", "largest {} MiB"},
+    {"with less bandwidth", "fastest {} Mbit/s"},
+    {"in other regions", ""},
+    {"with another runtime", ""},
+    {"without the numeric class", ""},
+    {"of a lower verification tier", "highest {}"},
+    {"for smaller steps", "largest {} FLOP"},
+    {"for smaller gangs", "largest {}"},
+    {"less reliable", "best {} %"},
+    {"with a shorter reclaim window", "longest {} s"},
+    {"not open then", "first from unix second {}"},
+    {"with fewer units a lease", "most {}"},
+    {"sold out or busy", "most {} units left"},
+    {"above the price", "cheapest {}"},
+}};
+
+std::string nearest_text(Mismatch mismatch, std::uint64_t value) {
+    const std::string_view form = kPhrases[static_cast<std::size_t>(mismatch)].nearest;
+    std::string number = fmt::format("{}", value);
+    if (mismatch == Mismatch::kReliability) number = fmt::format("{}", value / 100);
+    if (mismatch == Mismatch::kPrice)
+        number = ledger::base::Money(static_cast<std::int64_t>(value)).to_tokens();
+    return fmt::format(fmt::runtime(form), number);
+}
+
 }  // namespace
 
 std::string_view to_string(JobKind kind) noexcept {
@@ -101,17 +146,16 @@ std::string describe(const Mismatches& reasons) {
     if (reasons.asks == 0) return "no asks in the book";
     std::string out = fmt::format("{} ask{}:", reasons.asks, reasons.asks == 1 ? "" : "s");
     const char* separator = " ";
+    std::uint32_t fit = reasons.asks;
     for (std::size_t i = 0; i < kMismatchCount; ++i) {
         if (reasons.failed[i] == 0) continue;
-        out += fmt::format("{}{} {}", separator, reasons.failed[i], kMismatches[i]);
+        fit -= std::min(fit, reasons.failed[i]);
+        out += fmt::format("{}{} {}", separator, reasons.failed[i], kPhrases[i].text);
+        if (reasons.nearest[i] != 0 && !kPhrases[i].nearest.empty())
+            out += fmt::format(" ({})", nearest_text(static_cast<Mismatch>(i), reasons.nearest[i]));
         separator = ", ";
-        if (reasons.nearest[i] == 0 || static_cast<Mismatch>(i) == Mismatch::kPrice) continue;
-        out += fmt::format(" (nearest {})", reasons.nearest[i]);
     }
-    if (const std::uint64_t cheapest = reasons.nearest_of(Mismatch::kPrice); cheapest != 0) {
-        const auto atoms = static_cast<std::int64_t>(cheapest);
-        out += fmt::format("; cheapest is {}", ledger::base::Money(atoms).to_tokens());
-    }
+    if (fit != 0) out += fmt::format("{}{} fit{}", separator, fit, fit == 1 ? "s" : "");
     return out;
 }
 

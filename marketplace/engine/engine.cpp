@@ -14,9 +14,9 @@ Result<std::vector<domain::Event>> Engine::Impl::apply(const domain::Command& co
     if (now_ms < last_ms_) return fail(ErrorCode::clock_backwards);
     now_ms_ = now_ms;
     events_.clear();
-    rematch_ = false;
     TRY(std::visit([this](const auto& alternative) { return on(alternative); }, command));
-    if (rematch_) match_open_jobs();
+    work_off_timers();
+    run_round();
     if (events_.empty()) return std::vector<domain::Event>{};
     last_ms_ = now_ms;
     scratch_.clear();
@@ -40,6 +40,14 @@ Result<std::vector<domain::Event>> Engine::apply(const domain::Command& command,
 
 Engine::Quote Engine::quote(const domain::PostJob& job, TimeMs now_ms) const {
     return impl_->quote(job, now_ms);
+}
+
+domain::Mismatches Engine::reasons(const domain::JobId& job, TimeMs now_ms) const {
+    const auto it = impl_->job_by_id_.find(job);
+    if (it == impl_->job_by_id_.end()) return {};
+    const JobRecordState& state = impl_->jobs_[it->second];
+    if (state.job.state != JobState::kOpen) return {};
+    return impl_->reasons(state.job, &state, now_ms);
 }
 
 Hash32 Engine::state_hash() const {

@@ -18,6 +18,7 @@ struct EngineConfig {
     domain::Address operator_address;              ///< the matcher orders may name
     std::uint64_t max_failovers = 5;               ///< attempts per job after the first
     std::uint64_t voucher_period_atoms = 250'000;  ///< most unpaid at any time
+    std::uint64_t batch_period_ms = 10'000;        ///< sealed batches clear at its multiples
 };
 
 /// A job as the engine sees it.
@@ -31,12 +32,11 @@ struct Job {
     std::vector<domain::Hash32> bid_hashes;  ///< struct hash per leg
     std::optional<ledger::eth::Delegation> delegation;
     domain::Signature delegation_signature;
-    std::uint64_t units_done = 0;  ///< by accepted receipts of all leases (train)
+    std::uint64_t units_done = 0;  ///< by accepted receipts (train); a gang's: of its slowest
     domain::Hash32 checkpoint;     ///< last accepted; zero: none
     std::uint64_t attempts = 0;
     std::vector<domain::Address> excluded;  ///< workers that failed this job
     std::vector<domain::Hash32> leases;     ///< all, in order of matching
-    domain::Mismatches mismatches;          ///< why it is not matched now
     domain::TimeMs created_ms = 0;
     domain::TimeMs changed_ms = 0;
 };
@@ -76,13 +76,22 @@ class Engine {
     [[nodiscard]] ledger::base::Result<std::vector<domain::Event>> apply(
         const domain::Command& command, domain::TimeMs now_ms);
 
-    /// Would this job match now, and why not? The same test as matching; changes nothing.
+    /// Would this job match now, and why not? The same test as matching; changes nothing. Looks
+    /// at every ask.
     struct Quote {
         bool matches = false;
-        std::vector<domain::Matched> legs;  ///< prices and locks it would get
+        std::vector<domain::Matched> legs;   ///< prices and locks: one per leg, or per gang member
+        std::uint32_t candidates = 0;        ///< asks that fit (serving: pairs, one per worker)
+        std::uint64_t total_atoms = 0;       ///< locked by `legs`
+        std::uint64_t worst_case_atoms = 0;  ///< the most the job can ever lock
+        /// Expected: now, a reserved start, the next batch, or when a worker is free or a ramp
+        /// has risen to an ask; 0: not foreseeable.
+        domain::TimeMs starts_ms = 0;
         domain::Mismatches reasons;
     };
     [[nodiscard]] Quote quote(const domain::PostJob& job, domain::TimeMs now_ms) const;
+    /// Why an open job is not matched at `now_ms`: every ask counted. Empty for other jobs.
+    [[nodiscard]] domain::Mismatches reasons(const domain::JobId& job, domain::TimeMs now_ms) const;
 
     /// Rolling hash over all applied commands and events: equal histories, equal hash.
     [[nodiscard]] domain::Hash32 state_hash() const;

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "ledger/base/checked.hpp"
 #include "ledger/books/books.hpp"
 #include "ledger/log/merkle_tree.hpp"
 #include "marketplace/engine/engine.hpp"
+#include "marketplace/matching/bid_book.hpp"
 #include "marketplace/matching/feasibility.hpp"
+#include "marketplace/matching/order_book.hpp"
 
 #include <array>
 #include <cstdint>
@@ -38,7 +41,9 @@ using Index = std::uint32_t;
 inline constexpr TimeMs kVoucherGraceMs = 30'000;  ///< a closing lease waits for its last voucher
 inline constexpr TimeMs kBackOffMs = 1'000;        ///< doubled with every failed attempt
 inline constexpr std::size_t kTextBytes = 64;      ///< models, regions, runtimes, codes
-inline constexpr std::size_t kListItems = 64;      ///< entries of one constraint list
+
+/// A job's place in a round.
+using Rank = matching::BidRank;
 
 /// One receipt as a voucher may name it.
 struct ReceiptMark {
@@ -46,6 +51,7 @@ struct ReceiptMark {
     std::uint64_t units = 0;
     std::uint64_t amount_atoms = 0;
     Hash32 root;
+    Hash32 response;  ///< train: the checkpoint
 };
 
 struct AskState {
@@ -57,10 +63,16 @@ struct JobRecordState {
     Job job;
     Hash32 body;  ///< SHA-256 of the posted command: tells a repeat from another body
     Index index = 0;
+    std::uint64_t worst_atoms = 0;                         ///< the most it can lock
     TimeMs not_before_ms = 0;                              ///< back-off
+    TimeMs batch_at_ms = 0;                                ///< waits for this batch; 0: for none
     std::vector<std::pair<Hash32, TimeMs>> excluded_asks;  ///< until
-    std::string last_code;                                 ///< of the last failed attempt
-    bool tell_why = true;  ///< the next attempt that finds nothing says so
+    std::vector<std::string> faults;                       ///< of the job, as workers said
+    std::vector<Index> leases;                             ///< all, in order of matching
+    std::vector<Index> team;                               ///< those of the present attempt
+    std::optional<Index> reclaims;                         ///< the lease that makes room for it
+    bool tell_why = true;      ///< the next attempt that finds nothing says so
+    bool lacks_money = false;  ///< it had a plan and could not pay for it
 };
 struct LeaseRecord {
     Lease lease;
@@ -68,8 +80,11 @@ struct LeaseRecord {
     Index ask = 0;
     bool holds_capacity = true;
     bool on_chain_volume = true;  ///< the contract counts it against its orders' volumes
+    bool has_begun = true;        ///< false: reserved, and its window is still to come
     std::uint64_t claimed_units = 0;
-    bool voucher_overdue = false;  ///< closing, and its last voucher did not come in time
+    bool voucher_overdue = false;       ///< closing, and its last voucher did not come in time
+    std::optional<Index> reclaimed_by;  ///< the job it makes room for
+    TimeMs batch_ms = 0;                ///< the batch it came from; 0: none
     ledger::log::CompactTree tree;
     std::vector<ReceiptMark> receipts;  ///< [i] has sequence i + 1
     std::optional<domain::RecordVoucher> voucher;
@@ -80,6 +95,7 @@ struct WorkerState {
     std::uint32_t completed = 0;
     std::uint32_t failed = 0;
     matching::Calendar calendar;  ///< of its exclusive work
+    std::set<Index> leases;       ///< active
 };
 
 /// Laplace's rule of succession with a good start: 10,000 without failures.
@@ -88,7 +104,57 @@ struct WorkerState {
     return static_cast<std::uint32_t>(good * 10'000 / (good + worker.failed));
 }
 
-enum class TimerKind : std::uint8_t { kAskOpens, kAskExpires, kJobDue, kVoucherDue };
+/// Timers of one moment are worked off in this order.
+enum class TimerKind : std::uint8_t {
+    kAskOpens,
+    kAskExpires,
+    kJobDue,
+    kLeaseBegins,
+    kLeaseEnds,
+    kReclaimDue,
+    kVoucherDue,
+    kBatch,
+};
+
+[[nodiscard]] inline bool is_training(const Job& job) noexcept {
+    return job.terms.kind == domain::JobKind::kTrain;
+}
+[[nodiscard]] inline const domain::Constraints& constraints_of(const Job& job) noexcept {
+    return job.legs.front().constraints;
+}
+[[nodiscard]] inline bool has_ramp(const Job& job) noexcept {
+    return constraints_of(job).ramp_from_atoms != 0;
+}
+[[nodiscard]] inline bool is_batched(const Job& job) noexcept {
+    return constraints_of(job).clearing == domain::Clearing::kBatch;
+}
+[[nodiscard]] inline std::size_t gang_of(const Job& job) noexcept {
+    return constraints_of(job).gang;
+}
+
+/// The most the books hold of an account.
+inline constexpr std::uint64_t kMostAtoms = ~std::uint64_t{0} >> 1U;
+/// The most a job can lock at one time: its ceiling or maximum amount, for every leg and member.
+[[nodiscard]] std::uint64_t worst_case_atoms(const domain::JobTerms& terms,
+                                             const std::vector<domain::BidLeg>& legs);
+
+/// At which price a bid is looked at: what it offers now, or the most it ever will.
+enum class PriceAt : std::uint8_t { kNow, kCeiling };
+
+/// What one leg of a job asks for at a moment, with the data that a Want refers to.
+class Demand {
+ public:
+    Demand(const Job& job, const JobRecordState* state, std::size_t leg, TimeMs now_ms, PriceAt at);
+    Demand(const Demand&) = delete;
+    Demand& operator=(const Demand&) = delete;
+    ~Demand() = default;
+
+ private:
+    std::vector<Hash32> excluded_asks_;
+
+ public:
+    const matching::Want want;
+};
 
 class Engine::Impl {
  public:
@@ -97,15 +163,22 @@ class Engine::Impl {
     // engine.cpp
     [[nodiscard]] Result<std::vector<domain::Event>> apply(const domain::Command& command,
                                                            TimeMs now_ms);
-    [[nodiscard]] std::optional<std::string> find_violation() const;             // invariants.cpp
-    [[nodiscard]] Quote quote(const domain::PostJob& job, TimeMs now_ms) const;  // matches.cpp
+    // invariants.cpp
+    [[nodiscard]] std::optional<std::string> find_violation() const;
+    [[nodiscard]] std::optional<std::string> find_oversold() const;
+    [[nodiscard]] std::optional<std::string> find_odd_job() const;
+    [[nodiscard]] Quote quote(const domain::PostJob& job, TimeMs now_ms) const;  // quotes.cpp
+    [[nodiscard]] domain::Mismatches reasons(const Job& job, const JobRecordState* state,
+                                             TimeMs now_ms) const;  // quotes.cpp
 
     // Commands. Each checks everything first and then changes; on failure nothing changed.
-    // orders.cpp
+    // asks.cpp, jobs.cpp, accounts.cpp
     Result<void> on(const domain::PostAsk& command);
     Result<void> on(const domain::PostJob& command);
     Result<void> on(const domain::CancelAsk& command);
     Result<void> on(const domain::CancelJob& command);
+    Result<void> on(const domain::AmendAsk& command);
+    Result<void> on(const domain::AmendJob& command);
     Result<void> on(const domain::WorkerConnected& command);
     Result<void> on(const domain::WorkerLost& command);
     Result<void> on(const domain::EscrowDeposited& command);
@@ -126,56 +199,122 @@ class Engine::Impl {
 
     [[nodiscard]] std::vector<Hash32> leases_to_open(std::size_t limit) const;
 
-    // Shape checks, also used before a quote.
+    // Shape checks, also used before a quote (shape.cpp).
     [[nodiscard]] Result<void> check_shape(const domain::PostAsk& command) const;
     [[nodiscard]] Result<void> check_shape(const domain::PostJob& command) const;
     [[nodiscard]] Result<void> check_leg(const domain::PostJob& command,
                                          const domain::BidLeg& leg) const;
     [[nodiscard]] Result<void> check_delegation(const domain::PostJob& command) const;
+    /// May it be posted now? False: it was, and the first answer stands. `instead_of`: the order
+    /// that leaves the book for it and is not counted.
+    [[nodiscard]] Result<bool> check_new(const domain::PostAsk& command, const AskState* instead_of,
+                                         const Hash32& id) const;
+    [[nodiscard]] Result<bool> check_new(const domain::PostJob& command,
+                                         const JobRecordState* instead_of,
+                                         const Hash32& body) const;
     [[nodiscard]] Result<void> check_new_bids(const domain::PostJob& command,
-                                              const std::vector<Hash32>& hashes) const;
+                                              const JobRecordState* instead_of) const;
+    [[nodiscard]] Result<void> check_limits(const domain::PostAsk& command,
+                                            const AskState* instead_of) const;
+    [[nodiscard]] Result<void> check_funds(const domain::PostJob& command,
+                                           const JobRecordState* instead_of) const;
+    void add_ask(const domain::PostAsk& command, const Hash32& id);
+    void add_job(const domain::PostJob& command, const Hash32& body);
 
-    // Matching (matches.cpp)
+    // Choosing (plans.cpp)
     struct Fill {
         Index ask = 0;
         std::uint64_t units = 0;
+        std::uint64_t price_atoms = 0;  ///< of the lease
         std::uint64_t locked_atoms = 0;
-        std::uint64_t cost_atoms = 0;  ///< what decides: the price, or the locks of a pair
         std::uint32_t reliability_bp = 0;
     };
-    struct Scan {
-        std::vector<Fill> fits;
-        domain::Mismatches reasons;
-    };
-    struct Plan {
-        std::vector<Fill> fills;  ///< one per leg; empty: no match
-        domain::Mismatches reasons;
-    };
-    [[nodiscard]] std::uint64_t units_wanted(const Job& job, std::size_t leg) const;
-    [[nodiscard]] Plan plan(const Job& job, const JobRecordState* state, TimeMs now_ms) const;
+    /// One per leg, or one per member of the gang, best first; empty: no match.
+    using Plan = std::vector<Fill>;
     [[nodiscard]] matching::Offer offer_of(Index ask) const;
-    [[nodiscard]] Scan scan(const Job& job, const JobRecordState* state, std::size_t leg,
-                            TimeMs now_ms) const;
-    [[nodiscard]] Plan plan_one(const Job& job, const JobRecordState* state, TimeMs now_ms) const;
-    [[nodiscard]] Plan plan_pair(const Job& job, const JobRecordState* state, TimeMs now_ms) const;
-    [[nodiscard]] static bool is_better(const Fill& a, const Fill& b);
-    void try_match(JobRecordState& state);
-    void match(JobRecordState& state, const Plan& plan);
-    void match_open_jobs();
+    [[nodiscard]] std::optional<Fill> fill_of(Index ask, const matching::Want& want) const;
+    [[nodiscard]] matching::Query query_of(const JobRecordState* state,
+                                           const matching::Want& want) const;
+    [[nodiscard]] std::optional<Fill> least_lock(const Address& worker,
+                                                 const matching::Want& want) const;
+    [[nodiscard]] Plan best_pair(const Demand& input, const Demand& output,
+                                 const JobRecordState* state) const;
+    [[nodiscard]] Plan plan(const Job& job, const JobRecordState* state, TimeMs now_ms,
+                            PriceAt at = PriceAt::kNow) const;
+    [[nodiscard]] static std::uint64_t sum_of_locks(const Plan& plan);
+    // quotes.cpp
+    [[nodiscard]] std::uint32_t count_candidates(const Job& job, TimeMs now_ms) const;
+    [[nodiscard]] TimeMs expected_start(const Job& job, const Plan& planned, TimeMs now_ms) const;
 
-    // Jobs (orders.cpp)
+    // Rounds (rounds.cpp)
+    void work_off_timers();
+    void on_timer(TimeMs at_ms, TimerKind kind, Index index);
+    void run_round();
+    [[nodiscard]] std::optional<Rank> next_bid(Index ask, std::optional<Rank> after) const;
+    [[nodiscard]] bool may_help(Index ask, const JobRecordState& state) const;
+    [[nodiscard]] bool is_waiting(const JobRecordState& state) const;
+    void try_job(JobRecordState& state);
+    void tell_why(JobRecordState& state);
+    void wait_for_ramp(JobRecordState& state);
+    /// An ask became better: bids that it may help are tried in this command's round.
+    void touch_ask(Index ask);
+    void touch_worker(const Address& worker);
+    void make_ready(JobRecordState& state);
+    [[nodiscard]] bool is_out_of_use(Index ask) const;
+
+    // Matches (matches.cpp)
+    void match(JobRecordState& state, const Plan& plan);
+    void make_lease(JobRecordState& state, std::size_t leg, const Fill& fill);
+    void take_room(const Fill& fill, const Job& job, const matching::Window& window);
+    void give_room(const Fill& fill, const Job& job, const matching::Window& window);
+    // The books follow what changes: an ask's room, its worker's presence, calendar and record.
+    [[nodiscard]] matching::AskState book_state(Index ask) const;
+    void refresh_ask(Index ask);
+    void refresh_calendar(const Address& worker);
+    void refresh_worker(const Address& worker);
+
+    // Interruptible leases (reclaim.cpp)
+    [[nodiscard]] static bool may_ask_for_room(const JobRecordState& state);
+    [[nodiscard]] std::optional<std::uint64_t> price_without(const LeaseRecord& record,
+                                                             const matching::Want& want) const;
+    void ask_for_room(JobRecordState& state);
+    void let_stay(JobRecordState& state);
+    void forget_reclaim(LeaseRecord& record);
+    void on_reclaim_due(Index lease);
+
+    // Batches (batch.cpp)
+    struct BatchBid {
+        Index job = 0;
+        std::optional<Fill> fill;
+        matching::Window window;
+    };
+    void wait_for_batch(JobRecordState& state);
+    void clear_batch(TimeMs at_ms);
+    void clear_group(TimeMs at_ms, domain::BatchCleared cleared, std::vector<BatchBid> bids);
+    void plan_batch(std::vector<BatchBid>& bids, std::size_t from);
+    void undo_batch(std::vector<BatchBid>& bids, std::size_t from);
+    [[nodiscard]] std::optional<std::size_t> who_drops_out(std::vector<BatchBid>& bids,
+                                                           std::uint64_t price_atoms) const;
+
+    // Jobs (job_states.cpp)
     void set_job_state(JobRecordState& state, JobState next, std::string_view reason);
+    void end_team(JobRecordState& state, CloseReason close_reason);
     void end_job(JobRecordState& state, JobState next, std::string_view reason,
                  CloseReason close_reason);
+    void reopen(JobRecordState& state, std::string_view reason);
+    void rest(JobRecordState& state);
     void update_job_from_leases(JobRecordState& state);
+    /// A lease's work is done; its job may go on with another.
+    void finish(Index lease);
     struct Failure {
         std::string_view code;
         CloseReason close_reason = CloseReason::kWorkerFailed;
-        std::optional<Address> exclude_worker;
         TimeMs back_off_ms = 0;
     };
-    void fail_over(JobRecordState& state, const Failure& failure);
-    void expire_job_if_due(JobRecordState& state);
+    /// A lease ended before its work was done: the job goes on elsewhere, unless all was done.
+    void leave(Index lease, const Failure& failure);
+    void fail_over(JobRecordState& state, std::string_view code, TimeMs back_off_ms);
+    [[nodiscard]] bool has_expired(const JobRecordState& state) const;
     void on_job_due(JobRecordState& state);
     void close_ask(Index ask, std::string_view reason);
 
@@ -188,17 +327,20 @@ class Engine::Impl {
     [[nodiscard]] bool bid_has_room(Index lease) const;
     void update_queues(Index lease);
     void on_voucher_due(Index lease);
+    void on_lease_begins(Index lease);
+    void on_lease_ends(Index lease);
+    void update_progress(JobRecordState& state);
     [[nodiscard]] static bool is_active(const Lease& lease) noexcept;
 
     // Money
     void give_back(const Lease& lease, std::uint64_t atoms);
     void report_balance(const Address& account);
     void settle_shortfall(const Address& account);
+    void money_came(const Address& account);
     [[nodiscard]] ledger::books::Cause cause(const Hash32& reference) const;
 
-    /// Open jobs are tried highest ceiling first, then oldest first.
-    [[nodiscard]] static std::pair<std::uint64_t, Index> open_key(const JobRecordState& state) {
-        return {~state.job.legs.front().bid.price_ceiling_atoms, state.index};
+    [[nodiscard]] static Rank rank_of(const JobRecordState& state) {
+        return matching::rank_of(state.index, state.job.legs.front());
     }
     void emit(domain::Event event) { events_.push_back(std::move(event)); }
     void add_timer(TimeMs at_ms, TimerKind kind, Index index) {
@@ -211,7 +353,6 @@ class Engine::Impl {
     Hash32 state_hash_;
     std::vector<domain::Event> events_;
     domain::Bytes scratch_;
-    bool rematch_ = false;  ///< an ask, a worker, room or money appeared
 
     std::deque<AskState> asks_;
     std::deque<JobRecordState> jobs_;
@@ -223,9 +364,19 @@ class Engine::Impl {
     std::unordered_map<Address, WorkerState> workers_;
     std::vector<Address> worker_order_;  ///< as first seen
     std::unordered_map<Address, std::uint32_t> open_orders_;
+    std::unordered_map<Address, ledger::base::Uint128> open_interest_;  ///< worst case of open jobs
+    std::unordered_map<Address, std::set<Index>> asks_of_worker_;       ///< open
     std::set<Index> open_asks_;
-    std::set<std::pair<std::uint64_t, Index>> open_jobs_;  ///< highest ceiling first, then time
-    std::set<Index> active_leases_;
+    matching::OrderBook book_;  ///< the open asks
+    matching::BidBook bids_;    ///< the open jobs without those of a batch
+    std::unordered_map<Address, std::set<Index>> short_of_money_;  ///< open jobs, by buyer
+    std::set<std::pair<TimeMs, Index>> batch_jobs_;                ///< by the batch they wait for
+    std::set<std::pair<std::uint64_t, Index>> reclaimable_;  ///< cheapest, then youngest (~lease)
+    // What the next round looks at.
+    std::vector<Index> first_;  ///< jobs for which a lease made room
+    std::set<Rank> ready_;      ///< jobs that may have become matchable by themselves
+    std::set<Index> touched_;   ///< asks that became better
+    std::set<Index> touched_in_round_;
     std::set<Index> to_open_;
     std::set<Index> to_claim_;
     std::set<Index> to_close_;

@@ -21,7 +21,7 @@ struct Record {
     friend bool operator==(const Record&, const Record&) = default;
 };
 
-/// version u8 = 1 | sequence u64 | time u64 | previous 32 | command len u32, bytes |
+/// version u8 = 2 | sequence u64 | time u64 | previous 32 | command len u32, bytes |
 /// count u32, { len u32, bytes }… | state hash 32. Integers little-endian.
 [[nodiscard]] ledger::base::Bytes encode_record(const Record& record);
 [[nodiscard]] ledger::base::Result<Record> decode_record(ledger::base::ByteView bytes);

@@ -2,6 +2,7 @@
 #include "ledger/base/check.hpp"
 #include "ledger/base/hex.hpp"
 #include "marketplace/engine/impl.hpp"
+#include "marketplace/engine/reasons.hpp"
 
 #include <algorithm>
 
@@ -32,18 +33,25 @@ Result<Index> Engine::Impl::lease_index(const Hash32& lease) const {
 void Engine::Impl::update_queues(Index index) {
     const LeaseRecord& record = leases_[index];
     const Lease& lease = record.lease;
-    const auto keep = [index](std::set<Index>& queue, bool wanted) {
+    const auto keep_in = [](auto& queue, const auto& key, bool wanted) {
         if (wanted)
-            queue.insert(index);
+            queue.insert(key);
         else
-            queue.erase(index);
+            queue.erase(key);
     };
+    const auto keep = [&](std::set<Index>& queue, bool wanted) { keep_in(queue, index, wanted); };
     const bool on_chain = lease.state == LeaseState::kOpen || lease.state == LeaseState::kRunning ||
                           lease.state == LeaseState::kClosing;
     const bool unclaimed = lease.voucher_amount_atoms > lease.claimed_atoms;
     const bool uncovered = lease.amount_atoms > lease.voucher_amount_atoms;
-    keep(active_leases_, is_active(lease));
-    keep(to_open_, lease.state == LeaseState::kMatched);
+    // One that never began is given back to be answered as soon as its job ended.
+    const bool is_wanted = record.has_begun || lease.close_reason != CloseReason::kNone;
+    const bool is_reclaimable =
+        is_active(lease) && !record.reclaimed_by && is_training(jobs_[record.job].job) &&
+        asks_[record.ask].entry.ask.order_class == ledger::eth::OrderClass::kInterruptible;
+    keep(workers_.at(lease.worker).leases, is_active(lease));
+    keep_in(reclaimable_, std::pair(lease.price_atoms, ~index), is_reclaimable);
+    keep(to_open_, lease.state == LeaseState::kMatched && is_wanted);
     keep(to_claim_, on_chain && unclaimed);
     keep(to_close_, lease.state == LeaseState::kClosing && !unclaimed &&
                         (!uncovered || record.voucher_overdue));
@@ -62,11 +70,10 @@ void Engine::Impl::set_lease_state(Index index, LeaseState next, CloseReason rea
 void Engine::Impl::release_capacity(LeaseRecord& record) {
     if (!record.holds_capacity) return;
     record.holds_capacity = false;
-    asks_[record.ask].entry.units_out -= record.lease.max_units;
-    if (matching::is_exclusive(jobs_[record.job].job.terms))
-        workers_[record.lease.worker].calendar.release(record.lease.starts_ms,
-                                                       record.lease.ends_ms);
-    rematch_ = true;
+    const Lease& lease = record.lease;
+    give_room({record.ask, lease.max_units}, jobs_[record.job].job,
+              {lease.starts_ms, lease.ends_ms});
+    touch_worker(lease.worker);
 }
 
 /// The contract gives the volumes back when a close is requested, not before.
@@ -80,15 +87,14 @@ void Engine::Impl::release_chain_volume(LeaseRecord& record) {
 /// claimed are gone for good.
 bool Engine::Impl::bid_has_room(Index lease) const {
     const LeaseRecord& record = leases_[lease];
-    const Job& job = jobs_[record.job].job;
+    const JobRecordState& state = jobs_[record.job];
     std::uint64_t used = 0;
-    for (const Hash32& id : job.leases) {
-        const Index index = lease_by_id_.at(id);
+    for (const Index index : state.leases) {
         const LeaseRecord& other = leases_[index];
         if (index > lease || other.lease.leg != record.lease.leg) continue;
         used += other.on_chain_volume ? other.lease.max_units : other.claimed_units;
     }
-    return used <= job.legs[record.lease.leg].bid.volume_units;
+    return used <= state.job.legs[record.lease.leg].bid.volume_units;
 }
 
 /// Oldest first, without those the contract would refuse for want of volume: an earlier lease of
@@ -117,9 +123,10 @@ void Engine::Impl::end_lease(Index index, CloseReason reason) {
     LeaseRecord& record = leases_[index];
     const bool is_opening = record.lease.state == LeaseState::kMatched;
     set_lease_state(index, is_opening ? LeaseState::kMatched : LeaseState::kClosing, reason);
+    forget_reclaim(record);
     release_capacity(record);
     // A lost worker signs nothing now; what it signs later is taken until the close is final.
-    record.voucher_overdue = reason == CloseReason::kWorkerLost;
+    record.voucher_overdue = !workers_.at(record.lease.worker).connected;
     update_queues(index);
     if (record.lease.amount_atoms > record.lease.voucher_amount_atoms && !record.voucher_overdue)
         add_timer(now_ms_ + kVoucherGraceMs, TimerKind::kVoucherDue, index);
@@ -133,6 +140,21 @@ void Engine::Impl::on_voucher_due(Index index) {
         return;
     record.voucher_overdue = true;
     set_lease_state(index, LeaseState::kClosing, lease.close_reason);
+}
+
+/// A reserved lease may be opened on chain from now on.
+void Engine::Impl::on_lease_begins(Index index) {
+    LeaseRecord& record = leases_[index];
+    if (record.has_begun || record.lease.state != LeaseState::kMatched) return;
+    record.has_begun = true;
+    if (!is_active(record.lease)) return;  // it is listed already, to be answered
+    set_lease_state(index, LeaseState::kMatched, CloseReason::kNone);
+}
+
+void Engine::Impl::on_lease_ends(Index index) {
+    const LeaseRecord& record = leases_[index];
+    if (!is_active(record.lease)) return;
+    end_job(jobs_[record.job], JobState::kExpired, reason::kMaxDuration, CloseReason::kExpired);
 }
 
 // Commands --------------------------------------------------------------------------------------
@@ -164,6 +186,7 @@ Result<void> Engine::Impl::on(const domain::LeaseOpenFailed& command) {
     if (record.lease.state != LeaseState::kMatched)
         return fail(ErrorCode::wrong_state, "the lease is open");
     const bool was_active = is_active(record.lease);
+    forget_reclaim(record);
     set_lease_state(index, LeaseState::kOpenFailed, record.lease.close_reason);
     release_capacity(record);
     release_chain_volume(record);
@@ -172,8 +195,7 @@ Result<void> Engine::Impl::on(const domain::LeaseOpenFailed& command) {
     JobRecordState& job = jobs_[record.job];
     job.excluded_asks.emplace_back(record.lease.ask_hash, now_ms_ + kAskExclusionMs);
     add_timer(now_ms_ + kAskExclusionMs, TimerKind::kJobDue, job.index);
-    fail_over(job, {"chain_refused", CloseReason::kProviderLeft, std::nullopt,
-                    back_off_ms(job.job.attempts)});
+    fail_over(job, reason::kChainRefused, back_off_ms(job.job.attempts));
     return {};
 }
 
@@ -197,13 +219,12 @@ Result<void> Engine::Impl::on(const domain::LeaseFinished& command) {
     if (lease.state >= LeaseState::kClosing) return fail(ErrorCode::lease_closed);
     if (lease.state != LeaseState::kRunning)
         return fail(ErrorCode::wrong_state, "the lease is not running");
-    JobRecordState& job = jobs_[record.job];
-    if (job.job.terms.kind == domain::JobKind::kTrain && lease.units != lease.max_units)
+    // Steps are counted; bought time may be left over.
+    if (lease.unit_kind == ledger::eth::UnitKind::kTrainingStep && lease.units != lease.max_units)
         return fail(ErrorCode::wrong_state, std::to_string(lease.units) + " of " +
                                                 std::to_string(lease.max_units) +
                                                 " units have receipts");
-    ++workers_[lease.worker].completed;
-    end_job(job, JobState::kCompleted, {}, CloseReason::kCompleted);
+    finish(index);
     return {};
 }
 
@@ -217,11 +238,8 @@ Result<void> Engine::Impl::on(const domain::LeaseFailed& command) {
     if (lease.state >= LeaseState::kClosing) return fail(ErrorCode::lease_closed);
     if (!is_active(lease) || lease.state == LeaseState::kMatched)
         return fail(ErrorCode::wrong_state, "the lease is not open on chain yet");
-    ++workers_[lease.worker].failed;
-    JobRecordState& job = jobs_[record.job];
-    const Address worker = lease.worker;
-    fail_over(job,
-              {command.code, CloseReason::kWorkerFailed, worker, back_off_ms(job.job.attempts)});
+    leave(index,
+          {command.code, CloseReason::kWorkerFailed, back_off_ms(jobs_[record.job].job.attempts)});
     return {};
 }
 
@@ -265,15 +283,11 @@ Result<void> Engine::Impl::on(const domain::LeaseCloseConfirmed& command) {
     if (command.refunded_atoms != lease.locked_atoms - lease.claimed_atoms)
         return fail(ErrorCode::chain_mismatch, "paid and refunded differ from the lock");
     // Closed by somebody else on the chain: the work ends here.
-    const bool was_active = is_active(lease);
-    if (was_active) end_lease(index, CloseReason::kProviderLeft);
+    if (is_active(lease)) leave(index, {reason::kProviderLeft, CloseReason::kProviderLeft, 0});
     lease.refunded_atoms = command.refunded_atoms;
     release_chain_volume(record);
     set_lease_state(index, LeaseState::kClosed, lease.close_reason);
     give_back(lease, command.refunded_atoms);
-    if (was_active)
-        fail_over(jobs_[record.job],
-                  {"provider_left", CloseReason::kProviderLeft, lease.worker, 0});
     return {};
 }
 
@@ -286,13 +300,10 @@ Result<void> Engine::Impl::on(const domain::LeaseCloseRequested& command) {
     if (!record.on_chain_volume) return {};
     release_chain_volume(record);
     // Asked for by somebody else: the work ends here.
-    if (is_active(lease)) {
-        end_lease(index, CloseReason::kProviderLeft);
-        fail_over(jobs_[record.job],
-                  {"provider_left", CloseReason::kProviderLeft, lease.worker, 0});
-        return {};
-    }
-    set_lease_state(index, lease.state, lease.close_reason);
+    if (is_active(lease))
+        leave(index, {reason::kProviderLeft, CloseReason::kProviderLeft, 0});
+    else
+        set_lease_state(index, lease.state, lease.close_reason);
     return {};
 }
 
@@ -303,9 +314,7 @@ void Engine::Impl::give_back(const Lease& lease, std::uint64_t atoms) {
         const ledger::base::Money amount(static_cast<std::int64_t>(atoms));
         MR_CHECK(books_.release(lease.id, amount, cause(lease.id)).has_value());
     }
-    settle_shortfall(lease.buyer);
-    report_balance(lease.buyer);
-    rematch_ = true;
+    money_came(lease.buyer);
 }
 
 }  // namespace marketplace::engine

@@ -2,6 +2,8 @@
 #include "ledger/base/limits.hpp"
 #include "marketplace/engine/impl.hpp"
 
+#include <algorithm>
+
 namespace marketplace::engine {
 namespace {
 
@@ -68,16 +70,31 @@ Result<void> Engine::Impl::on(const domain::SubmitReceipt& command) {
     lease.amount_atoms = receipt.cumulative_amount_atoms;
     lease.receipts_root = record.tree.root();
     lease.changed_ms = now_ms_;
-    record.receipts.push_back({hash, lease.units, lease.amount_atoms, lease.receipts_root});
-    if (state.job.terms.kind == domain::JobKind::kTrain) {
+    record.receipts.push_back(
+        {hash, lease.units, lease.amount_atoms, lease.receipts_root, receipt.response_hash});
+    if (is_training(state.job)) {
         lease.checkpoint = receipt.response_hash;
-        state.job.units_done = lease.start_units + lease.units;
-        state.job.checkpoint = receipt.response_hash;
-        state.job.changed_ms = now_ms_;
+        update_progress(state);
     }
     update_queues(index);
     emit(domain::ReceiptAccepted{lease.id, lease.sequence, hash, lease.receipts_root});
     return {};
+}
+
+/// The first member's last checkpoint that every member has reached.
+void Engine::Impl::update_progress(JobRecordState& state) {
+    Job& job = state.job;
+    std::uint64_t slowest = UINT64_MAX;
+    for (const Index member : state.team)
+        slowest = std::min(slowest, leases_[member].lease.units);
+    const LeaseRecord& first = leases_[state.team.front()];
+    const auto past = std::upper_bound(
+        first.receipts.begin(), first.receipts.end(), slowest,
+        [](std::uint64_t units, const ReceiptMark& mark) { return units < mark.units; });
+    job.changed_ms = now_ms_;
+    if (past == first.receipts.begin()) return;
+    job.units_done = first.lease.start_units + std::prev(past)->units;
+    job.checkpoint = std::prev(past)->response;
 }
 
 Result<void> Engine::Impl::on(const domain::RecordVoucher& command) {

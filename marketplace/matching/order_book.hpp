@@ -3,200 +3,283 @@
 
 #include "ledger/eth/messages.hpp"
 #include "marketplace/domain/resource.hpp"
+#include "marketplace/matching/calendar.hpp"
 #include "marketplace/matching/feasibility.hpp"
+#include "marketplace/matching/id_table.hpp"
+#include "marketplace/matching/ladders.hpp"
+#include "marketplace/matching/signature.hpp"
 
 #include <array>
-#include <compare>
 #include <cstdint>
 #include <limits>
-#include <memory>
 #include <optional>
 #include <string>
-#include <string_view>
-#include <unordered_map>
 #include <vector>
 
 namespace marketplace::matching {
 
 /// An ask's number in its owner's list; rises with the time of posting.
 using AskIndex = std::uint32_t;
-/// An interned name (GPU model, region, runtime).
+/// An interned name (GPU model, region, runtime, interconnect).
 using NameId = std::uint16_t;
-/// An interned account (provider or worker).
+/// An interned account (provider, worker or buyer).
 using PartyId = std::uint32_t;
-inline constexpr NameId kNoName = std::numeric_limits<NameId>::max();
-inline constexpr PartyId kNoParty = std::numeric_limits<PartyId>::max();
+inline constexpr PartyId kNoParty = IdTable::kNone;
 
-/// What the book keeps of an ask: everything a bid may test, in one cache line, so that a search
-/// touches nothing else.
-struct AskRow {
-    std::uint64_t price_atoms = 0;
-    std::uint64_t rank = 0;  ///< reliability (high first), then age: set by the book
-    std::uint64_t max_flops = 0;
-    std::uint64_t min_units = 0;
-    std::uint64_t limit_units = 0;  ///< the most one lease can have now
-    PartyId provider = 0;
-    PartyId worker = 0;
-    std::uint32_t vram_mib = 0;
-    std::uint32_t earliest_s = 0;
-    std::uint32_t expiry_s = 0;
-    std::uint16_t gpu_count = 0;
-    std::uint8_t order_class = 0;
-    bool available = false;  ///< its worker is there and free for this kind of work
+/// A stretch of seconds, half-open. Empty by default.
+struct Seconds {
+    std::uint32_t from_s = std::numeric_limits<std::uint32_t>::max();
+    std::uint32_t until_s = 0;
+    friend bool operator==(const Seconds&, const Seconds&) = default;
 };
-static_assert(sizeof(AskRow) == 64);
+inline constexpr Seconds kNoHold{};
 
-/// A bid made ready for searching. Empty list: any. See OrderBook::compile.
+/// A bid made ready for searching, by OrderBook::compile. Empty list: any. Its owner may lower or
+/// raise `max_price_atoms` and `units`, and sets `exclude_asks`.
 struct Query {
     ledger::eth::UnitKind unit_kind = ledger::eth::UnitKind::kTrainingStep;
-    std::uint8_t class_mask = 0;  ///< bit per ask class that meets the bid's
-    bool never = false;           ///< asks for a name nobody ever offered
+    bool never = false;      ///< no ask can fit: a name nobody offers, a bid out of its time
+    bool exclusive = false;  ///< wants its worker to itself for the window
+    std::uint8_t numeric_bit = 0;
+    std::uint8_t min_tier = 0;
+    std::uint8_t groups = 0;  ///< of order classes that meet the bid's, as bits
+    std::uint16_t gang = 1;
+    Signature need;
+    std::uint64_t max_price_atoms = 0;  ///< by the price offered and by the maximum amount
     std::uint64_t units = 0;
-    std::uint64_t max_price_atoms = 0;  ///< by the ceiling and by the maximum amount
+    std::uint64_t least_units = 0;
+    std::uint64_t slice_atoms = 0;  ///< the most a slice may lock; 0: max_price_atoms says it all
     std::uint64_t flops = 0;
-    std::uint32_t min_vram_mib = 0;
-    std::uint32_t now_s = 0;
-    std::uint16_t min_gpu_count = 0;
-    std::uint16_t min_reliability_bp = 0;
+    std::uint64_t min_vram_mib = 0;
+    std::uint64_t min_ram_mib = 0;
+    std::uint64_t min_disk_mib = 0;
+    std::uint32_t min_gpu_count = 0;
+    std::uint32_t min_cpu_cores = 0;
+    std::uint32_t min_bandwidth_mbps = 0;
+    std::uint32_t min_reliability_bp = 0;
+    std::uint32_t min_reclaim_window_s = 0;
+    std::uint32_t from_s = 0;  ///< the work's start
+    Window window;             ///< of the work
+    Seconds certain;           ///< the window rounded inwards; kNoHold: not exclusive
     PartyId buyer = kNoParty;
     std::vector<NameId> models;
     std::vector<NameId> regions;
     std::vector<NameId> runtimes;
+    std::vector<NameId> interconnects;
     std::vector<PartyId> providers;
     std::vector<PartyId> exclude_providers;
     std::vector<PartyId> exclude_workers;
     std::vector<AskIndex> exclude_asks;
 };
 
-/// The resting asks, bucketed by unit kind, GPU model and region; inside a bucket blocks of rows in
-/// order of price, reliability, age. Answers the first ask that fits, as a scan of all asks with
-/// `first_mismatch` would. Pure, deterministic, not thread-safe.
+/// What the book keeps of an ask; see Ladders.
+struct AskRows {
+    struct Hot {
+        Key key;  ///< price; then reliability (high first) and age
+        Signature offer;
+        Seconds starts;  ///< when work may start
+        Seconds hold;    ///< the first promise of its worker, rounded inwards; or none
+    };
+    /// The exact values that a signature only sketches.
+    struct Cold {
+        std::uint64_t max_flops = 0;
+        std::uint64_t min_units = 0;
+        std::uint64_t max_units = 0;
+        std::uint64_t limit_units = 0;  ///< the most one lease can have now
+        std::uint32_t vram_mib = 0;
+        std::uint32_t ram_mib = 0;
+        std::uint32_t disk_mib = 0;
+        std::uint32_t bandwidth_mbps = 0;
+        std::uint32_t reclaim_window_s = 0;  ///< unbounded where nothing is reclaimed
+        std::uint32_t buyer_lists = 0;       ///< 0: none
+        PartyId provider = 0;
+        PartyId worker = 0;
+        std::uint16_t gpu_count = 0;
+        std::uint16_t cpu_cores = 0;
+        std::uint16_t max_gang = 0;
+        NameId runtime = 0;
+        NameId interconnect = 0;
+        std::uint8_t numeric_classes = 0;
+        std::uint8_t tier = 0;
+    };
+    static_assert(sizeof(Cold) == 80);
+    /// What the best of some asks could do. Only what can be had now counts: a block of busy or
+    /// sold out asks is skipped whole.
+    struct Bound {
+        Signature offer = kNoOffer;
+        Seconds starts;
+        Seconds hold{0, std::numeric_limits<std::uint32_t>::max()};  ///< in which all are promised
+        friend bool operator==(const Bound&, const Bound&) = default;
+    };
+    static void join(Bound& bound, const Bound& other) noexcept {
+        bound.offer = best_of(bound.offer, other.offer);
+        bound.starts.from_s = std::min(bound.starts.from_s, other.starts.from_s);
+        bound.starts.until_s = std::max(bound.starts.until_s, other.starts.until_s);
+        bound.hold.from_s = std::max(bound.hold.from_s, other.hold.from_s);
+        bound.hold.until_s = std::min(bound.hold.until_s, other.hold.until_s);
+    }
+    static void widen(Bound& bound, const Hot& hot) noexcept {
+        if (can_be_had(hot.offer)) join(bound, {hot.offer, hot.starts, hot.hold});
+    }
+};
+
+/// The resting asks. Answers which fits a bid and is best (price, then reliability, then age), as a
+/// scan of all asks with `first_mismatch` would. Buckets by unit kind, class, GPU model and region,
+/// each a ladder in order of price, reliability, age. Pure, deterministic, not thread-safe.
 class OrderBook {
  public:
+    using State = AskState;
+
     OrderBook() = default;
     OrderBook(OrderBook&&) = default;
     OrderBook& operator=(OrderBook&&) = default;
 
-    /// How an ask may be used now; everything else about it is fixed when it is added.
-    struct State {
-        std::uint64_t free_units = 0;
-        std::uint32_t reliability_bp = 10'000;
-        bool available = false;
-    };
-    /// False when its names are new and the book knows too many already.
+    // The owner keeps the book up to date ---------------------------------------------------------
+
+    /// False when the book cannot hold such a machine: its names are new and the book knows too
+    /// many already, or a quantity passes 32 bits (memory and disk, in MiB) or 16 (GPUs, CPU
+    /// cores).
     [[nodiscard]] bool can_add(const domain::Resource& resource) const;
-    /// Adds an ask that is not in the book; indexes need not come in order.
+    /// Adds an ask that is not in the book and that `can_add` allows; indexes need not come in
+    /// order.
     void add(AskIndex index, const ledger::eth::Ask& ask, const domain::Resource& resource,
              const State& state);
     /// Takes it out; nothing happens when it is not there.
     void remove(AskIndex index);
     /// Brings an ask's state up to date; nothing happens when it is not there.
-    /// `max_units` is the ask's own limit per lease.
-    void update(AskIndex index, const State& state, std::uint64_t max_units);
+    void update(AskIndex index, const State& state);
+    /// The worker's calendar, for all its asks, those in the book and those to come. The calendar
+    /// is the owner's and must stay where it is; null: none. Call it again after every hold and
+    /// release. `now_ms` never falls from call to call, and no query starts before it.
+    void set_calendar(const domain::Address& worker, const Calendar* calendar, TimeMs now_ms);
 
-    /// The bid's constraints with interned names. Valid until an ask with a new name is added.
-    [[nodiscard]] Query compile(const Want& want, std::uint32_t min_reliability_bp = 0) const;
+    // Queries -------------------------------------------------------------------------------------
+
+    /// A bid with its names as numbers. Valid until an ask is added; the calendars, prices and
+    /// units of the asks may move. `want.excluded_asks` are not looked at: set `exclude_asks`.
+    [[nodiscard]] Query compile(const Want& want) const;
+    /// The same into a query that was used before, whose memory is used again.
+    void compile(const Want& want, Query& query) const;
+    /// The most the bid may pay per unit: `price_atoms`, or less by its maximum amount for the
+    /// least it takes. With the ceiling for `price_atoms` it gives a query that looks past a ramp's
+    /// present offer.
+    [[nodiscard]] static std::uint64_t highest_price(const Want& want,
+                                                     std::uint64_t price_atoms) noexcept;
 
     /// The best ask for the query.
-    [[nodiscard]] std::optional<AskIndex> best(const Query& query) const;
-    /// The best `count` asks on as many workers, best first; whole or not at all.
-    [[nodiscard]] std::vector<AskIndex> best_gang(const Query& query, std::size_t count) const;
+    [[nodiscard]] std::optional<AskIndex> best(const Query& query, Effort* effort = nullptr) const;
+    /// The best ask for the query after one that is in the book, in order of price, reliability,
+    /// age: best, then next of that, and so on gives all that fit.
+    [[nodiscard]] std::optional<AskIndex> next(const Query& query, AskIndex after) const;
+    /// The best ask of one worker, as if its calendar were empty.
+    [[nodiscard]] std::optional<AskIndex> best_for_worker(const Query& query,
+                                                          const domain::Address& worker) const;
+    /// The best ask of each worker, then the best `count` of those, best first; all or none.
+    [[nodiscard]] std::vector<AskIndex> best_gang(const Query& query, std::size_t count,
+                                                  Effort* effort = nullptr) const;
 
+    [[nodiscard]] bool contains(AskIndex index) const noexcept;
     [[nodiscard]] std::size_t size() const noexcept { return size_; }
     [[nodiscard]] std::size_t memory_bytes() const noexcept;
-    /// Order, counts and bounds of every block; the first violation as text.
+    /// Order, counts and bounds; the first violation as text.
     [[nodiscard]] std::optional<std::string> find_violation() const;
 
  private:
-    static constexpr std::size_t kBlockRows = 64;
+    using Rows = Ladders<AskRows>;
+    using Place = Rows::Place;
+    using BucketId = Rows::LadderId;
+    using Hot = AskRows::Hot;
+    using Cold = AskRows::Cold;
+    static constexpr std::uint32_t kNone = IdTable::kNone;
 
-    struct Key {
-        std::uint64_t price_atoms = 0;
-        std::uint64_t rank = 0;
-        friend auto operator<=>(const Key&, const Key&) = default;
-    };
-    /// The most any row of a block offers: a bid above it skips the block. Never too low.
-    struct Bounds {
-        std::uint64_t limit_units = 0;
-        std::uint64_t max_flops = 0;
-        std::uint32_t vram_mib = 0;
-        std::uint16_t gpu_count = 0;
-        std::uint16_t reliability_bp = 0;
-        std::uint8_t class_mask = 0;
-        friend bool operator==(const Bounds&, const Bounds&) = default;
-    };
-    struct Block {
-        std::uint32_t count = 0;
-        std::uint32_t stale = 0;  ///< rows taken out since the bounds were computed
-        Bounds bounds;
-        std::array<AskRow, kBlockRows> rows;
-    };
+    /// The asks of one ladder.
     struct Bucket {
         std::uint8_t unit_kind = 0;
+        std::uint8_t group = 0;  ///< see group_of
         NameId model = 0;
         NameId region = 0;
-        std::vector<Key> firsts;  ///< key of each block's first row
-        std::vector<std::unique_ptr<Block>> blocks;
+        friend bool operator==(const Bucket&, const Bucket&) = default;
     };
-    /// Where an ask is: its bucket and its key there.
-    struct Place {
-        std::uint32_t bucket = kNowhere;
-        Key key;
+    struct Neighbours {
+        AskIndex next = kNone;
+        AskIndex previous = kNone;
     };
-    static constexpr std::uint32_t kNowhere = std::numeric_limits<std::uint32_t>::max();
-    struct Position {
-        std::size_t block = 0;
-        std::size_t row = 0;
+    /// Where an ask is, and its neighbours among the asks of its worker and of its provider.
+    struct Listed {
+        Place place = Rows::kNowhere;
+        Neighbours of_worker;
+        Neighbours of_provider;
+    };
+    struct Party {
+        domain::Address address;
+        AskIndex first_ask = kNone;      ///< of it as a worker
+        AskIndex first_offered = kNone;  ///< of it as a provider
+        std::uint32_t offered = 0;       ///< how many those are
+        std::uint32_t in_lists = 0;      ///< allow lists of asks that name it as a buyer
+        Seconds hold;
+        const Calendar* calendar = nullptr;
+    };
+    struct BuyerLists {
+        std::vector<PartyId> only;
+        std::vector<PartyId> never;
     };
     struct Found {
-        Key key;
-        const AskRow* row = nullptr;
-    };
-    class Names {
-     public:
-        NameId intern(std::string_view name);
-        [[nodiscard]] NameId find(std::string_view name) const;
-        [[nodiscard]] bool can_intern(std::string_view name) const;
-
-     private:
-        std::unordered_map<std::string, NameId> ids_;
+        Key key = kLastKey;
+        const Hot* row = nullptr;
+        PartyId worker = kNoParty;
     };
 
-    [[nodiscard]] static Key key_of(const AskRow& row) noexcept {
-        return {row.price_atoms, row.rank};
-    }
-    [[nodiscard]] static AskIndex index_of(const AskRow& row) noexcept {
-        return static_cast<AskIndex>(row.rank >> 16U);
-    }
-    [[nodiscard]] static bool fits(const AskRow& row, const Query& query);
-    [[nodiscard]] static bool listed(const AskRow& row, const Query& query);
-    [[nodiscard]] static bool may_fit(const Bounds& bounds, const Query& query);
-    static void widen(Bounds& bounds, const AskRow& row);
-    static void recompute(Block& block);
+    [[nodiscard]] static Key key_for(std::uint64_t price, std::uint32_t reliability_bp,
+                                     AskIndex index) noexcept;
+    [[nodiscard]] static std::uint32_t hash_of(const Bucket& bucket) noexcept;
+    [[nodiscard]] static std::uint8_t group_of(ledger::eth::OrderClass order_class) noexcept;
+    [[nodiscard]] static std::uint32_t may_fit(const Rows::Block& block, const Query& query,
+                                               const Key& from, const Key& limit);
+    [[nodiscard]] bool fits(const Hot& hot, const Cold& cold, const Query& query) const;
+    [[nodiscard]] bool is_listed(AskIndex index, const Cold& cold, const Query& query) const;
+    [[nodiscard]] static bool can_pay_slice(const Hot& hot, const Cold& cold, const Query& query);
+    [[nodiscard]] bool is_free(const Hot& hot, const Cold& cold, const Query& query) const;
 
     [[nodiscard]] PartyId intern(const domain::Address& party);
     [[nodiscard]] PartyId find_party(const domain::Address& party) const;
-    [[nodiscard]] std::uint32_t bucket_for(std::uint8_t unit_kind, NameId model, NameId region);
-    [[nodiscard]] static std::size_t block_for(const Bucket& bucket, const Key& key);
-    [[nodiscard]] Position find(const Bucket& bucket, const Key& key) const;
-    void insert(std::uint32_t bucket, const AskRow& row);
-    void erase(Bucket& bucket, Position position);
-    static void split(Bucket& bucket, std::size_t block);
-    /// Calls `visit(bucket)` for every bucket the query may look into.
-    template <typename Visit>
-    void for_each_bucket(const Query& query, Visit visit) const;
-    void search(const Bucket& bucket, const Query& query, Found& best) const;
-    void gather(const Bucket& bucket, const Query& query, std::size_t count,
-                std::vector<Found>& out) const;
+    [[nodiscard]] std::uint32_t keep_lists(const domain::Resource& resource);
+    [[nodiscard]] BucketId bucket_for(const Bucket& bucket);
+    [[nodiscard]] BucketId find_bucket(const Bucket& bucket) const;
+    [[nodiscard]] Cold cold_row(const ledger::eth::Ask& ask, const domain::Resource& resource);
+    void insert(BucketId bucket, const Hot& hot, const Cold& cold);
+    void erase(Place place);
+    void link(AskIndex index, AskIndex& first, Neighbours Listed::*side);
+    void unlink(AskIndex index, AskIndex& first, Neighbours Listed::*side);
+    void compile_lists(const Want& want, Query& query) const;
 
-    std::vector<Place> places_;  // by ask
-    std::vector<Bucket> buckets_;
-    std::unordered_map<std::uint64_t, std::uint32_t> bucket_ids_;
-    std::array<std::vector<std::uint32_t>, ledger::eth::kUnitKindCount> buckets_of_kind_;
+    /// Does an ask fit, whatever its worker promised?
+    [[nodiscard]] bool fits_at(Place place, const Query& query) const;
+    [[nodiscard]] bool has_few_providers(const Query& query) const;
+    /// Calls `visit(place)` for each ask of the query's providers that fits.
+    template <typename Visit>
+    void for_each_provided(const Query& query, Visit&& visit) const;
+    template <typename Visit>
+    void for_each_bucket(const Query& query, Visit&& visit) const;
+    void search(BucketId bucket, const Query& query, const Key& from, Found& best,
+                Effort& effort) const;
+    void gather(BucketId bucket, const Query& query, std::size_t count, std::vector<Found>& out,
+                Effort& effort) const;
+    [[nodiscard]] std::optional<AskIndex> best_from(const Query& query, const Key& from,
+                                                    Effort& effort) const;
+
+    Rows rows_;
+    std::vector<Listed> listed_;   // by ask
+    std::vector<Bucket> buckets_;  // by ladder
+    IdTable bucket_ids_;
+    std::array<std::vector<BucketId>, ledger::eth::kUnitKindCount> buckets_of_kind_;
     Names models_;
     Names regions_;
     Names runtimes_;
-    std::unordered_map<domain::Address, PartyId> parties_;
+    Names interconnects_;
+    std::vector<Party> parties_;
+    IdTable party_ids_;
+    std::vector<BuyerLists> buyer_lists_{1};
+    std::vector<std::uint32_t> free_lists_;
     std::size_t size_ = 0;
 };
 

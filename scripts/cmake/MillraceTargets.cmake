@@ -35,3 +35,11 @@ function(millrace_test NAME)
   add_test(NAME ${NAME} COMMAND ${NAME})
   set_tests_properties(${NAME} PROPERTIES LABELS ${T_LABEL} TIMEOUT 300 WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
 endfunction()
+
+# millrace_runs_once(TARGET…): code behind commands that a person starts, bounded by disk and network: a release build
+# compiles it quickly rather than for speed (a quarter of its compile time).
+function(millrace_runs_once)
+  foreach(target IN LISTS ARGN)
+    target_compile_options(${target} PRIVATE $<$<CONFIG:RelWithDebInfo>:-O1>)
+  endforeach()
+endfunction()

@@ -61,6 +61,15 @@ marketplace::domain::Resource make_resource(const WorkerConfig& config, const Ad
     resource.runtime = runtime;
     resource.max_flops_per_step = config.max_flops_per_step;
     resource.worker = worker;
+    resource.disk_mib = config.disk_mib;
+    resource.bandwidth_mbps = config.bandwidth_mbps;
+    resource.interconnect = config.interconnect;
+    // One pinned environment, whose steps repeat bit for bit: what is exact is also within
+    // tolerance.
+    using marketplace::domain::NumericClass;
+    resource.numeric_classes =
+        static_cast<std::uint8_t>(marketplace::domain::bit_of(NumericClass::kD1) |
+                                  marketplace::domain::bit_of(NumericClass::kD2));
     return resource;
 }
 

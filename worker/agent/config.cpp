@@ -84,6 +84,9 @@ Result<void> set_key(std::string_view key, const toml::node& node, WorkerConfig&
     if (key == "vram_mib") return set_number(node, key, c.vram_mib, 1, kAny);
     if (key == "ram_mib") return set_number(node, key, c.ram_mib, 1, kAny);
     if (key == "cpu_cores") return set_number(node, key, c.cpu_cores, 1, 4096);
+    if (key == "disk_mib") return set_number(node, key, c.disk_mib, 0, kAny);
+    if (key == "bandwidth_mbps") return set_number(node, key, c.bandwidth_mbps, 0, 1'000'000);
+    if (key == "interconnect") return set_text(node, key, c.interconnect);
     if (key == "max_flops_per_step") return set_number(node, key, c.max_flops_per_step, 1, kAny);
     if (key == "price_step") return set_price(node, key, c.price_step_atoms);
     if (key == "price_input_token") return set_price(node, key, c.price_input_token_atoms);
@@ -115,6 +118,15 @@ std::string tokens(std::uint64_t atoms) {
     return Money(static_cast<std::int64_t>(atoms)).to_tokens();
 }
 
+/// Half of what is free where the data lies, in whole GiB so that it says the same tomorrow.
+std::uint64_t free_disk_mib(std::filesystem::path folder) {
+    std::error_code error;
+    while (!std::filesystem::exists(folder, error) && folder.has_relative_path())
+        folder = folder.parent_path();
+    const auto space = std::filesystem::space(folder, error);
+    return error ? 0 : (space.available / 2 >> 30U) * 1024;
+}
+
 }  // namespace
 
 std::filesystem::path default_data_folder() {
@@ -140,6 +152,7 @@ WorkerConfig default_config(const std::filesystem::path& data) {
     config.ram_mib = std::max<std::uint64_t>(bytes >> 20U, 512);
     config.job_memory_mib = std::max<std::uint64_t>(config.ram_mib / 2, 256);
     config.vram_mib = config.job_memory_mib;
+    config.disk_mib = free_disk_mib(data);
     config.max_flops_per_step = 1'000'000'000'000;
     config.price_step_atoms = 500;              // 0.0005 a step
     config.price_input_token_atoms = 100'000;   // 0.1 a million
@@ -193,7 +206,10 @@ gpu_count = {}
 vram_mib = {}
 ram_mib = {}
 cpu_cores = {}
-max_flops_per_step = {}
+disk_mib = {}
+# To the outside, in Mbit/s; 0: not told.
+bandwidth_mbps = {}
+{}max_flops_per_step = {}
 
 # Prices in settlement tokens: per training step, and per million tokens. "0": not offered.
 price_step = "{}"
@@ -215,7 +231,10 @@ sandbox = "{}"
         config.market, config.rpc, below(config.provider_key, config.data),
         below(config.worker_key, config.data), below(config.password_file, config.data),
         config.region, config.gpu_model, config.gpu_count, config.vram_mib, config.ram_mib,
-        config.cpu_cores, config.max_flops_per_step, tokens(config.price_step_atoms),
+        config.cpu_cores, config.disk_mib, config.bandwidth_mbps,
+        config.interconnect.empty() ? std::string()
+                                    : fmt::format("interconnect = \"{}\"\n", config.interconnect),
+        config.max_flops_per_step, tokens(config.price_step_atoms),
         tokens(config.price_input_token_atoms), tokens(config.price_output_token_atoms),
         config.ask_hours, tokens(config.bond_atoms), config.threads, config.job_memory_mib,
         config.cache_mib, sandbox::to_string(config.sandbox));
@@ -247,6 +266,8 @@ Result<void> check_config(const WorkerConfig& config) {
          {config.price_step_atoms, config.price_input_token_atoms, config.price_output_token_atoms})
         if (price > ledger::base::limits::kMaxPriceAtoms)
             return fail(ErrorCode::config_invalid, "a price is above the market's limit");
+    if (!is_plain(config.interconnect) || config.interconnect.size() > 64)
+        return fail(ErrorCode::config_invalid, "interconnect: at most 64 bytes, no quotes");
     for (const std::string& text : {config.region, config.gpu_model})
         if (text.empty() || text.size() > 64 || !is_plain(text))
             return fail(ErrorCode::config_invalid,

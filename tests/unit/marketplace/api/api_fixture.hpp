@@ -43,16 +43,33 @@ class FakeClock final : public ledger::base::Clock {
     std::atomic<ledger::base::TimeMs> time_ms{1'800'000'000'000};
 };
 
-/// The real engine behind a lock instead of a thread.
+/// Real market data behind a lock.
+class FakeMarket final : public api::MarketDataPort {
+ public:
+    void read(const std::function<void(const engine::MarketData&)>& use) const override {
+        const std::lock_guard lock(mutex_);
+        use(data_);
+    }
+    void add(const engine::Record& record) {
+        const std::lock_guard lock(mutex_);
+        data_.add(record);
+    }
+
+ private:
+    mutable std::mutex mutex_;
+    engine::MarketData data_;
+};
+
+/// The real engine behind a lock instead of a thread; its records go to the market data.
 class FakeEngine final : public api::EnginePort {
  public:
-    FakeEngine(engine::EngineConfig config, const FakeClock& clock)
-        : engine_(std::move(config)), clock_(clock) {}
+    FakeEngine(engine::EngineConfig config, const FakeClock& clock, FakeMarket& market)
+        : engine_(std::move(config)), clock_(clock), market_(market) {}
     void submit(domain::Command command,
                 std::function<void(Result<std::vector<domain::Event>>)> done) override {
         const std::lock_guard lock(mutex_);
         if (full) return done(fail(ErrorCode::queue_full));
-        done(engine_.apply(command, clock_.now_ms()));
+        done(apply_one(command));
     }
     bool query(std::function<void(const engine::Engine&)> read) override {
         const std::lock_guard lock(mutex_);
@@ -62,15 +79,24 @@ class FakeEngine final : public api::EnginePort {
     }
     void apply(const domain::Command& command) {
         const std::lock_guard lock(mutex_);
-        const auto events = engine_.apply(command, clock_.now_ms());
+        const auto events = apply_one(command);
         REQUIRE(events.has_value());
     }
     std::atomic<bool> full{false};
 
  private:
+    Result<std::vector<domain::Event>> apply_one(const domain::Command& command) {
+        auto events = engine_.apply(command, clock_.now_ms());
+        if (events && !events->empty())
+            market_.add({sequence_++, clock_.now_ms(), {}, command, *events, {}});
+        return events;
+    }
+
     std::recursive_mutex mutex_;
     engine::Engine engine_;
     const FakeClock& clock_;
+    FakeMarket& market_;
+    std::uint64_t sequence_ = 0;
 };
 
 class FakeCatalog final : public api::CatalogPort {
@@ -264,7 +290,7 @@ struct Fixture {
               ("millrace_api_" + std::to_string(::getpid()) + "_" + std::to_string(next_folder()))),
           blobs(std::move(*api::BlobStore::open(folder, quota))),
           auth(auth_options(), catalog, clock),
-          context{engine, catalog, log,   settlement, inference,     records,
+          context{engine, catalog, log,   settlement, inference,     records,           market,
                   *blobs, auth,    clock, info(),     test_domain(), std::move(options)} {
         http::Router router;
         api::register_routes(router, context);
@@ -338,12 +364,13 @@ struct Fixture {
         api::MarketInfo out;
         out.version = "0.1.0";
         out.deployment_json = R"({"chain_id":31337})";
-        out.voucher_period_atoms = 250'000;
+        out.rules = test_engine();
         return out;
     }
 
     FakeClock clock;
-    FakeEngine engine{test_engine(), clock};
+    FakeMarket market;
+    FakeEngine engine{test_engine(), clock, market};
     FakeCatalog catalog;
     FakeLog log;
     FakeSettlement settlement;

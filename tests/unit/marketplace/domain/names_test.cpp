@@ -41,7 +41,25 @@ TEST_CASE("names: reasons read as a sentence") {
     reasons.failed[static_cast<std::size_t>(Mismatch::kVram)] = 9;
     reasons.failed[static_cast<std::size_t>(Mismatch::kPrice)] = 5;
     reasons.nearest_of(Mismatch::kPrice) = 2'100'000;
-    CHECK(describe(reasons) == "14 asks: 9 vram, 5 price; cheapest is 2.1");
+    reasons.nearest_of(Mismatch::kVram) = 16'384;
+    CHECK(describe(reasons) ==
+          "14 asks: 9 with less VRAM (largest 16384 MiB), 5 above the price (cheapest 2.1)");
+    reasons.asks = 15;
+    reasons.failed[static_cast<std::size_t>(Mismatch::kPrice)] = 0;
+    reasons.failed[static_cast<std::size_t>(Mismatch::kReliability)] = 5;
+    reasons.nearest_of(Mismatch::kReliability) = 9'876;
+    CHECK(describe(reasons) ==
+          "15 asks: 9 with less VRAM (largest 16384 MiB), "
+          "5 less reliable (best 98 %), 1 fits");
+    // Every test has a phrase of its own.
+    std::set<std::string> texts;
+    for (std::size_t i = 0; i < kMismatchCount; ++i) {
+        Mismatches one;
+        one.asks = one.failed[i] = 1;
+        one.nearest[i] = 1'000'000;
+        texts.insert(describe(one));
+    }
+    CHECK(texts.size() == kMismatchCount);
 }
 
 TEST_CASE("lease_id: keccak of the three words") {

@@ -99,7 +99,7 @@ TEST_CASE("orders: jobs are refused in the order of the checks") {
           ErrorCode::invalid_field);
     CHECK(refused([](PostJob& j) { j.legs[0].constraints.regions.assign(65, "r"); }) ==
           ErrorCode::out_of_range);
-    CHECK(refused([](PostJob& j) { j.legs[0].bid.unit_kind = tests::UnitKind::kGpuMs; }) ==
+    CHECK(refused([](PostJob& j) { j.legs[0].bid.unit_kind = tests::UnitKind::kInputToken; }) ==
           ErrorCode::invalid_field);
     CHECK(refused([](PostJob& j) { j.delegation.emplace(); }) == ErrorCode::invalid_field);
     CHECK(refused([](PostJob& j) { j.legs[0].bid.expiry_s = tests::kStartS; }) ==
@@ -158,8 +158,11 @@ TEST_CASE("orders: jobs are cancelled by their buyer, once") {
 
 TEST_CASE("orders: an account has a limited number of open orders") {
     Market market;
-    for (std::uint64_t i = 0; i < 10'000; ++i)
-        REQUIRE(market.apply(make_ask(1, 100 + i)));
+    for (std::uint64_t i = 0; i < 10'000; ++i) {
+        PostAsk ask = make_ask(1, 100 + i);
+        ask.resource.worker = worker(i / 64 + 10);
+        REQUIRE(market.apply(ask));
+    }
     CHECK(market.refused(make_ask(1, 1)) == ErrorCode::rate_limited);
     CHECK(market.apply(make_ask(2, 1)));
 }

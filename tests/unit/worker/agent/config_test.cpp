@@ -46,6 +46,7 @@ TEST_CASE("config: what setup writes is what it reads") {
     config.price_step_atoms = 123;
     config.threads = 3;
     config.worker_key = "/elsewhere/worker.json";
+    config.interconnect = "nvlink";
     config.sandbox = worker::sandbox::Mode::kNone;
     const auto read = parse_config(to_toml(config), "/data");
     REQUIRE(read.has_value());
@@ -64,7 +65,14 @@ TEST_CASE("asks: one per price, signed by the provider, kept until they age or c
     const PrivateKey provider = key_of(3);
     const Address by = key_of(6).address();
     const ledger::eth::Domain domain{31337, key_of(5).address()};
+    config.disk_mib = 2048;
+    config.bandwidth_mbps = 300;
+    config.interconnect = "pcie";
     const auto resource = make_resource(config, key_of(1).address(), "libtorch-test");
+    CHECK(resource.disk_mib == 2048);
+    CHECK(resource.bandwidth_mbps == 300);
+    CHECK(resource.interconnect == "pcie");
+    CHECK(resource.numeric_classes == 0b0110);  // D1 and D2
     const std::uint64_t now_s = 1'000'000;
     const auto asks = make_asks(config, resource, provider, by, domain, now_s);
     REQUIRE(asks.size() == 3);
