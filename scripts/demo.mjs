@@ -9,10 +9,11 @@ import { settlement_totals, unexplained } from "./lib/chain_totals.mjs";
 import { write_mnist, write_moby_dick } from "./lib/data.mjs";
 import { CommandFailed, Devnet } from "./lib/devnet.mjs";
 import { JobWatch } from "./lib/job_watch.mjs";
+import { interruption } from "./lib/processes.mjs";
 import { LiveRegion, Stages, bold, dim, green, note, red } from "./lib/terminal.mjs";
 
 const keep = process.argv.includes("--keep");
-const folder = join(root, "build/demo");
+const folder = process.env.MILLRACE_DEMO_FOLDER ?? join(root, "build/demo");
 rmSync(folder, { recursive: true, force: true });
 const net = new Devnet(folder);
 const stages = new Stages(7);
@@ -214,7 +215,7 @@ ${bold("Millrace, from an idle machine to an audited payment")}
   Audited     ${audit.receipts_checked} receipts: every token explained; a flipped byte ${audit.tamper_detected ? "was caught" : "was MISSED"}
   Time        ${seconds.total} s: ${Object.entries(seconds).filter(([key]) => key !== "total").map(([key, value]) => `${key} ${value}`).join(", ")}
 
-  ${dim("build/demo/summary.json")}
+  ${dim(join(folder, "summary.json").replace(`${root}/`, ""))}
 `);
 }
 
@@ -230,11 +231,6 @@ function print_invitation() {
   ${millrace} market
   ${millrace} audit
 `);
-}
-
-/** Runs until somebody presses Ctrl-C. */
-function interrupted() {
-  return new Promise((resolve) => ["SIGINT", "SIGTERM"].forEach((signal) => process.once(signal, () => resolve(signal))));
 }
 
 async function main() {
@@ -255,19 +251,27 @@ async function main() {
   print_summary();
 }
 
-const stopped = interrupted();
+/** Stops everything; the last line says how the demo ended. */
+async function end(exit_code, last_line) {
+  await net.stop();
+  if (last_line) console.error(last_line);
+  process.exit(exit_code);
+}
+
+const stopped = interruption();
 try {
-  const signal = await Promise.race([stopped, main()]);
-  if (signal) throw new Error(`stopped by ${signal}`);
+  const early = await Promise.race([stopped, main()]);
+  if (early) {
+    console.error(`\nStopping (${early.signal}) …`);
+    await end(early.exit_code, `The demo was stopped by ${early.signal}; everything it started has ended.`);
+  }
   if (keep) {
     print_invitation();
     await stopped;
   }
+  await end(0);
 } catch (error) {
-  console.error(`\n${red("The demo failed:")} ${error.message}\nLogs of the programs: ${folder}/logs`);
+  console.error(`\n${red("The demo failed:")} ${error.message}`);
   if (process.env.MILLRACE_TRACE) console.error(error.stack);
-  process.exitCode = 1;
-} finally {
-  await net.stop();
+  await end(1, `The demo failed; everything it started has ended. Logs of the programs: ${folder}/logs`);
 }
-process.exit();

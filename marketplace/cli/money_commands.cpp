@@ -3,6 +3,7 @@
 #include "ledger/base/hex.hpp"
 #include "ledger/crypto/address.hpp"
 #include "ledger/rpc/json.hpp"
+#include "ledger/rpc/poll.hpp"
 #include "ledger/settlement/escrow_abi.hpp"
 #include "ledger/settlement/leases_abi.hpp"
 #include "ledger/settlement/submitter.hpp"
@@ -14,7 +15,6 @@
 #include <algorithm>
 #include <chrono>
 #include <memory>
-#include <thread>
 
 namespace marketplace::cli {
 namespace {
@@ -27,7 +27,6 @@ using nlohmann::json;
 namespace settlement = ledger::settlement;
 
 constexpr std::uint64_t kTransactionTimeoutMs = 120'000;
-constexpr std::chrono::seconds kSeenTimeout{120};
 
 struct MoneyOptions {
     std::string amount;
@@ -101,20 +100,19 @@ Result<Hash32> send(Context& context, const Address& to, ledger::base::Bytes dat
     return tl::make_unexpected(receipt.error());
 }
 
-/// Polls until the market's books hold at least `atoms`.
+/// Waits until the market's books hold at least `atoms`. It announces no balances: they are asked.
 Result<void> wait_until_seen(Context& context, std::uint64_t atoms) {
-    const auto until = std::chrono::steady_clock::now() + kSeenTimeout;
-    while (true) {
+    const auto look = [&]() -> Result<bool> {
         const auto available = market_available(context);
-        if (available && *available >= atoms) return {};
         if (!available && available.error().code() != ErrorCode::not_found)
             return tl::make_unexpected(available.error());
-        if (std::chrono::steady_clock::now() > until)
-            return fail(ErrorCode::timeout,
-                        "the deposit is on chain, but the market has not seen it yet; look again "
-                        "with `millrace balance`");
-        std::this_thread::sleep_for(std::chrono::milliseconds(250));
-    }
+        return available && *available >= atoms;
+    };
+    TRY_ASSIGN(const bool seen, ledger::rpc::poll_until({}, look));
+    if (seen) return {};
+    return fail(ErrorCode::timeout,
+                "the deposit is on chain, but the market has not seen it yet; look again with "
+                "`millrace balance`");
 }
 
 Result<void> deposit(Context& context, const MoneyOptions& options) {

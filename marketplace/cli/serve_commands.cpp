@@ -3,6 +3,7 @@
 #include "ledger/base/clock.hpp"
 #include "ledger/base/hex.hpp"
 #include "ledger/rpc/json.hpp"
+#include "ledger/rpc/poll.hpp"
 #include "marketplace/cli/blob.hpp"
 #include "marketplace/cli/job_order.hpp"
 #include "marketplace/cli/job_spec.hpp"
@@ -16,7 +17,6 @@
 #include <chrono>
 #include <cstdlib>
 #include <memory>
-#include <thread>
 
 namespace marketplace::cli {
 namespace {
@@ -108,29 +108,31 @@ Result<void> publish(Context& context, const ServeOptions& options) {
 
 /// Waits for the job's leases to run: then a worker has the model loaded.
 Result<void> wait_until_served(Context& context, const std::string& job, std::uint64_t timeout_s) {
-    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(timeout_s);
+    json document;
     std::string state;
-    while (true) {
-        TRY_ASSIGN(const json document, context.market().get("/v1/jobs/" + job, Auth::kNone));
+    const auto look = [&]() -> Result<bool> {
+        TRY_ASSIGN(document, context.market().get("/v1/jobs/" + job, Auth::kNone));
         const std::string now = document.value("state", "");
-        if (now == "running") return {};
+        if (now == "running") return true;
         if (document.value("final", false))
             return fail(ErrorCode::worker_failed,
                         fmt::format("job {} ended as {} {}", job, now,
                                     printable(document.value("reason", ""))));
         if (now != state && !context.json()) context.messages.line(now);
         state = now;
-        if (std::chrono::steady_clock::now() > until) {
-            std::string why = "it is still " + now;
-            if (document.contains("mismatches") && document["mismatches"].is_object())
-                why = printable(document["mismatches"].value("text", why));
-            return fail(ErrorCode::no_capacity,
-                        fmt::format("no worker serves it yet: {}; the offer stands, see `millrace "
-                                    "jobs show {}`",
-                                    why, job));
-        }
-        std::this_thread::sleep_for(std::chrono::milliseconds(300));
-    }
+        return false;
+    };
+    ledger::rpc::PollOptions patience;
+    patience.timeout = std::chrono::seconds(timeout_s);
+    TRY_ASSIGN(const bool served, ledger::rpc::poll_until(patience, look));
+    if (served) return {};
+    std::string why = "it is still " + state;
+    if (document.contains("mismatches") && document["mismatches"].is_object())
+        why = printable(document["mismatches"].value("text", why));
+    return fail(
+        ErrorCode::no_capacity,
+        fmt::format("no worker serves it yet: {}; the offer stands, see `millrace jobs show {}`",
+                    why, job));
 }
 
 /// Half the money for what is read, half for what is written, as far as the ceilings go.
@@ -338,6 +340,7 @@ void add_serve_commands(CLI::App& app, const Choose& choose) {
         ->capture_default_str();
     open->add_option("--spec", options->spec_file, "Serve spec, when published elsewhere");
     open->add_option("--wait", options->timeout_s, "Seconds to wait for a worker")
+        ->check(CLI::Range(std::uint64_t{0}, std::uint64_t{86'400}))
         ->capture_default_str();
     open->add_flag("--detach", options->detach, "Do not wait");
     add_order_options(*open, options->order);

@@ -3,6 +3,7 @@
 
 #include "ledger/base/clock.hpp"
 #include "ledger/rpc/json.hpp"
+#include "ledger/rpc/poll.hpp"
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -10,7 +11,6 @@
 #include <algorithm>
 #include <chrono>
 #include <csignal>
-#include <thread>
 
 namespace marketplace::cli {
 namespace {
@@ -178,7 +178,7 @@ Result<void> watch_job(Context& context, const std::string& job) {
         }
         // A restart of the market is waited for: half a minute.
         if (!streamed && ++failures > 15) return streamed;
-        std::this_thread::sleep_for(std::chrono::seconds(failures > 0 ? 2 : 1));
+        ledger::rpc::pause_for(std::chrono::seconds(failures > 0 ? 2 : 1));
     }
     detach_text = nullptr;
     std::signal(SIGINT, SIG_DFL);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // A whole market on this machine: chain, signer, market and workers as separate programs, driven through the
 // command line and REST as anybody would. What the demo and the end-to-end tests share.
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { events } from "./chain_totals.mjs";
 import { deploy, dev_keys, privateKeyToAccount, root, start_chain } from "./chain.mjs";
 import { Processes, free_port, run } from "./processes.mjs";
@@ -207,6 +207,7 @@ export class Devnet {
 
   async stop() {
     await this.processes.stop_all();
+    if (this.signer_socket) rmSync(dirname(this.signer_socket), { recursive: true, force: true });
   }
 }
 

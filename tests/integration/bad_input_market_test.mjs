@@ -6,10 +6,10 @@ import { mkdirSync, rmSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { dev_keys, generatePrivateKey, privateKeyToAccount, root } from "../../scripts/lib/chain.mjs";
+import { deposit_with_permit, dev_keys, generatePrivateKey, privateKeyToAccount, root } from "../../scripts/lib/chain.mjs";
 import { CommandFailed, Devnet } from "../../scripts/lib/devnet.mjs";
 import { free_port } from "../../scripts/lib/processes.mjs";
-import { Rest, random_hash, small_text_spec } from "../../scripts/lib/rest.mjs";
+import { Rest, job_id, random_hash, small_text_spec } from "../../scripts/lib/rest.mjs";
 
 const folder = join(root, "build/test/bad_input");
 const buyer = privateKeyToAccount(dev_keys.buyer);
@@ -160,10 +160,9 @@ describe("orders", () => {
     const body = await rest.job_body(buyer, small_text_spec(blob), { priceCeiling: 0n });
     await refuses("/v1/jobs", { body }, 422, "invalid_price");
   });
-  test("a bid that ended is refused", async () => {
-    const body = await rest.job_body(buyer, small_text_spec(blob), { expiry: 1_000n });
-    const answer = await rest.request("POST", "/v1/jobs", { body });
-    assert.ok(["invalid_window", "expired"].includes(answer.json?.code), answer.text);
+  test("a bid that ended is expired", async () => {
+    const body = await rest.job_body(buyer, small_text_spec(blob), { earliest: 0n, expiry: 1_000n });
+    await refuses("/v1/jobs", { body }, 422, "expired");
   });
   test("a bid above the deposit is insufficient_funds", async () => {
     const body = await rest.job_body(buyer, small_text_spec(blob), { maxAmount: 900_000_000n, priceCeiling: 1_000_000n });
@@ -199,14 +198,31 @@ describe("replay", () => {
     const first = await rest.request("POST", "/v1/market/orders", { body });
     return { body, first };
   };
-  test("an ask posted twice is the same ask, or refused as replayed; it is there once", async () => {
+  test("an ask posted twice is answered twice and there once", async () => {
     const { body, first } = await ask_once();
     assert.equal(first.status, 201, first.text);
     const before_second = await visible_state();
     const second = await rest.request("POST", "/v1/market/orders", { body });
-    if (second.status >= 300) await refused(second, 409, "replayed_order");
-    else assert.equal(second.json.id, first.json.id);
+    assert.equal(second.json.id, first.json.id, second.text);
     assert.equal((await visible_state()).orders, before_second.orders);
+  });
+  test("an ask posted again after it was cancelled is replayed_order", async () => {
+    const { body, first } = await ask_once();
+    const owner = new Rest(rest.url);
+    await owner.sign_in(provider);
+    const cancelled = await owner.request("DELETE", `/v1/market/orders/${first.json.id}`);
+    assert.ok(cancelled.status < 300, cancelled.text);
+    await refuses("/v1/market/orders", { body }, 409, "replayed_order");
+  });
+  test("a bid under the name of another job is replayed_order", async () => {
+    await deposit_with_permit(net.chain, net.deployment, dev_keys.buyer, 2_000_000n);
+    await net.processes.until("market", "the deposit to be seen", async () =>
+      BigInt((await rest.get(`/v1/accounts/${buyer.address}`)).available) >= 2_000_000n);
+    const body = await rest.job_body(buyer, small_text_spec(blob));
+    const posted = await rest.request("POST", "/v1/jobs", { body });
+    assert.equal(posted.status, 201, posted.text);
+    await refuses("/v1/jobs", { body: { ...body, id: job_id() } }, 409, "replayed_order");
+    await refuses("/v1/jobs", { body: { ...body, spec: body.spec.replace('"seed":7', '"seed":8') } }, 422, "job_spec_invalid");
   });
 });
 
@@ -271,6 +287,17 @@ async function fails(run, code) {
   assert.notEqual(error.exit_code, "SIGTERM", "it hung until it was stopped");
   return error;
 }
+
+describe("the command line", () => {
+  test("without its chain it says chain_unreachable", async () => {
+    await net.make_wallet("poor", "delegate");
+    const options = net.cli_options("poor");
+    options[options.indexOf("--rpc") + 1] = `http://127.0.0.1:${await free_port()}`;
+    assert.equal((await fails(net.command("millrace", [...options, "--json", "balance"]), "chain_unreachable")).exit_code, 8);
+  });
+  test("it serves no model that was not published: unknown_model", () =>
+    fails(net.cli("poor", "serve", "no-such-model", "--max-amount", "1"), "unknown_model"));
+});
 
 describe("starting", () => {
   const market = (name, change) => {

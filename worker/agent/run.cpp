@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ledger/base/hex.hpp"
 #include "ledger/crypto/address.hpp"
+#include "ledger/rpc/poll.hpp"
 #include "ledger/settlement/providers_abi.hpp"
 #include "worker/agent/agent.hpp"
 #include "worker/agent/asks.hpp"
@@ -12,6 +13,7 @@
 #include "worker/agent/market_http.hpp"
 #include "worker/agent/market_socket.hpp"
 #include "worker/agent/status_file.hpp"
+#include "worker/agent/stop_signals.hpp"
 #include "worker/executor/process_executor.hpp"
 #include "worker/model/training.hpp"
 
@@ -21,7 +23,6 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <csignal>
@@ -39,13 +40,6 @@ using ledger::base::fail;
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-std::atomic<int> stop_signals{0};
-
-extern "C" void on_stop_signal(int /*signal*/) {
-    // The second one does not wait any more.
-    if (++stop_signals > 1) std::_Exit(130);
-}
-
 /// What the socket's thread tells the main loop.
 struct Opened {};
 struct Closed {
@@ -62,11 +56,11 @@ class EventQueue {
         }
         wake_.notify_one();
     }
-    /// Waits at most `wait`; empty when nothing came.
-    std::optional<SocketEvent> pop(milliseconds wait) {
+    /// Waits at most until `deadline`; empty when nothing came before it or before `stop`.
+    std::optional<SocketEvent> pop(steady_clock::time_point deadline, const std::stop_token& stop) {
         std::unique_lock lock(mutex_);
-        wake_.wait_for(lock, wait, [this] { return !events_.empty(); });
-        if (events_.empty()) return std::nullopt;
+        if (!wake_.wait_until(lock, stop, deadline, [this] { return !events_.empty(); }))
+            return std::nullopt;
         SocketEvent event = std::move(events_.front());
         events_.pop_front();
         return event;
@@ -74,7 +68,7 @@ class EventQueue {
 
  private:
     std::mutex mutex_;
-    std::condition_variable wake_;
+    std::condition_variable_any wake_;
     std::deque<SocketEvent> events_;
 };
 
@@ -108,23 +102,15 @@ class SocketOutbox final : public Outbox {
     MarketSocket& socket_;
 };
 
-bool waited_for_stop(milliseconds wait) {
-    const auto until = steady_clock::now() + wait;
-    EventQueue idle;
-    while (stop_signals == 0 && steady_clock::now() < until)
-        (void)idle.pop(milliseconds(100));
-    return stop_signals > 0;
-}
-
-/// Repeats what only needs the other side to come up. Stops on a signal.
+/// Repeats what only needs the other side to come up, until `stop`.
 template <typename Ask>
-auto persist(std::string_view what, Ask ask) -> decltype(ask()) {
+auto persist(std::string_view what, const std::stop_token& stop, Ask ask) -> decltype(ask()) {
     Backoff backoff;
     while (true) {
         auto result = ask();
         if (result || !is_transient(result.error().code())) return result;
         log_line("warning", fmt::format("{}: {}", what, result.error().message()));
-        if (waited_for_stop(backoff.next()))
+        if (ledger::rpc::pause_for(backoff.next(), stop))
             return tl::make_unexpected(Error(ErrorCode::cancelled, "stopped while waiting"));
     }
 }
@@ -157,8 +143,9 @@ Result<std::vector<SignedAsk>> current_asks(const WorkerConfig& config, const Ma
 class Runner {
  public:
     Runner(const WorkerConfig& config, ledger::crypto::PrivateKey worker, MarketFacts facts,
-           Identity identity)
+           Identity identity, std::stop_token stop)
         : config_(config),
+          stop_(std::move(stop)),
           worker_(std::move(worker)),
           facts_(std::move(facts)),
           identity_(std::move(identity)),
@@ -179,9 +166,10 @@ class Runner {
         for (const std::string& text : damaged)
             log_line("error", "lease left aside: " + text);
         next_dial_ = steady_clock::now();
-        while (stop_signals == 0) {
+        while (!stop_.stop_requested()) {
             if (!dialling_ && steady_clock::now() >= next_dial_) dial();
-            if (const auto event = events_.pop(milliseconds(200))) handle(*event);
+            const auto next = dialling_ ? next_tick_ : std::min(next_tick_, next_dial_);
+            if (const auto event = events_.pop(next, stop_)) handle(*event);
             if (agent_.fatal()) return tl::make_unexpected(*agent_.fatal());
             if (steady_clock::now() >= next_tick_) tick();
             if (drained()) break;
@@ -330,6 +318,7 @@ class Runner {
     }
 
     const WorkerConfig config_;
+    const std::stop_token stop_;
     const ledger::crypto::PrivateKey worker_;
     const MarketFacts facts_;
     const Identity identity_;
@@ -389,27 +378,25 @@ void log_line(std::string_view level, std::string_view text) {
 }
 
 Result<void> run_agent(const WorkerConfig& config) {
-    struct sigaction action {};
-    action.sa_handler = on_stop_signal;
-    sigaction(SIGTERM, &action, nullptr);
-    sigaction(SIGINT, &action, nullptr);
     std::signal(SIGPIPE, SIG_IGN);
+    const StopSignals signals;
+    const std::stop_token stop = signals.token();
     TRY(lock_folder(config.data));
     if (config.sandbox == sandbox::Mode::kBwrap) TRY(sandbox::probe());
     TRY_ASSIGN(auto worker, open_key(config.worker_key, config));
     const MarketHttp market(config.market, worker);
-    TRY_ASSIGN(const MarketFacts facts,
-               persist("waiting for the market", [&] { return pinned_facts(config, market); }));
+    TRY_ASSIGN(const MarketFacts facts, persist("waiting for the market", stop,
+                                                [&] { return pinned_facts(config, market); }));
     Identity identity;
     identity.worker = worker.address();
-    TRY_ASSIGN(identity.provider, persist("waiting for the chain", [&] {
+    TRY_ASSIGN(identity.provider, persist("waiting for the chain", stop, [&] {
                    return registered_provider(config, facts, identity.worker);
                }));
     identity.resource = make_resource(config, identity.worker, model::runtime_name());
     log_line("info",
              fmt::format("worker {} of provider {}", ledger::crypto::to_checksum(identity.worker),
                          ledger::crypto::to_checksum(identity.provider)));
-    Runner runner(config, std::move(worker), facts, identity);
+    Runner runner(config, std::move(worker), facts, identity, stop);
     return runner.run();
 }
 

@@ -21,6 +21,7 @@ import {
   zeroHash,
 } from 'viem';
 import { privateKeyToAccount, sign } from 'viem/accounts';
+import { until } from '../../../scripts/lib/wait.mjs';
 
 export const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const vectors = JSON.parse(readFileSync(join(root, '../tests/vectors/eip712.json'), 'utf8'));
@@ -45,13 +46,8 @@ function freePort() {
 async function answering(url) {
   const body = '{"jsonrpc":"2.0","id":1,"method":"eth_chainId","params":[]}';
   const headers = { 'content-type': 'application/json' };
-  for (const until = Date.now() + 20_000; ; await new Promise((done) => setTimeout(done, 50))) {
-    try {
-      return await fetch(url, { method: 'POST', headers, body });
-    } catch (error) {
-      if (Date.now() > until) throw new Error(`anvil does not answer at ${url}`, { cause: error });
-    }
-  }
+  const ask = () => fetch(url, { method: 'POST', headers, body });
+  return until(`anvil to answer at ${url}`, ask, { timeout_ms: 20_000, every_ms: 50 });
 }
 
 export const keyOf = (name) => keccak256(toHex(`millrace gas ${name}`));

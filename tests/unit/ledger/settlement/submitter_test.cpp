@@ -249,6 +249,25 @@ TEST_CASE("submitter: a chain that lost final transactions is another chain") {
     CHECK(f.submitter->start().error().code() == ErrorCode::chain_mismatch);
 }
 
+TEST_CASE("submitter: what never arrived is sent again although no receipt can be asked for") {
+    SubmitterFixture f;
+    REQUIRE(f.submitter->start());
+    std::string_view silent = "send_raw";
+    f.chain.fault = [&](std::string_view method) -> std::optional<Error> {
+        if (method != silent) return std::nullopt;
+        return Error(ErrorCode::chain_unreachable);
+    };
+    REQUIRE(f.submitter->submit(instruction("a")));
+    silent = "receipt";
+    CHECK_FALSE(f.submitter->poll());  // too early to send again
+    f.chain.mine();
+    CHECK(f.chain.times_mined(instruction("a").data) == 0);
+    f.clock.now += f.options.resend_after_ms;
+    CHECK(f.submitter->poll().error().code() == ErrorCode::chain_unreachable);
+    f.chain.mine();
+    CHECK(f.chain.times_mined(instruction("a").data) == 1);
+}
+
 TEST_CASE("submitter: with 80 of 100 questions failing everything is final once") {
     SubmitterFixture f;
     std::uint64_t seed = 12345;

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <stop_token>
+#include <thread>
+
+namespace worker::agent {
+
+/// SIGINT and SIGTERM as an event that wakes whoever waits. The first one requests a stop, the
+/// second ends the process with status 130. Made before other threads: they inherit that these
+/// signals are blocked, so that the thread in here alone takes them. One at a time.
+class StopSignals {
+ public:
+    StopSignals();
+    ~StopSignals();
+    StopSignals(const StopSignals&) = delete;
+    StopSignals& operator=(const StopSignals&) = delete;
+
+    [[nodiscard]] std::stop_token token() const noexcept { return stop_.get_token(); }
+
+ private:
+    std::stop_source stop_;
+    std::jthread watcher_;
+};
+
+}  // namespace worker::agent
