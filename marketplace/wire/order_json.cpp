@@ -84,6 +84,9 @@ Result<PostJobBody> parse_post_job(std::string_view body) {
     const domain::Hash32 spec_hash = document_hash(out.spec);
     for (const LegBody& leg : legs) {
         TRY_ASSIGN(domain::BidLeg parsed, to_leg(leg, spec_hash));
+        // The rules know GPU time; a spec's work is metered by the step, so it cannot be sold yet.
+        if (parsed.bid.unit_kind == ledger::eth::UnitKind::kGpuMs)
+            return fail(ErrorCode::unsupported, "/bids unitKind: bid for training_step");
         out.command.legs.push_back(std::move(parsed));
     }
     return out;

@@ -70,6 +70,12 @@ TEST_CASE("order_json: a job must be the one its bids sign") {
           ErrorCode::invalid_field);
 }
 
+TEST_CASE("order_json: GPU time is refused where the work is metered by the step") {
+    auto job = example_job();
+    job.command.legs.front().bid.unit_kind = ledger::eth::UnitKind::kGpuMs;
+    CHECK(wire::parse_post_job(wire::post_job_json(job)).error().code() == ErrorCode::unsupported);
+}
+
 TEST_CASE("order_json: a job with a delegation round trips") {
     auto job = example_job();
     job.command.delegation.emplace();
