@@ -30,6 +30,7 @@ void Engine::Impl::clear_batch(TimeMs at_ms) {
     }
     for (const Index job : due) {
         JobRecordState& state = jobs_[job];
+        if (has_expired(state, now_ms_)) continue;  // its own timer is due as well
         wait_for_batch(state);
         const domain::BidLeg& leg = state.job.legs.front();
         std::vector<std::string> models = leg.constraints.gpu_models;

@@ -126,14 +126,22 @@ void Engine::Impl::fail_over(JobRecordState& state, std::string_view code, TimeM
     reopen(state, code);
 }
 
-void Engine::Impl::expire_job_if_due(JobRecordState& state) {
-    const std::uint64_t now_s = now_ms_ / 1000;
-    for (const domain::BidLeg& leg : state.job.legs) {
-        const bool too_late = leg.bid.deadline_s <= now_s ||
-                              (state.job.state == JobState::kOpen && leg.bid.expiry_s <= now_s);
-        if (!too_late) continue;
+/// Its deadline has passed, or its bid's expiry while it waits.
+bool Engine::Impl::has_expired(const JobRecordState& state, TimeMs at_ms) {
+    const Job& job = state.job;
+    return std::any_of(job.legs.begin(), job.legs.end(), [&](const domain::BidLeg& leg) {
+        return leg.bid.deadline_s * 1000 <= at_ms ||
+               (job.state == JobState::kOpen && leg.bid.expiry_s * 1000 <= at_ms);
+    });
+}
+
+/// At the timer's own time, however late it is worked off: it may be one that a tick without
+/// effect, which is not in the log, had worked off before.
+void Engine::Impl::on_job_due(JobRecordState& state, TimeMs at_ms) {
+    if (is_final(state.job.state)) return;
+    if (has_expired(state, at_ms))
         return end_job(state, JobState::kExpired, reason::kExpired, CloseReason::kExpired);
-    }
+    if (state.job.state == JobState::kOpen) make_ready(state);
 }
 
 }  // namespace marketplace::engine

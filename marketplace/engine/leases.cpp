@@ -145,8 +145,9 @@ void Engine::Impl::on_voucher_due(Index index) {
 /// A reserved lease may be opened on chain from now on.
 void Engine::Impl::on_lease_begins(Index index) {
     LeaseRecord& record = leases_[index];
-    if (record.has_begun || !is_active(record.lease)) return;
+    if (record.has_begun || record.lease.state != LeaseState::kMatched) return;
     record.has_begun = true;
+    if (!is_active(record.lease)) return;  // it is listed already, to be answered
     set_lease_state(index, LeaseState::kMatched, CloseReason::kNone);
 }
 

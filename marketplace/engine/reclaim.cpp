@@ -72,9 +72,9 @@ void Engine::Impl::forget_reclaim(LeaseRecord& record) {
     record.lease.reclaim_at_ms = 0;
 }
 
-void Engine::Impl::on_reclaim_due(Index index) {
+void Engine::Impl::on_reclaim_due(Index index, TimeMs at_ms) {
     LeaseRecord& record = leases_[index];
-    if (!record.reclaimed_by || now_ms_ < record.lease.reclaim_at_ms) return;
+    if (!record.reclaimed_by || record.lease.reclaim_at_ms != at_ms) return;  // of an earlier one
     first_.push_back(*record.reclaimed_by);
     if (record.lease.units == record.lease.max_units) return finish(index);
     JobRecordState& loser = jobs_[record.job];

@@ -25,24 +25,18 @@ void Engine::Impl::on_timer(TimeMs at_ms, TimerKind kind, Index index) {
             if (asks_[index].entry.open) close_ask(index, reason::kExpired);
             return;
         case TimerKind::kJobDue:
-            return on_job_due(jobs_[index]);
+            return on_job_due(jobs_[index], at_ms);
         case TimerKind::kLeaseBegins:
             return on_lease_begins(index);
         case TimerKind::kLeaseEnds:
             return on_lease_ends(index);
         case TimerKind::kReclaimDue:
-            return on_reclaim_due(index);
+            return on_reclaim_due(index, at_ms);
         case TimerKind::kVoucherDue:
             return on_voucher_due(index);
         case TimerKind::kBatch:
             return clear_batch(at_ms);
     }
-}
-
-void Engine::Impl::on_job_due(JobRecordState& state) {
-    if (is_final(state.job.state)) return;
-    expire_job_if_due(state);
-    if (state.job.state == JobState::kOpen) make_ready(state);
 }
 
 // What to look at -------------------------------------------------------------------------------

@@ -49,8 +49,8 @@ bool agreed_to_reclaim(const Offer& offer, const Want& want) {
 
 bool price_fits(const Offer& offer, const Want& want) {
     if (offer.ask.price_atoms > want.price_atoms) return false;
-    const auto amount =
-        ledger::eth::amount_for(want.bid.unit_kind, want.units, offer.ask.price_atoms);
+    const auto amount = ledger::eth::amount_for(want.bid.unit_kind, units_taken(offer, want),
+                                                offer.ask.price_atoms);
     return amount && *amount <= want.bid.max_amount_atoms;
 }
 

@@ -40,7 +40,7 @@ std::uint32_t reliability_of(const AskRows::Hot& row) noexcept {
     return kBestReliability - static_cast<std::uint32_t>(row.key.second >> 32U);
 }
 
-std::uint32_t hash_of(const domain::Address& address) noexcept {
+std::uint32_t hash_of_address(const domain::Address& address) noexcept {
     std::uint64_t head = 0;
     std::uint64_t tail = 0;
     std::memcpy(&head, address.data(), 8);
@@ -49,14 +49,29 @@ std::uint32_t hash_of(const domain::Address& address) noexcept {
 }
 
 /// Rounded inwards, so that what it covers is certainly covered.
-Hold seconds_within(TimeMs from, TimeMs until) noexcept {
+Seconds seconds_within(TimeMs from, TimeMs until) noexcept {
     return {saturate<std::uint32_t>(from / 1000 + (from % 1000 != 0 ? 1 : 0)),
             saturate<std::uint32_t>(until / 1000)};
 }
-bool overlap(const Hold& a, const Hold& b) noexcept {
+bool overlap(const Seconds& a, const Seconds& b) noexcept {
     return static_cast<bool>(static_cast<int>(a.from_s < b.until_s) &
                              static_cast<int>(b.from_s < a.until_s));
 }
+
+bool covers(const Seconds& stretch, std::uint32_t at_s) noexcept {
+    return static_cast<bool>(static_cast<int>(stretch.from_s <= at_s) &
+                             static_cast<int>(at_s < stretch.until_s));
+}
+
+/// May one of the asks under a bound fit?
+struct MayFit {
+    const Query& query;
+    bool operator()(const AskRows::Bound& bound) const noexcept {
+        return static_cast<bool>(static_cast<int>(may_meet(bound.offer, query.need)) &
+                                 static_cast<int>(covers(bound.starts, query.from_s)) &
+                                 static_cast<int>(!overlap(bound.hold, query.certain)));
+    }
+};
 
 /// The earliest row of a mask.
 std::uint32_t earliest(const Ladders<AskRows>::Block& block, std::uint32_t mask) noexcept {
@@ -73,7 +88,7 @@ std::uint32_t earliest(const Ladders<AskRows>::Block& block, std::uint32_t mask)
 // Names -----------------------------------------------------------------------------------------
 
 PartyId OrderBook::find_party(const domain::Address& party) const {
-    return party_ids_.find(hash_of(party),
+    return party_ids_.find(hash_of_address(party),
                            [&](PartyId id) { return parties_[id].address == party; });
 }
 
@@ -81,8 +96,8 @@ PartyId OrderBook::intern(const domain::Address& party) {
     const PartyId known = find_party(party);
     if (known != kNoParty) return known;
     const auto id = static_cast<PartyId>(parties_.size());
-    parties_.push_back({party, kNone, kNoHold, nullptr});
-    party_ids_.insert(hash_of(party), id);
+    parties_.emplace_back().address = party;
+    party_ids_.insert(hash_of_address(party), id);
     return id;
 }
 
@@ -94,31 +109,36 @@ std::uint32_t OrderBook::keep_lists(const domain::Resource& resource) {
     }
     const std::uint32_t id = free_lists_.back();
     free_lists_.pop_back();
-    for (const domain::Address& buyer : resource.buyers)
+    for (const domain::Address& buyer : resource.buyers) {
         buyer_lists_[id].only.push_back(intern(buyer));
+        ++parties_[buyer_lists_[id].only.back()].in_lists;
+    }
     for (const domain::Address& buyer : resource.exclude_buyers)
         buyer_lists_[id].never.push_back(intern(buyer));
     return id;
 }
 
+/// On-demand and standing asks meet the same bids.
+std::uint8_t OrderBook::group_of(ledger::eth::OrderClass order_class) noexcept {
+    if (order_class == ledger::eth::OrderClass::kInterruptible) return 1;
+    return order_class == ledger::eth::OrderClass::kReserved ? 2 : 0;
+}
+
+std::uint32_t OrderBook::hash_of(const Bucket& bucket) noexcept {
+    return mix(std::uint64_t{bucket.unit_kind} << 40U | std::uint64_t{bucket.group} << 32U |
+               std::uint64_t{bucket.model} << 16U | bucket.region);
+}
+
 OrderBook::BucketId OrderBook::find_bucket(const Bucket& wanted) const {
-    const std::uint64_t key =
-        std::uint64_t{wanted.unit_kind} << 32U | std::uint64_t{wanted.model} << 16U | wanted.region;
-    return bucket_ids_.find(mix(key), [&](BucketId id) {
-        const Bucket& bucket = buckets_[id];
-        return bucket.unit_kind == wanted.unit_kind && bucket.model == wanted.model &&
-               bucket.region == wanted.region;
-    });
+    return bucket_ids_.find(hash_of(wanted), [&](BucketId id) { return buckets_[id] == wanted; });
 }
 
 OrderBook::BucketId OrderBook::bucket_for(const Bucket& wanted) {
     const BucketId known = find_bucket(wanted);
     if (known != kNone) return known;
-    const std::uint64_t key =
-        std::uint64_t{wanted.unit_kind} << 32U | std::uint64_t{wanted.model} << 16U | wanted.region;
     const BucketId id = rows_.add_ladder();
     buckets_.push_back(wanted);
-    bucket_ids_.insert(mix(key), id);
+    bucket_ids_.insert(hash_of(wanted), id);
     buckets_of_kind_[wanted.unit_kind].push_back(id);
     return id;
 }
@@ -131,7 +151,7 @@ std::uint64_t OrderBook::highest_price(const Want& want, std::uint64_t price_ato
         static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
     const auto bound =
         ledger::base::mul_div_down(std::min(want.bid.max_amount_atoms, kMaxAmount),
-                                   ledger::eth::unit_scale(want.bid.unit_kind), want.units);
+                                   ledger::eth::unit_scale(want.bid.unit_kind), least_units(want));
     return std::min(price_atoms, bound.value_or(UINT64_MAX));
 }
 
@@ -178,6 +198,7 @@ void OrderBook::compile(const Want& want, Query& query) const {
     query.need = need_signature(want);
     query.max_price_atoms = highest_price(want, want.price_atoms);
     query.units = want.units;
+    query.slice_atoms = least_units(want) == want.units ? 0 : want.bid.max_amount_atoms;
     query.least_units = least_units(want);
     query.flops = want.terms.kind == domain::JobKind::kTrain ? want.terms.flops_per_step : 0;
     query.min_vram_mib = wanted.min_vram_mib;
@@ -191,7 +212,15 @@ void OrderBook::compile(const Want& want, Query& query) const {
     query.numeric_bit = domain::bit_of(wanted.numeric_class);
     query.min_tier = want.bid.verification_tier;
     query.gang = wanted.gang;
+    query.groups = 0;
+    for (std::uint8_t i = 0; i < ledger::eth::kOrderClassCount; ++i) {
+        const auto ask_class = static_cast<ledger::eth::OrderClass>(i);
+        if (classes_meet(ask_class, want.bid.order_class))
+            query.groups = static_cast<std::uint8_t>(query.groups | 1U << group_of(ask_class));
+    }
     query.buyer = find_party(want.bid.buyer);
+    if (query.buyer == kNoParty || parties_[query.buyer].in_lists == 0)
+        query.need.b |= kForSomeFlag;
     compile_lists(want, query);
 }
 
@@ -210,6 +239,7 @@ std::uint32_t OrderBook::may_fit(const Rows::Block& block, const Query& query, c
     for (std::uint32_t i = 0; i < block.count; ++i) {
         const Hot& row = block.hot[i];
         const int fits = static_cast<int>(may_meet(row.offer, query.need)) &
+                         static_cast<int>(covers(row.starts, query.from_s)) &
                          static_cast<int>(!overlap(row.hold, query.certain)) &
                          static_cast<int>(!is_before(row.key, from)) &
                          static_cast<int>(!is_before(limit, row.key));
@@ -243,8 +273,6 @@ bool OrderBook::fits(const Hot& hot, const Cold& cold, const Query& query) const
                       static_cast<int>(query.min_bandwidth_mbps <= cold.bandwidth_mbps) &
                       static_cast<int>(query.min_gpu_count <= cold.gpu_count) &
                       static_cast<int>(query.min_cpu_cores <= cold.cpu_cores) &
-                      static_cast<int>(query.from_s >= cold.earliest_s) &
-                      static_cast<int>(query.from_s < cold.expiry_s) &
                       static_cast<int>(query.min_reclaim_window_s <= cold.reclaim_window_s) &
                       static_cast<int>(query.min_reliability_bp <= reliability_of(hot)) &
                       static_cast<int>(query.gang <= cold.max_gang) &
@@ -252,7 +280,15 @@ bool OrderBook::fits(const Hot& hot, const Cold& cold, const Query& query) const
                       static_cast<int>((query.numeric_bit & ~cold.numeric_classes) == 0) &
                       static_cast<int>(query.buyer != cold.provider) &
                       static_cast<int>(query.buyer != cold.worker);
-    return plain != 0 && is_listed(index_of(hot), cold, query);
+    return plain != 0 && is_listed(index_of(hot), cold, query) && can_pay_slice(hot, cold, query);
+}
+
+/// What a slice locks depends on how much the ask can give.
+bool OrderBook::can_pay_slice(const Hot& hot, const Cold& cold, const Query& query) {
+    if (query.slice_atoms == 0) return true;
+    const std::uint64_t units = std::min(query.units, cold.limit_units);
+    const auto lock = ledger::eth::amount_for(query.unit_kind, units, hot.key.first);
+    return lock && *lock <= query.slice_atoms;
 }
 
 bool OrderBook::is_free(const Hot& hot, const Cold& cold, const Query& query) const {
@@ -277,21 +313,19 @@ void OrderBook::erase(Place place) {
     rows_.erase(place, [this](const Hot& row, Place to) { listed_[index_of(row)].place = to; });
 }
 
-void OrderBook::link(AskIndex index, Party& worker) {
-    Listed& listed = listed_[index];
-    listed.next = worker.first_ask;
-    listed.previous = kNone;
-    if (listed.next != kNone) listed_[listed.next].previous = index;
-    worker.first_ask = index;
+void OrderBook::link(AskIndex index, AskIndex& first, Neighbours Listed::*side) {
+    listed_[index].*side = {first, kNone};
+    if (first != kNone) (listed_[first].*side).previous = index;
+    first = index;
 }
 
-void OrderBook::unlink(AskIndex index, Party& worker) {
-    const Listed& listed = listed_[index];
-    if (listed.next != kNone) listed_[listed.next].previous = listed.previous;
-    if (listed.previous != kNone)
-        listed_[listed.previous].next = listed.next;
+void OrderBook::unlink(AskIndex index, AskIndex& first, Neighbours Listed::*side) {
+    const Neighbours& own = listed_[index].*side;
+    if (own.next != kNone) (listed_[own.next].*side).previous = own.previous;
+    if (own.previous != kNone)
+        (listed_[own.previous].*side).next = own.next;
     else
-        worker.first_ask = listed.next;
+        first = own.next;
 }
 
 bool OrderBook::can_add(const domain::Resource& resource) const {
@@ -317,8 +351,6 @@ OrderBook::Cold OrderBook::cold_row(const ledger::eth::Ask& ask, const domain::R
     cold.ram_mib = static_cast<std::uint32_t>(resource.ram_mib);
     cold.disk_mib = static_cast<std::uint32_t>(resource.disk_mib);
     cold.bandwidth_mbps = resource.bandwidth_mbps;
-    cold.earliest_s = saturate<std::uint32_t>(ask.earliest_s);
-    cold.expiry_s = saturate<std::uint32_t>(ask.expiry_s);
     cold.reclaim_window_s = reclaimed ? ask.reclaim_window_s : UINT32_MAX;
     cold.buyer_lists = keep_lists(resource);
     cold.provider = intern(ask.provider);
@@ -340,10 +372,15 @@ void OrderBook::add(AskIndex index, const ledger::eth::Ask& ask, const domain::R
     Cold cold = cold_row(ask, resource);
     cold.limit_units = lease_limit(ask.min_units, ask.max_units, state.free_units);
     Party& worker = parties_[cold.worker];
+    Party& provider = parties_[cold.provider];
     const Hot hot{key_for(ask.price_atoms, state.reliability_bp, index),
-                  offer_signature(ask, resource, state), worker.hold};
-    link(index, worker);
-    insert(bucket_for({static_cast<std::uint8_t>(ask.unit_kind),
+                  offer_signature(ask, resource, state),
+                  {saturate<std::uint32_t>(ask.earliest_s), saturate<std::uint32_t>(ask.expiry_s)},
+                  worker.hold};
+    link(index, worker.first_ask, &Listed::of_worker);
+    link(index, provider.first_offered, &Listed::of_provider);
+    ++provider.offered;
+    insert(bucket_for({static_cast<std::uint8_t>(ask.unit_kind), group_of(ask.order_class),
                        static_cast<NameId>(models_.intern(resource.gpu_model)),
                        static_cast<NameId>(regions_.intern(resource.region))}),
            hot, cold);
@@ -358,8 +395,13 @@ void OrderBook::remove(AskIndex index) {
     if (!contains(index)) return;
     const Place place = listed_[index].place;
     const Cold& cold = rows_.cold(place);
-    unlink(index, parties_[cold.worker]);
+    Party& provider = parties_[cold.provider];
+    unlink(index, parties_[cold.worker].first_ask, &Listed::of_worker);
+    unlink(index, provider.first_offered, &Listed::of_provider);
+    --provider.offered;
     if (cold.buyer_lists != 0) {
+        for (const PartyId buyer : buyer_lists_[cold.buyer_lists].only)
+            --parties_[buyer].in_lists;
         buyer_lists_[cold.buyer_lists] = {};
         free_lists_.push_back(cold.buyer_lists);
     }
@@ -397,7 +439,7 @@ void OrderBook::set_calendar(const domain::Address& worker, const Calendar* cale
         const TimeMs from = calendar->free_until(now_ms);
         if (from != kForever) party.hold = seconds_within(from, calendar->free_from(from));
     }
-    for (AskIndex i = party.first_ask; i != kNone; i = listed_[i].next) {
+    for (AskIndex i = party.first_ask; i != kNone; i = listed_[i].of_worker.next) {
         rows_.hot(listed_[i].place).hold = party.hold;
         rows_.changed(listed_[i].place);
     }
@@ -405,28 +447,64 @@ void OrderBook::set_calendar(const domain::Address& worker, const Calendar* cale
 
 // Searching -------------------------------------------------------------------------------------
 
+bool OrderBook::fits_at(Place place, const Query& query) const {
+    const Hot& hot = rows_.hot(place);
+    const Bucket& bucket = buckets_[rows_.ladder_of(place)];
+    return bucket.unit_kind == static_cast<std::uint8_t>(query.unit_kind) &&
+           allows(query.models, bucket.model) && allows(query.regions, bucket.region) &&
+           hot.key.first <= query.max_price_atoms && may_meet(hot.offer, query.need) &&
+           covers(hot.starts, query.from_s) && fits(hot, rows_.cold(place), query);
+}
+
+/// Then looking at each of their asks is less work than looking for them in the buckets.
+bool OrderBook::has_few_providers(const Query& query) const {
+    if (query.providers.empty()) return false;
+    std::size_t asks = 0;
+    for (const PartyId provider : query.providers)
+        asks += parties_[provider].offered;
+    return asks <= 256;
+}
+
+template <typename Visit>
+void OrderBook::for_each_provided(const Query& query, Visit&& visit) const {
+    if (query.never) return;
+    for (const PartyId provider : query.providers) {
+        for (AskIndex i = parties_[provider].first_offered; i != kNone;
+             i = listed_[i].of_provider.next) {
+            const Place place = listed_[i].place;
+            if (!fits_at(place, query)) continue;
+            if (is_free(rows_.hot(place), rows_.cold(place), query)) visit(place);
+        }
+    }
+}
+
 template <typename Visit>
 void OrderBook::for_each_bucket(const Query& query, Visit&& visit) const {
     if (query.never) return;
     const auto kind = static_cast<std::uint8_t>(query.unit_kind);
     if (query.models.empty() || query.regions.empty()) {
-        for (const BucketId id : buckets_of_kind_[kind])
-            if (allows(query.models, buckets_[id].model) &&
-                allows(query.regions, buckets_[id].region))
+        for (const BucketId id : buckets_of_kind_[kind]) {
+            const Bucket& bucket = buckets_[id];
+            if ((query.groups >> bucket.group & 1U) != 0 && allows(query.models, bucket.model) &&
+                allows(query.regions, bucket.region))
                 visit(id);
+        }
         return;
     }
-    for (const NameId model : query.models)
-        for (const NameId region : query.regions)
-            if (const BucketId id = find_bucket({kind, model, region}); id != kNone) visit(id);
+    for (std::uint8_t group = 0; query.groups >> group != 0; ++group) {
+        if ((query.groups >> group & 1U) == 0) continue;
+        for (const NameId model : query.models) {
+            for (const NameId region : query.regions) {
+                const BucketId id = find_bucket({kind, group, model, region});
+                if (id != kNone) visit(id);
+            }
+        }
+    }
 }
 
 void OrderBook::search(BucketId bucket, const Query& query, const Key& from, Found& best,
                        Effort& effort) const {
-    const auto may = [&query](const AskRows::Bound& bound) {
-        return may_meet(bound.offer, query.need) && !overlap(bound.hold, query.certain);
-    };
-    rows_.walk(bucket, from, best.key, effort, may, [&](const Rows::Block& block) {
+    rows_.walk(bucket, from, best.key, effort, MayFit{query}, [&](const Rows::Block& block) {
         for (std::uint32_t mask = may_fit(block, query, from, best.key); mask != 0;) {
             const std::uint32_t i = earliest(block, mask);
             if (fits(block.hot[i], block.cold[i], query) &&
@@ -443,7 +521,15 @@ void OrderBook::search(BucketId bucket, const Query& query, const Key& from, Fou
 std::optional<AskIndex> OrderBook::best_from(const Query& query, const Key& from,
                                              Effort& effort) const {
     Found found{{query.max_price_atoms, UINT64_MAX}, nullptr, kNoParty};
-    for_each_bucket(query, [&](BucketId id) { search(id, query, from, found, effort); });
+    if (has_few_providers(query)) {
+        for_each_provided(query, [&](Place place) {
+            const Hot& row = rows_.hot(place);
+            if (is_before(row.key, from) || is_before(found.key, row.key)) return;
+            found = {row.key, &row, kNoParty};
+        });
+    } else {
+        for_each_bucket(query, [&](BucketId id) { search(id, query, from, found, effort); });
+    }
     if (found.row == nullptr) return std::nullopt;
     return index_of(*found.row);
 }
@@ -466,16 +552,11 @@ std::optional<AskIndex> OrderBook::best_for_worker(const Query& query,
     const PartyId party = find_party(worker);
     if (party == kNoParty || query.never) return std::nullopt;
     const Hot* best = nullptr;
-    for (AskIndex i = parties_[party].first_ask; i != kNone; i = listed_[i].next) {
+    for (AskIndex i = parties_[party].first_ask; i != kNone; i = listed_[i].of_worker.next) {
         const Place place = listed_[i].place;
         const Hot& hot = rows_.hot(place);
-        const Bucket& bucket = buckets_[rows_.ladder_of(place)];
         if (best != nullptr && is_before(best->key, hot.key)) continue;
-        if (bucket.unit_kind == static_cast<std::uint8_t>(query.unit_kind) &&
-            hot.key.first <= query.max_price_atoms && allows(query.models, bucket.model) &&
-            allows(query.regions, bucket.region) && may_meet(hot.offer, query.need) &&
-            fits(hot, rows_.cold(place), query))
-            best = &hot;
+        if (fits_at(place, query)) best = &hot;
     }
     if (best == nullptr) return std::nullopt;
     return index_of(*best);
@@ -486,14 +567,11 @@ void OrderBook::gather(BucketId bucket, const Query& query, std::size_t count,
                        std::vector<Found>& out, Effort& effort) const {
     const std::size_t begin = out.size();
     const Key limit{query.max_price_atoms, UINT64_MAX};
-    const auto may = [&query](const AskRows::Bound& bound) {
-        return may_meet(bound.offer, query.need) && !overlap(bound.hold, query.certain);
-    };
     const auto is_taken = [&](PartyId worker) {
         return std::any_of(out.begin() + static_cast<std::ptrdiff_t>(begin), out.end(),
                            [worker](const Found& one) { return one.worker == worker; });
     };
-    rows_.walk(bucket, kFirstKey, limit, effort, may, [&](const Rows::Block& block) {
+    rows_.walk(bucket, kFirstKey, limit, effort, MayFit{query}, [&](const Rows::Block& block) {
         for (std::uint32_t mask = may_fit(block, query, kFirstKey, limit); mask != 0;) {
             const std::uint32_t i = earliest(block, mask);
             mask &= ~(1U << i);
@@ -511,9 +589,14 @@ std::vector<AskIndex> OrderBook::best_gang(const Query& query, std::size_t count
                                            Effort* effort) const {
     Effort own;
     std::vector<Found> found;
-    for_each_bucket(query, [&](BucketId id) {
-        gather(id, query, count, found, effort == nullptr ? own : *effort);
-    });
+    if (has_few_providers(query))
+        for_each_provided(query, [&](Place place) {
+            found.push_back({rows_.hot(place).key, &rows_.hot(place), rows_.cold(place).worker});
+        });
+    else
+        for_each_bucket(query, [&](BucketId id) {
+            gather(id, query, count, found, effort == nullptr ? own : *effort);
+        });
     std::sort(found.begin(), found.end(),
               [](const Found& a, const Found& b) { return is_before(a.key, b.key); });
     std::vector<AskIndex> out;

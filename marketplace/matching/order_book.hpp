@@ -26,13 +26,13 @@ using NameId = std::uint16_t;
 using PartyId = std::uint32_t;
 inline constexpr PartyId kNoParty = IdTable::kNone;
 
-/// A stretch of seconds in which a worker is certainly promised: rounded inwards, half-open.
-struct Hold {
+/// A stretch of seconds, half-open. Empty by default.
+struct Seconds {
     std::uint32_t from_s = std::numeric_limits<std::uint32_t>::max();
     std::uint32_t until_s = 0;
-    friend bool operator==(const Hold&, const Hold&) = default;
+    friend bool operator==(const Seconds&, const Seconds&) = default;
 };
-inline constexpr Hold kNoHold{};
+inline constexpr Seconds kNoHold{};
 
 /// A bid made ready for searching, by OrderBook::compile. Empty list: any. Its owner may lower or
 /// raise `max_price_atoms` and `units`, and sets `exclude_asks`.
@@ -42,11 +42,13 @@ struct Query {
     bool exclusive = false;  ///< wants its worker to itself for the window
     std::uint8_t numeric_bit = 0;
     std::uint8_t min_tier = 0;
+    std::uint8_t groups = 0;  ///< of order classes that meet the bid's, as bits
     std::uint16_t gang = 1;
     Signature need;
     std::uint64_t max_price_atoms = 0;  ///< by the price offered and by the maximum amount
     std::uint64_t units = 0;
     std::uint64_t least_units = 0;
+    std::uint64_t slice_atoms = 0;  ///< the most a slice may lock; 0: max_price_atoms says it all
     std::uint64_t flops = 0;
     std::uint64_t min_vram_mib = 0;
     std::uint64_t min_ram_mib = 0;
@@ -58,7 +60,7 @@ struct Query {
     std::uint32_t min_reclaim_window_s = 0;
     std::uint32_t from_s = 0;  ///< the work's start
     Window window;             ///< of the work
-    Hold certain;              ///< the window in seconds, rounded inwards; kNoHold: not exclusive
+    Seconds certain;           ///< the window rounded inwards; kNoHold: not exclusive
     PartyId buyer = kNoParty;
     std::vector<NameId> models;
     std::vector<NameId> regions;
@@ -75,7 +77,8 @@ struct AskRows {
     struct Hot {
         Key key;  ///< price; then reliability (high first) and age
         Signature offer;
-        Hold hold;  ///< of its worker: none, or the first
+        Seconds starts;  ///< when work may start
+        Seconds hold;    ///< the first promise of its worker, rounded inwards; or none
     };
     /// The exact values that a signature only sketches.
     struct Cold {
@@ -87,8 +90,6 @@ struct AskRows {
         std::uint32_t ram_mib = 0;
         std::uint32_t disk_mib = 0;
         std::uint32_t bandwidth_mbps = 0;
-        std::uint32_t earliest_s = 0;
-        std::uint32_t expiry_s = 0;
         std::uint32_t reclaim_window_s = 0;  ///< unbounded where nothing is reclaimed
         std::uint32_t buyer_lists = 0;       ///< 0: none
         PartyId provider = 0;
@@ -101,27 +102,30 @@ struct AskRows {
         std::uint8_t numeric_classes = 0;
         std::uint8_t tier = 0;
     };
-    static_assert(sizeof(Cold) == 88);
+    static_assert(sizeof(Cold) == 80);
     /// What the best of some asks could do. Only what can be had now counts: a block of busy or
     /// sold out asks is skipped whole.
     struct Bound {
         Signature offer = kNoOffer;
-        Hold hold{0, std::numeric_limits<std::uint32_t>::max()};  ///< in which all are promised
+        Seconds starts;
+        Seconds hold{0, std::numeric_limits<std::uint32_t>::max()};  ///< in which all are promised
         friend bool operator==(const Bound&, const Bound&) = default;
     };
     static void join(Bound& bound, const Bound& other) noexcept {
         bound.offer = best_of(bound.offer, other.offer);
+        bound.starts.from_s = std::min(bound.starts.from_s, other.starts.from_s);
+        bound.starts.until_s = std::max(bound.starts.until_s, other.starts.until_s);
         bound.hold.from_s = std::max(bound.hold.from_s, other.hold.from_s);
         bound.hold.until_s = std::min(bound.hold.until_s, other.hold.until_s);
     }
     static void widen(Bound& bound, const Hot& hot) noexcept {
-        if (can_be_had(hot.offer)) join(bound, {hot.offer, hot.hold});
+        if (can_be_had(hot.offer)) join(bound, {hot.offer, hot.starts, hot.hold});
     }
 };
 
 /// The resting asks. Answers which fits a bid and is best (price, then reliability, then age), as a
-/// scan of all asks with `first_mismatch` would. Buckets by unit kind, GPU model and region, each a
-/// ladder in order of price, reliability, age. Pure, deterministic, not thread-safe.
+/// scan of all asks with `first_mismatch` would. Buckets by unit kind, class, GPU model and region,
+/// each a ladder in order of price, reliability, age. Pure, deterministic, not thread-safe.
 class OrderBook {
  public:
     using State = AskState;
@@ -156,8 +160,9 @@ class OrderBook {
     [[nodiscard]] Query compile(const Want& want) const;
     /// The same into a query that was used before, whose memory is used again.
     void compile(const Want& want, Query& query) const;
-    /// The most the bid may pay per unit: `price_atoms`, or less by its maximum amount. With the
-    /// ceiling for `price_atoms` it gives a query that looks past a ramp's present offer.
+    /// The most the bid may pay per unit: `price_atoms`, or less by its maximum amount for the
+    /// least it takes. With the ceiling for `price_atoms` it gives a query that looks past a ramp's
+    /// present offer.
     [[nodiscard]] static std::uint64_t highest_price(const Want& want,
                                                      std::uint64_t price_atoms) noexcept;
 
@@ -190,19 +195,28 @@ class OrderBook {
     /// The asks of one ladder.
     struct Bucket {
         std::uint8_t unit_kind = 0;
+        std::uint8_t group = 0;  ///< see group_of
         NameId model = 0;
         NameId region = 0;
+        friend bool operator==(const Bucket&, const Bucket&) = default;
     };
-    /// Where an ask is, and its neighbours among the asks of its worker.
-    struct Listed {
-        Place place = Rows::kNowhere;
+    struct Neighbours {
         AskIndex next = kNone;
         AskIndex previous = kNone;
     };
+    /// Where an ask is, and its neighbours among the asks of its worker and of its provider.
+    struct Listed {
+        Place place = Rows::kNowhere;
+        Neighbours of_worker;
+        Neighbours of_provider;
+    };
     struct Party {
         domain::Address address;
-        AskIndex first_ask = kNone;  ///< as a worker
-        Hold hold;
+        AskIndex first_ask = kNone;      ///< of it as a worker
+        AskIndex first_offered = kNone;  ///< of it as a provider
+        std::uint32_t offered = 0;       ///< how many those are
+        std::uint32_t in_lists = 0;      ///< allow lists of asks that name it as a buyer
+        Seconds hold;
         const Calendar* calendar = nullptr;
     };
     struct BuyerLists {
@@ -217,10 +231,13 @@ class OrderBook {
 
     [[nodiscard]] static Key key_for(std::uint64_t price, std::uint32_t reliability_bp,
                                      AskIndex index) noexcept;
+    [[nodiscard]] static std::uint32_t hash_of(const Bucket& bucket) noexcept;
+    [[nodiscard]] static std::uint8_t group_of(ledger::eth::OrderClass order_class) noexcept;
     [[nodiscard]] static std::uint32_t may_fit(const Rows::Block& block, const Query& query,
                                                const Key& from, const Key& limit);
     [[nodiscard]] bool fits(const Hot& hot, const Cold& cold, const Query& query) const;
     [[nodiscard]] bool is_listed(AskIndex index, const Cold& cold, const Query& query) const;
+    [[nodiscard]] static bool can_pay_slice(const Hot& hot, const Cold& cold, const Query& query);
     [[nodiscard]] bool is_free(const Hot& hot, const Cold& cold, const Query& query) const;
 
     [[nodiscard]] PartyId intern(const domain::Address& party);
@@ -231,10 +248,16 @@ class OrderBook {
     [[nodiscard]] Cold cold_row(const ledger::eth::Ask& ask, const domain::Resource& resource);
     void insert(BucketId bucket, const Hot& hot, const Cold& cold);
     void erase(Place place);
-    void link(AskIndex index, Party& worker);
-    void unlink(AskIndex index, Party& worker);
+    void link(AskIndex index, AskIndex& first, Neighbours Listed::*side);
+    void unlink(AskIndex index, AskIndex& first, Neighbours Listed::*side);
     void compile_lists(const Want& want, Query& query) const;
 
+    /// Does an ask fit, whatever its worker promised?
+    [[nodiscard]] bool fits_at(Place place, const Query& query) const;
+    [[nodiscard]] bool has_few_providers(const Query& query) const;
+    /// Calls `visit(place)` for each ask of the query's providers that fits.
+    template <typename Visit>
+    void for_each_provided(const Query& query, Visit&& visit) const;
     template <typename Visit>
     void for_each_bucket(const Query& query, Visit&& visit) const;
     void search(BucketId bucket, const Query& query, const Key& from, Found& best,

@@ -147,6 +147,9 @@ Result<executor::TrainTask> TrainSession::make_task(const model::TrainSpec& spec
     task.runtime = context_.runtime;
     task.limits = context_.limits;
     task.job_dir = context_.jobs_folder / to_hex(book_->terms().lease).substr(2);
+    // A slice of the job: the rest is for other leases.
+    const std::uint64_t end = book_->terms().start_step + book_->terms().max_units;
+    if (end < spec.steps) task.stop_at_step = end;
     std::error_code error;
     std::filesystem::create_directories(task.job_dir, error);
     if (error) return fail(ErrorCode::io_error, "cannot make the job's folder");

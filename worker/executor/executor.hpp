@@ -93,6 +93,7 @@ struct TrainTask {
     model::TrainFiles files;
     model::RuntimeOptions runtime;
     JobLimits limits;
+    std::uint64_t stop_at_step = 0;  // a slice ends here with a checkpoint; 0: the spec's last step
 };
 
 struct ServeTask {

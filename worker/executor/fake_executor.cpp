@@ -189,6 +189,7 @@ Result<std::unique_ptr<Job>> FakeExecutor::start_train(const TrainTask& task, Ev
     TRY_ASSIGN(model::JobSpec spec, model::parse_job_spec(task.spec_json));
     auto* train = std::get_if<model::TrainSpec>(&spec);
     if (train == nullptr) return fail(ErrorCode::job_spec_invalid, "kind is not \"train\"");
+    if (task.stop_at_step != 0) train->steps = std::min(train->steps, task.stop_at_step);
     std::uint64_t first = 0;
     if (task.files.checkpoint) {
         TRY_ASSIGN(const auto file, model::SafetensorsFile::open(*task.files.checkpoint));

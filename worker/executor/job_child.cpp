@@ -39,13 +39,18 @@ double seconds_since(std::chrono::steady_clock::time_point begin) {
 class TrainLoop {
  public:
     TrainLoop(ChildIo& io, const model::TrainSpec& spec, model::TrainingRun run,
-              std::filesystem::path job_dir)
-        : io_(io), spec_(spec), run_(std::move(run)), job_dir_(std::move(job_dir)) {}
+              const ChildStart& start)
+        : io_(io),
+          spec_(spec),
+          run_(std::move(run)),
+          job_dir_(start.job_dir),
+          last_step_(start.stop_at_step == 0 ? spec.steps
+                                             : std::min(spec.steps, start.stop_at_step)) {}
 
     Result<Outcome> run() {
         io_.emit(Ready{run_.step()});
         if (run_.step() == 0) TRY(evaluate());
-        while (run_.step() < spec_.steps) {
+        while (run_.step() < last_step_) {
             TRY_ASSIGN(const bool go_on, run_segment());
             if (!go_on) return Outcome::kStopped;
         }
@@ -59,7 +64,7 @@ class TrainLoop {
     Result<bool> run_segment() {
         const std::uint64_t begin = run_.step();
         const std::uint64_t end =
-            std::min(spec_.steps, (begin / spec_.segment_steps + 1) * spec_.segment_steps);
+            std::min(last_step_, (begin / spec_.segment_steps + 1) * spec_.segment_steps);
         const std::uint64_t chunk = std::max<std::uint64_t>(1, spec_.segment_steps / 5);
         const TimeMs start_ms = now_ms();
         double loss_sum = 0;
@@ -141,6 +146,7 @@ class TrainLoop {
     const model::TrainSpec& spec_;
     model::TrainingRun run_;
     std::filesystem::path job_dir_;
+    std::uint64_t last_step_;  // of the job, or of this slice of it
     std::optional<Segment> pending_;
 };
 
@@ -214,7 +220,7 @@ Result<Outcome> run_job(ChildIo& io) {
         TRY(wall());
         io.start_commands();
         TRY_ASSIGN(auto run, model::TrainingRun::create(*train, start.files, start.runtime));
-        return TrainLoop(io, *train, std::move(run), start.job_dir).run();
+        return TrainLoop(io, *train, std::move(run), start).run();
     }
     const auto* serve = std::get_if<model::ServeSpec>(&spec);
     if (serve == nullptr)

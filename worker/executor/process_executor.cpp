@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <system_error>
 #include <utility>
 
@@ -34,6 +35,8 @@ class ProcessExecutor final : public Executor {
         launch.start.kind = ChildStart::Kind::kTrain;
         launch.start.spec_json = task.spec_json;
         launch.steps = train->steps;
+        if (task.stop_at_step != 0) launch.steps = std::min(launch.steps, task.stop_at_step);
+        launch.start.stop_at_step = task.stop_at_step;
         launch.segment_steps = train->segment_steps;
         model::TrainFiles& files = launch.start.files;
         if (std::holds_alternative<model::TextData>(train->data)) {

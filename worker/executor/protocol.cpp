@@ -2,6 +2,7 @@
 #include "worker/executor/protocol.hpp"
 
 #include "ledger/base/hex.hpp"
+#include "ledger/base/limits.hpp"
 #include "worker/model/json_reader.hpp"
 
 #include <fmt/format.h>
@@ -255,6 +256,7 @@ std::string encode_start(const ChildStart& start) {
              {"walls", start.walls ? 1 : 0}};
     if (start.files.init) out["init"] = start.files.init->string();
     if (start.files.checkpoint) out["checkpoint"] = start.files.checkpoint->string();
+    if (start.stop_at_step != 0) out["stop_at_step"] = start.stop_at_step;
     return dump(out);
 }
 
@@ -262,7 +264,7 @@ Result<ChildStart> decode_start(std::string_view line) {
     TRY_ASSIGN(const auto value, parse_line(line));
     const FieldReader in(value, "start", ErrorCode::invalid_field);
     TRY(in.only({"kind", "spec", "dir", "text", "images", "labels", "weights", "threads", "device",
-                 "walls", "init", "checkpoint"}));
+                 "walls", "init", "checkpoint", "stop_at_step"}));
     ChildStart start;
     TRY_ASSIGN(const std::string kind, in.text("kind", 8));
     if (kind != "train" && kind != "serve") return in.refuse("kind", "must be train or serve");
@@ -278,6 +280,10 @@ Result<ChildStart> decode_start(std::string_view line) {
     TRY_ASSIGN(const auto walls, in.integer("walls", 0, 1));
     start.runtime.threads = static_cast<int>(threads);
     start.walls = walls == 1;
+    if (in.has("stop_at_step")) {
+        TRY_ASSIGN(start.stop_at_step,
+                   in.integer("stop_at_step", 1, ledger::base::limits::kMaxTrainingSteps));
+    }
     if (in.has("init")) {
         TRY_ASSIGN(start.files.init, in.text("init", kPathMax));
     }

@@ -24,7 +24,8 @@ struct ChildStart {
     model::TrainFiles files;
     std::filesystem::path weights;
     model::RuntimeOptions runtime;
-    bool walls = false;  // refuse execve once loaded
+    bool walls = false;              // refuse execve once loaded
+    std::uint64_t stop_at_step = 0;  // training; 0: the spec's last step
 };
 
 struct Pause {};

@@ -207,6 +207,29 @@ TEST_CASE("job: killed and resumed in a fresh process it ends with the same bits
     }
 }
 
+TEST_CASE("job: a slice ends between segments, and the rest goes on from there to the same bits") {
+    const auto with = executor(sandbox::Mode::kNone);
+    Setup straight;
+    straight.task.spec_json = train_spec(12, 3);
+    straight.run(*with);
+    Setup setup;
+    setup.task.spec_json = train_spec(12, 3);
+    setup.task.stop_at_step = 7;
+    setup.run(*with);
+    CHECK(std::get<Finished>(setup.recorder.events().back()).step == 7);
+    const auto slice = setup.recorder.all<Segment>();
+    REQUIRE(slice.size() == 3);
+    CHECK(slice[2].step == 7);
+    setup.task.stop_at_step = 0;
+    setup.task.files.checkpoint = slice[2].checkpoint;
+    setup.recorder.clear();
+    setup.run(*with);
+    const auto rest = setup.recorder.all<Segment>();
+    REQUIRE(rest.size() == 2);
+    CHECK(rest[0].step == 9);
+    CHECK(rest[1].sha256 == straight.recorder.all<Segment>().back().sha256);
+}
+
 TEST_CASE("job: a paused job does no step until it is resumed, a stopped one ends") {
     Setup setup;
     setup.task.spec_json = train_spec(10'000'000, 5);

@@ -91,6 +91,7 @@ TEST_CASE("protocol: start and commands come back as they were") {
     start.files.checkpoint = "/in/checkpoint";
     start.runtime.threads = 3;
     start.walls = true;
+    start.stop_at_step = 37;
     const auto back = decode_start(encode_start(start));
     REQUIRE(back.has_value());
     CHECK(back->spec_json == start.spec_json);
@@ -99,6 +100,7 @@ TEST_CASE("protocol: start and commands come back as they were") {
     CHECK_FALSE(back->files.init.has_value());
     CHECK(back->runtime.threads == 3);
     CHECK(back->walls);
+    CHECK(back->stop_at_step == 37);
 
     GenerateRequest request;
     request.id = "r";
