@@ -68,7 +68,7 @@ TEST_CASE("market: queries that make no sense are refused with their code") {
         {"/v1/market/depth", 400, "missing_field"},
         {"/v1/market/depth?unit_kind=gpu_ms&limit=501", 422, "out_of_range"},
         {"/v1/market/book?limit=501", 422, "out_of_range"},
-        {"/v1/market/bids?buyer=0x12", 400, "invalid_field"},
+        {"/v1/market/bids?buyer=0x12", 400, "invalid_encoding"},
         {"/v1/market/bids?after=0x12", 400, "invalid_field"},
         {"/v1/market/stream?after=x", 400, "invalid_field"},
     };
