@@ -328,7 +328,8 @@ void quote(Services& services, const http::RequestPtr& request, const http::Repl
         services, request, reply,
         [command = std::move(body->command),
          now_ms = services.context.clock.now_ms()](const engine::Engine& engine) -> Result<Json> {
-            return quote_view(engine.quote(command, now_ms));
+            TRY_ASSIGN(const engine::Engine::Quote answer, engine.quote(command, now_ms));
+            return quote_view(answer);
         });
 }
 

@@ -38,7 +38,7 @@ Result<std::vector<domain::Event>> Engine::apply(const domain::Command& command,
     return impl_->apply(command, now_ms);
 }
 
-Engine::Quote Engine::quote(const domain::PostJob& job, TimeMs now_ms) const {
+Result<Engine::Quote> Engine::quote(const domain::PostJob& job, TimeMs now_ms) const {
     return impl_->quote(job, now_ms);
 }
 

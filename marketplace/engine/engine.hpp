@@ -89,7 +89,9 @@ class Engine {
         domain::TimeMs starts_ms = 0;
         domain::Mismatches reasons;
     };
-    [[nodiscard]] Quote quote(const domain::PostJob& job, domain::TimeMs now_ms) const;
+    /// Fails as posting the job would by its shape alone; who lacks money may ask.
+    [[nodiscard]] ledger::base::Result<Quote> quote(const domain::PostJob& job,
+                                                    domain::TimeMs now_ms) const;
     /// Why an open job is not matched at `now_ms`: every ask counted. Empty for other jobs.
     [[nodiscard]] domain::Mismatches reasons(const domain::JobId& job, domain::TimeMs now_ms) const;
 

@@ -167,7 +167,8 @@ class Engine::Impl {
     [[nodiscard]] std::optional<std::string> find_violation() const;
     [[nodiscard]] std::optional<std::string> find_oversold() const;
     [[nodiscard]] std::optional<std::string> find_odd_job() const;
-    [[nodiscard]] Quote quote(const domain::PostJob& job, TimeMs now_ms) const;  // quotes.cpp
+    [[nodiscard]] Result<Quote> quote(const domain::PostJob& job,
+                                      TimeMs now_ms) const;  // quotes.cpp
     [[nodiscard]] domain::Mismatches reasons(const Job& job, const JobRecordState* state,
                                              TimeMs now_ms) const;  // quotes.cpp
 

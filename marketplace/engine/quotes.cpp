@@ -51,10 +51,10 @@ domain::Mismatches Engine::Impl::reasons(const Job& job, const JobRecordState* s
     return out;
 }
 
-Engine::Quote Engine::Impl::quote(const domain::PostJob& command, TimeMs now_ms) const {
+Result<Engine::Quote> Engine::Impl::quote(const domain::PostJob& command, TimeMs now_ms) const {
     Quote out;
     now_ms = std::max(now_ms, last_ms_);  // the books look only ahead
-    if (!check_shape(command)) return out;
+    TRY(check_shape(command));
     Job job;
     job.id = command.id;
     job.buyer = command.legs.front().bid.buyer;

@@ -132,12 +132,13 @@ describe("before anything is sold", () => {
     assert.equal(nowhere.reasons.failed.region, 1);
   });
 
-  test("constraints that contradict each other match nothing and say which", async () => {
-    const answer = await quote({}, {
-      constraints: { providers: [provider.address], exclude_providers: [provider.address] },
+  test("a quote of a wrong order has its code; one that nobody can serve has its reasons", async () => {
+    const wrong = await rest.request("POST", "/v1/market/quotes", {
+      body: await rest.job_body(buyer, spec(), {}, {
+        constraints: { providers: [provider.address], exclude_providers: [provider.address] },
+      }),
     });
-    assert.equal(answer.matches, false);
-    assert.equal(answer.reasons.failed.excluded, 1);
+    assert.deepEqual([wrong.status, wrong.json.code], [422, "invalid_field"], wrong.text);
     const gang = await quote({ volume: 200n }, { constraints: { gang: 5 } });
     assert.equal(gang.matches, false);
   });

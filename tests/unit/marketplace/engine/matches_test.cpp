@@ -237,13 +237,13 @@ TEST_CASE("matches: a quote says what a post would get and changes nothing") {
     Market market;
     const Hash32 ask = market.list(1, 1, 1200);
     const Hash32 before = market.engine.state_hash();
-    const auto quote = market.engine.quote(make_train_job(1, 1), market.now_ms);
+    const auto quote = *market.engine.quote(make_train_job(1, 1), market.now_ms);
     CHECK(quote.matches);
     REQUIRE(quote.legs.size() == 1);
     CHECK(quote.legs[0].ask_hash == ask);
     CHECK(quote.legs[0].locked_atoms == 120'000);
-    CHECK_FALSE(market.engine.quote(make_train_job(1, 1, 100, 1199), market.now_ms).matches);
-    CHECK_FALSE(market.engine.quote({}, market.now_ms).matches);
+    CHECK_FALSE(market.engine.quote(make_train_job(1, 1, 100, 1199), market.now_ms)->matches);
+    CHECK(market.engine.quote({}, market.now_ms).error().code() == ErrorCode::invalid_field);
     CHECK(market.engine.state_hash() == before);
 }
 

@@ -22,7 +22,7 @@ TEST_CASE("quotes: what a job would get, and the most it may cost") {
     market.list(1, 1, 1500);
     market.list(2, 2, 1200);
     market.list(3, 3, 5000);
-    const auto quote = market.engine.quote(make_train_job(1, 1), market.now_ms);
+    const auto quote = *market.engine.quote(make_train_job(1, 1), market.now_ms);
     CHECK(quote.matches);
     CHECK(quote.candidates == 2);
     CHECK(quote.total_atoms == 120'000);
@@ -43,7 +43,7 @@ TEST_CASE("quotes: a gang's legs are its members") {
     PostJob job = make_train_job(1, 1);
     job.legs[0].constraints.gang = 2;
     job.legs[0].bid.volume_units = 200;
-    const auto quote = market.engine.quote(job, market.now_ms);
+    const auto quote = *market.engine.quote(job, market.now_ms);
     REQUIRE(quote.legs.size() == 2);
     CHECK(quote.candidates == 3);
     CHECK(quote.total_atoms == 200'300);
@@ -58,7 +58,7 @@ TEST_CASE("quotes: when it can start") {
     ramp.legs[0].constraints.ramp_start_s = tests::kStartS;
     ramp.legs[0].constraints.ramp_end_s = tests::kStartS + 150;
     const auto starts = [&market](const PostJob& job) {
-        return market.engine.quote(job, market.now_ms).starts_ms;
+        return market.engine.quote(job, market.now_ms)->starts_ms;
     };
     CHECK(starts(ramp) == 0);
     market.list(1, 1);
@@ -69,7 +69,7 @@ TEST_CASE("quotes: when it can start") {
     PostJob busy = make_train_job(1, 1);
     busy.legs[0].constraints.max_duration_s = 70;
     market.must(busy);
-    CHECK_FALSE(market.engine.quote(make_train_job(2, 4), market.now_ms).matches);
+    CHECK_FALSE(market.engine.quote(make_train_job(2, 4), market.now_ms)->matches);
     CHECK(starts(make_train_job(2, 4)) == market.now_ms + 70'000);
     CHECK(starts(ramp) == market.now_ms + 70'000);
     CHECK(starts(make_train_job(2, 5, 100, 900)) == 0);
