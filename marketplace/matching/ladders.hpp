@@ -458,7 +458,7 @@ class Ladders {
             const std::uint32_t number = page.entries[spot.entry].block;
             Block& into = block(number);
             Block& next = block(page.entries[spot.entry + 1].block);
-            if (into.count + next.count <= kRows / 2) {
+            if (into.count + next.count <= kRows * 3 / 4) {
                 for (std::uint32_t i = 0; i < next.count; ++i, ++into.count) {
                     into.copy(into.count, next, i);
                     moved(into.hot(into.count), number * kRows + into.count);

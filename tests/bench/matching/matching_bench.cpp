@@ -65,8 +65,6 @@ void make_asks(Arena& arena, std::size_t count) {
     for (std::size_t i = 0; i < count; ++i) {
         arena.asks.push_back(arena.crowd.ask(arena.asks.size() + 1));
         arena.asks.back().ask.expiry_s = tests::kStartS + 1'000'000;
-        const auto calendar = arena.calendars.find(arena.asks.back().resource.worker);
-        if (calendar != arena.calendars.end()) arena.asks.back().calendar = &calendar->second;
     }
 }
 
@@ -104,6 +102,13 @@ void expire(Arena& arena) {
     }
 }
 
+void link_calendars(Arena& arena) {
+    for (ListedAsk& ask : arena.asks) {
+        const auto calendar = arena.calendars.find(ask.resource.worker);
+        if (calendar != arena.calendars.end()) ask.calendar = &calendar->second;
+    }
+}
+
 Arena make_arena(std::size_t count, CrowdOptions options) {
     Arena arena(options);
     make_asks(arena, count);
@@ -117,15 +122,12 @@ Arena make_arena(std::size_t count, CrowdOptions options) {
         if (calendar.is_free(from, until)) calendar.hold(from, until);
         arena.book.set_calendar(ask.resource.worker, &calendar, kNowMs);
     }
-    for (ListedAsk& ask : arena.asks) {
-        const auto calendar = arena.calendars.find(ask.resource.worker);
-        if (calendar != arena.calendars.end()) ask.calendar = &calendar->second;
-    }
     return arena;
 }
 
 /// Winners of the book beside those of the scan, on the arena as it stands.
-bool same_winners(const Arena& arena, std::size_t checks) {
+bool same_winners(Arena& arena, std::size_t checks) {
+    link_calendars(arena);  // workers may have promised time since their asks were made
     for (std::size_t i = 0; i < checks; ++i) {
         const Step& step = arena.steps[i * 13 % arena.steps.size()];
         const auto fitting = tests::all_naively(arena.asks, step.bid);
@@ -144,12 +146,11 @@ void promise(Arena& arena, mm::AskIndex winner, const mm::Query& query) {
         mm::Calendar& own = arena.calendars[worker];
         own = std::move(calendar);
         arena.book.set_calendar(worker, &own, kNowMs);
-        return &own;
     };
     const auto worker = arena.asks[winner].resource.worker;
     mm::Calendar held = arena.calendars[worker];
     if (query.exclusive) held.hold(query.window.from, query.window.until);
-    arena.asks[winner].calendar = set(worker, std::move(held));
+    set(worker, std::move(held));
     arena.promised.push_back(worker);
     if (arena.promised.size() < 1000) return;
     set(arena.promised.front(), {});
