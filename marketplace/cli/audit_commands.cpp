@@ -5,11 +5,13 @@
 #include "ledger/rpc/json.hpp"
 #include "ledger/settlement/receipt_log_abi.hpp"
 #include "marketplace/cli/public_log.hpp"
+#include "marketplace/cli/replay.hpp"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <fstream>
 #include <memory>
 
@@ -26,6 +28,9 @@ struct AuditOptions {
     std::string deployment_file;
     std::string file;
     std::uint64_t record = 0;
+    std::optional<std::uint64_t> max_failovers;
+    std::optional<std::uint64_t> voucher_period_atoms;
+    std::optional<std::uint64_t> batch_period_ms;
 };
 
 /// From a file the auditor trusts, or as the market says.
@@ -38,8 +43,8 @@ Result<ledger::settlement::Deployment> read_deployment(Context& context,
 }
 
 Result<void> audit(Context& context, const AuditOptions& options) {
+    TRY_ASSIGN(const auto reader, open_log(context, options.log));  // may name another market
     TRY_ASSIGN(const auto deployment, read_deployment(context, options));
-    TRY_ASSIGN(const auto reader, open_log(context, options.log));
     JournalSource source(*reader);
     TRY_ASSIGN(const auto report, ledger::audit::audit(context.chain(), source, deployment));
     if (context.json()) {
@@ -58,6 +63,9 @@ Result<void> audit(Context& context, const AuditOptions& options) {
 Result<void> fetch(Context& context, const AuditOptions& options) {
     std::ofstream out(options.file, std::ios::binary | std::ios::trunc);
     if (!out) return fail(ErrorCode::io_error, "cannot write " + options.file);
+    TRY_ASSIGN(const MarketFacts* facts, context.facts());
+    TRY_ASSIGN(const engine::EngineConfig rules, parse_rules(facts->document));
+    out << facts_line(rules_json(rules)) << '\n';
     std::uint64_t records = 0;
     while (true) {
         TRY_ASSIGN(const std::string page, fetch_log_page(context, records));
@@ -77,26 +85,82 @@ Result<void> fetch(Context& context, const AuditOptions& options) {
     return {};
 }
 
+/// The log's own market's, unless the auditor names better ones.
+Result<engine::EngineConfig> find_rules(Context& context, RecordReader& reader,
+                                        const AuditOptions& options) {
+    TRY_ASSIGN(json facts, reader.facts());
+    engine::EngineConfig rules;
+    if (facts.is_null() && options.deployment_file.empty()) {
+        TRY_ASSIGN(const MarketFacts* known, context.facts());
+        facts = known->document;
+    }
+    if (!facts.is_null()) {
+        TRY_ASSIGN(rules, parse_rules(facts));
+    }
+    if (!options.deployment_file.empty()) {
+        TRY_ASSIGN(const auto deployment,
+                   ledger::settlement::read_deployment(options.deployment_file));
+        rules.domain = deployment.leases_domain();
+        rules.operator_address = deployment.market_operator;
+    }
+    if (options.max_failovers) rules.max_failovers = *options.max_failovers;
+    if (options.batch_period_ms) rules.batch_period_ms = *options.batch_period_ms;
+    if (options.voucher_period_atoms) rules.voucher_period_atoms = *options.voucher_period_atoms;
+    return rules;
+}
+
+/// Draws how far a replay is, ten times a second.
+class ReplayProgress {
+ public:
+    ReplayProgress(Terminal& terminal, const RecordReader& reader)
+        : terminal_(terminal), reader_(reader) {}
+    [[nodiscard]] double seconds() const {
+        const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - start_;
+        return passed.count();
+    }
+    [[nodiscard]] std::uint64_t per_second(const ReplayReport& report) const {
+        return static_cast<std::uint64_t>(static_cast<double>(report.records) /
+                                          std::max(seconds(), 1e-6));
+    }
+    void show(const ReplayReport& report) {
+        if (seconds() < drawn_s_ + 0.1) return;
+        drawn_s_ = seconds();
+        const std::uint64_t permille = reader_.permille();
+        terminal_.redraw({fmt::format("Replay {} {:>3} %  {} records, {}/s", bar(permille, 24),
+                                      permille / 10, report.records, per_second(report))});
+    }
+
+ private:
+    Terminal& terminal_;
+    const RecordReader& reader_;
+    std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+    double drawn_s_ = 0;
+};
+
 Result<void> run_replay(Context& context, const AuditOptions& options) {
-    TRY_ASSIGN(const auto deployment, read_deployment(context, options));
     TRY_ASSIGN(const auto reader, open_log(context, options.log));
-    std::uint64_t period = 0;
-    if (const auto facts = context.facts()) period = (*facts)->voucher_period_atoms;
+    TRY_ASSIGN(const engine::EngineConfig rules, find_rules(context, *reader, options));
+    ReplayProgress progress(context.messages, *reader);
     TRY_ASSIGN(const ReplayReport report,
-               replay(*reader, deployment.leases_domain(), deployment.market_operator, period));
+               replay(*reader, rules, [&](const ReplayReport& so_far) { progress.show(so_far); }));
+    context.messages.redraw({});
+    const bool ok = report.defect.empty();
     if (context.json()) {
-        context.print_json({{"ok", report.defect.empty()},
+        context.print_json({{"ok", ok},
                             {"records", report.records},
                             {"events", report.events},
                             {"state_hash", to_hex(report.state_hash)},
-                            {"defect", report.defect}});
+                            {"first_difference", ok ? json(nullptr) : json(report.records)},
+                            {"defect", report.defect},
+                            {"records_per_s", progress.per_second(report)},
+                            {"market", rules_json(rules)}});
     } else {
-        context.say(
-            fmt::format("{} records, {} events applied anew", report.records, report.events));
-        if (report.defect.empty())
+        context.say(fmt::format("{} records, {} events applied anew, {}/s", report.records,
+                                report.events, progress.per_second(report)));
+        if (ok)
             context.say("Every decision comes out the same. State " + to_hex(report.state_hash));
     }
-    if (report.defect.empty()) return {};
+    if (ok) return {};
     return fail(ErrorCode::audit_failed, report.defect);
 }
 
@@ -175,7 +239,16 @@ void add_audit_commands(CLI::App& app, const Choose& choose) {
     choose(get, [options](Context& c) { return fetch(c, *options); });
     CLI::App* again = with_deployment(
         app.add_subcommand("replay", "Take every decision of the market anew and compare"));
-    again->add_option("LOG", options->log, "A file from `log fetch` (default: the market)");
+    again->add_option("LOG", options->log,
+                      "A file from `log fetch`, or a market's URL (default: the market)");
+    again->add_option("--max-failovers", options->max_failovers,
+                      "Of the market, for a file that does not say (default: as the log says)");
+    again
+        ->add_option("--batch-period", options->batch_period_ms,
+                     "Of the market, in milliseconds (default: as the log says)")
+        ->check(CLI::PositiveNumber);
+    again->add_option("--voucher-period", options->voucher_period_atoms,
+                      "Of the market, in atoms (default: as the log says)");
     choose(again, [options](Context& c) { return run_replay(c, *options); });
     CLI::App* one = with_deployment(
         app.add_subcommand("proof", "Prove that a record is under the head anchored on chain"));

@@ -3,11 +3,13 @@
 
 #include "ledger/base/hex.hpp"
 #include "ledger/base/sha256.hpp"
-#include "marketplace/engine/engine.hpp"
+#include "ledger/rpc/json.hpp"
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <deque>
+#include <utility>
 #include <variant>
 
 namespace marketplace::cli {
@@ -18,31 +20,70 @@ using ledger::base::ByteView;
 using ledger::base::ErrorCode;
 using ledger::base::fail;
 using ledger::base::to_hex;
+using nlohmann::json;
 
 constexpr std::size_t kLineBytesMax = 4U << 20U;
 constexpr std::uint64_t kPageRecords = 1000;
 
 class FileReader final : public RecordReader {
  public:
-    explicit FileReader(const std::string& path) : path_(path), in_(path, std::ios::binary) {}
+    explicit FileReader(const std::string& path) : path_(path), in_(path, std::ios::binary) {
+        in_.seekg(0, std::ios::end);
+        size_ = static_cast<std::uint64_t>(std::max<std::streamoff>(in_.tellg(), 0));
+        in_.seekg(0);
+    }
     [[nodiscard]] bool is_open() const { return in_.is_open(); }
     [[nodiscard]] Result<std::optional<Bytes>> next() override {
-        std::string line;
-        while (std::getline(in_, line)) {
-            ++line_;
-            auto record = parse_log_line(line, line_ - 1);
-            if (!record)
-                return fail(record.error().code(),
-                            fmt::format("{}, line {}: {}", path_, line_, record.error().detail()));
-            return std::optional(std::move(*record));
-        }
-        return std::optional<Bytes>();
+        TRY(read_head());
+        const auto line = next_line();
+        if (!line) return std::optional<Bytes>();
+        auto record = parse_log_line(*line, records_++);
+        if (!record) return fail(record.error().code(), at_line(record.error()));
+        return std::optional(std::move(*record));
+    }
+    [[nodiscard]] Result<json> facts() override {
+        TRY(read_head());
+        return facts_;
+    }
+    [[nodiscard]] std::uint64_t permille() const override {
+        return size_ == 0 ? 1000 : read_ * 1000 / size_;
     }
 
  private:
+    /// The facts, when the file begins with them.
+    Result<void> read_head() {
+        if (has_head_) return {};
+        has_head_ = true;
+        kept_ = next_line();
+        if (!kept_) return {};
+        const auto facts = parse_facts_line(*kept_);
+        if (!facts) return fail(facts.error().code(), at_line(facts.error()));
+        if (!*facts) return {};
+        facts_ = **facts;
+        kept_.reset();
+        return {};
+    }
+    [[nodiscard]] std::optional<std::string> next_line() {
+        if (kept_) return std::exchange(kept_, std::nullopt);
+        std::string line;
+        if (!std::getline(in_, line)) return std::nullopt;
+        ++line_;
+        read_ += line.size() + 1;
+        return line;
+    }
+    [[nodiscard]] std::string at_line(const ledger::base::Error& error) const {
+        return fmt::format("{}, line {}: {}", path_, line_, error.detail());
+    }
+
     std::string path_;
     std::ifstream in_;
+    std::uint64_t size_ = 0;
+    std::uint64_t read_ = 0;
     std::uint64_t line_ = 0;
+    std::uint64_t records_ = 0;
+    bool has_head_ = false;
+    std::optional<std::string> kept_;
+    json facts_;
 };
 
 class MarketReader final : public RecordReader {
@@ -53,11 +94,23 @@ class MarketReader final : public RecordReader {
         if (records_.empty()) return std::optional<Bytes>();
         Bytes record = std::move(records_.front());
         records_.pop_front();
+        ++given_;
         return std::optional(std::move(record));
+    }
+    [[nodiscard]] Result<json> facts() override {
+        TRY_ASSIGN(const MarketFacts* facts, context_.facts());
+        return facts->document;
+    }
+    [[nodiscard]] std::uint64_t permille() const override {
+        return size_ == 0 ? 0 : std::min(given_, size_) * 1000 / size_;
     }
 
  private:
     Result<void> fill() {
+        if (size_ == 0) {
+            TRY_ASSIGN(const json head, context_.market().get("/v1/log/head", Auth::kNone));
+            size_ = ledger::rpc::integer_at(head, "size").value_or(0);
+        }
         TRY_ASSIGN(const std::string page, fetch_log_page(context_, next_));
         std::string_view rest = page;
         while (!rest.empty()) {
@@ -74,6 +127,8 @@ class MarketReader final : public RecordReader {
     Context& context_;
     std::deque<Bytes> records_;
     std::uint64_t next_ = 0;
+    std::uint64_t given_ = 0;
+    std::uint64_t size_ = 0;  ///< of the log when the reading began
     bool ended_ = false;
 };
 
@@ -126,6 +181,18 @@ Result<Bytes> parse_log_line(std::string_view line, std::uint64_t sequence) {
     return *record;
 }
 
+std::string facts_line(const json& facts) {
+    return ledger::rpc::to_text({{"market", facts}});
+}
+
+Result<std::optional<json>> parse_facts_line(std::string_view line) {
+    if (!line.starts_with(R"({"market":)")) return std::optional<json>();
+    TRY_ASSIGN(const json document, ledger::rpc::parse_json(line));
+    if (document.size() != 1 || !document["market"].is_object())
+        return fail(ErrorCode::invalid_encoding, "not the facts of a market");
+    return std::optional<json>(document["market"]);
+}
+
 Result<std::string> fetch_log_page(Context& context, std::uint64_t first) {
     return context.market().get_text(fmt::format("/v1/log?first={}&limit={}", first, kPageRecords),
                                      Auth::kNone);
@@ -134,9 +201,10 @@ Result<std::string> fetch_log_page(Context& context, std::uint64_t first) {
 Result<std::unique_ptr<RecordReader>> open_log(Context& context, const std::string& where) {
     if (where.empty() || where == context.settings.market)
         return std::unique_ptr<RecordReader>(std::make_unique<MarketReader>(context));
-    if (where.starts_with("http://"))
-        return fail(ErrorCode::invalid_field,
-                    "to read another market's log, point --market at it: " + where);
+    if (where.starts_with("http://")) {
+        context.settings.market = where.substr(0, where.find_last_not_of('/') + 1);
+        return std::unique_ptr<RecordReader>(std::make_unique<MarketReader>(context));
+    }
     auto file = std::make_unique<FileReader>(where);
     if (!file->is_open()) return fail(ErrorCode::data_missing, "cannot read " + where);
     return std::unique_ptr<RecordReader>(std::move(file));
@@ -168,39 +236,6 @@ Result<std::optional<ledger::audit::LogRecord>> JournalSource::next() {
     previous_ = engine::record_hash(out.bytes);
     ++sequence_;
     return std::optional(std::move(out));
-}
-
-Result<ReplayReport> replay(RecordReader& reader, const ledger::eth::Domain& domain,
-                            const Address& operator_address, std::uint64_t voucher_period_atoms) {
-    engine::EngineConfig config;
-    config.domain = domain;
-    config.operator_address = operator_address;
-    if (voucher_period_atoms > 0) config.voucher_period_atoms = voucher_period_atoms;
-    engine::Engine engine(config);
-    ReplayReport report;
-    Hash32 previous;
-    while (true) {
-        TRY_ASSIGN(const auto bytes, reader.next());
-        if (!bytes) break;
-        const auto differs = [&](std::string text) {
-            report.defect = fmt::format("record {}: {}", report.records, text);
-            return report;
-        };
-        const auto record = engine::decode_record(*bytes);
-        if (!record) return differs("cannot be decoded");
-        if (record->sequence != report.records || record->previous != previous)
-            return differs("does not follow the record before it");
-        const auto events = engine.apply(record->command, record->time_ms);
-        if (!events) return differs("the engine refuses it: " + events.error().message());
-        if (*events != record->events) return differs("the engine decides otherwise");
-        if (engine.state_hash() != record->state_hash)
-            return differs("the engine comes to another state");
-        previous = engine::record_hash(*bytes);
-        report.events += events->size();
-        ++report.records;
-    }
-    report.state_hash = engine.state_hash();
-    return report;
 }
 
 }  // namespace marketplace::cli

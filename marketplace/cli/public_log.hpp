@@ -5,6 +5,8 @@
 #include "marketplace/cli/context.hpp"
 #include "marketplace/engine/journal.hpp"
 
+#include <nlohmann/json.hpp>
+
 #include <cstdint>
 #include <fstream>
 #include <functional>
@@ -20,9 +22,14 @@ class RecordReader {
     virtual ~RecordReader() = default;
     /// The next record's bytes; empty at the end. invalid_encoding: a line that is none.
     [[nodiscard]] virtual Result<std::optional<ledger::base::Bytes>> next() = 0;
+    /// The market's facts as far as this log carries them; null when it does not.
+    [[nodiscard]] virtual Result<nlohmann::json> facts() { return nlohmann::json(); }
+    /// How much was read, in thousandths.
+    [[nodiscard]] virtual std::uint64_t permille() const { return 0; }
 };
 
-/// `where`: a file written by `millrace log fetch`; http://… for another market; empty: the market.
+/// `where`: a file written by `millrace log fetch`; http://host:port of a market, which all that
+/// follows then asks; empty: the market of the settings.
 [[nodiscard]] Result<std::unique_ptr<RecordReader>> open_log(Context& context,
                                                              const std::string& where);
 
@@ -48,17 +55,8 @@ class JournalSource final : public ledger::audit::LogSource {
 
 /// One page of the log's text form from the market.
 [[nodiscard]] Result<std::string> fetch_log_page(Context& context, std::uint64_t first);
-
-/// What a replay found.
-struct ReplayReport {
-    std::uint64_t records = 0;
-    std::uint64_t events = 0;
-    Hash32 state_hash;
-    std::string defect;  ///< the first difference; empty when every record came out the same
-};
-/// Applies every command anew and compares events and state hashes.
-[[nodiscard]] Result<ReplayReport> replay(RecordReader& reader, const ledger::eth::Domain& domain,
-                                          const Address& operator_address,
-                                          std::uint64_t voucher_period_atoms);
+/// The line that `log fetch` puts before the records: {"market":{…}}. Empty: it is another line.
+[[nodiscard]] std::string facts_line(const nlohmann::json& facts);
+[[nodiscard]] Result<std::optional<nlohmann::json>> parse_facts_line(std::string_view line);
 
 }  // namespace marketplace::cli

@@ -11,6 +11,7 @@
 #include "marketplace/api/context.hpp"
 #include "marketplace/app/engine_thread.hpp"
 #include "marketplace/app/job_records.hpp"
+#include "marketplace/app/market_feed.hpp"
 #include "marketplace/app/public_log.hpp"
 #include "marketplace/app/read_store.hpp"
 #include "marketplace/http/server.hpp"
@@ -73,10 +74,13 @@ class Market {
           catalog_(engine_, reads_),
           blobs_(std::move(*api::BlobStore::open(folder / "blobs", 1 << 20))),
           auth_({}, catalog_, clock_),
-          context_{engine_, catalog_, log_,   settlement_, inference_,    records_,
+          context_{engine_, catalog_, log_,   settlement_, inference_,    records_,   market_,
                    *blobs_, auth_,    clock_, {},          config.domain, unlimited()} {
         MR_CHECK(engine_.load([](const auto&, auto) {}).has_value());
-        engine_.add_observer([this](const auto&, auto bytes, const auto&) { log_.append(bytes); });
+        engine_.add_observer([this](const auto& record, auto bytes, const auto&) {
+            log_.append(bytes);
+            market_.add(record);
+        });
         engine_.on_stage([this](app::EngineThread::Stage stage) {
             if (stage == app::EngineThread::Stage::kCommitted) ++groups_;
         });
@@ -104,10 +108,11 @@ class Market {
         MR_CHECK(out.has_value());
         return std::move(*out);
     }
-    /// One address sends it all; the limit per address is not what is measured.
+    /// One address sends it all for few accounts; rate limits are not what is measured.
     static api::ApiOptions unlimited() {
         api::ApiOptions out;
         out.requests_per_s = out.request_burst = 1e12;
+        out.orders_per_s = out.order_burst = 1e12;
         return out;
     }
 
@@ -118,6 +123,7 @@ class Market {
     app::EngineThread engine_;
     app::Catalog catalog_;
     app::JobRecords records_;
+    app::MarketFeed market_;
     NoSettlement settlement_;
     NoInference inference_;
     std::unique_ptr<api::BlobStore> blobs_;
