@@ -205,21 +205,26 @@ class Engine::Impl {
     [[nodiscard]] Result<void> check_leg(const domain::PostJob& command,
                                          const domain::BidLeg& leg) const;
     [[nodiscard]] Result<void> check_delegation(const domain::PostJob& command) const;
+    /// A posted job and its hashes.
+    struct NewJob {
+        explicit NewJob(const domain::PostJob& posted);
+        const domain::PostJob& command;
+        Hash32 body;
+        std::vector<Hash32> bids;
+    };
     /// May it be posted now? False: it was, and the first answer stands. `instead_of`: the order
     /// that leaves the book for it and is not counted.
     [[nodiscard]] Result<bool> check_new(const domain::PostAsk& command, const AskState* instead_of,
                                          const Hash32& id) const;
-    [[nodiscard]] Result<bool> check_new(const domain::PostJob& command,
-                                         const JobRecordState* instead_of,
-                                         const Hash32& body) const;
-    [[nodiscard]] Result<void> check_new_bids(const domain::PostJob& command,
+    [[nodiscard]] Result<bool> check_new(const NewJob& job, const JobRecordState* instead_of) const;
+    [[nodiscard]] Result<void> check_new_bids(const NewJob& job,
                                               const JobRecordState* instead_of) const;
     [[nodiscard]] Result<void> check_limits(const domain::PostAsk& command,
                                             const AskState* instead_of) const;
     [[nodiscard]] Result<void> check_funds(const domain::PostJob& command,
                                            const JobRecordState* instead_of) const;
     void add_ask(const domain::PostAsk& command, const Hash32& id);
-    void add_job(const domain::PostJob& command, const Hash32& body);
+    void add_job(const NewJob& job);
 
     // Choosing (plans.cpp)
     struct Fill {

@@ -25,6 +25,12 @@ std::string tokens(std::uint64_t atoms) {
 
 }  // namespace
 
+Engine::Impl::NewJob::NewJob(const domain::PostJob& posted)
+    : command(posted), body(body_hash(posted)) {
+    for (const domain::BidLeg& leg : command.legs)
+        bids.push_back(ledger::eth::struct_hash(leg.bid));
+}
+
 /// Money for the worst case, and open bids worth at most ten times the free money.
 Result<void> Engine::Impl::check_funds(const domain::PostJob& command,
                                        const JobRecordState* instead_of) const {
@@ -48,13 +54,12 @@ Result<void> Engine::Impl::check_funds(const domain::PostJob& command,
     return {};
 }
 
-Result<void> Engine::Impl::check_new_bids(const domain::PostJob& command,
+Result<void> Engine::Impl::check_new_bids(const NewJob& job,
                                           const JobRecordState* instead_of) const {
-    for (const domain::BidLeg& leg : command.legs) {
-        const Hash32 hash = ledger::eth::struct_hash(leg.bid);
-        if (job_by_bid_.contains(hash))
-            return fail(ErrorCode::replayed_order, ledger::base::to_hex(hash));
-    }
+    const domain::PostJob& command = job.command;
+    for (const Hash32& bid : job.bids)
+        if (job_by_bid_.contains(bid))
+            return fail(ErrorCode::replayed_order, ledger::base::to_hex(bid));
     for (const domain::BidLeg& leg : command.legs)
         if (std::min(leg.bid.expiry_s, leg.bid.deadline_s) <= now_ms_ / 1000)
             return fail(ErrorCode::expired, "bid");
@@ -70,29 +75,30 @@ Result<void> Engine::Impl::check_new_bids(const domain::PostJob& command,
     return check_funds(command, instead_of);
 }
 
-Result<bool> Engine::Impl::check_new(const domain::PostJob& command,
-                                     const JobRecordState* instead_of, const Hash32& body) const {
-    TRY(check_shape(command));
-    if (const auto it = job_by_id_.find(command.id); it != job_by_id_.end()) {
-        if (jobs_[it->second].body != body)
+Result<bool> Engine::Impl::check_new(const NewJob& job, const JobRecordState* instead_of) const {
+    TRY(check_shape(job.command));
+    if (const auto it = job_by_id_.find(job.command.id); it != job_by_id_.end()) {
+        if (jobs_[it->second].body != job.body)
             return fail(ErrorCode::exists_with_different_body, "job");
         return false;
     }
-    TRY(check_new_bids(command, instead_of));
+    TRY(check_new_bids(job, instead_of));
     return true;
 }
 
-void Engine::Impl::add_job(const domain::PostJob& command, const Hash32& body) {
+void Engine::Impl::add_job(const NewJob& posted) {
+    const domain::PostJob& command = posted.command;
     const auto index = static_cast<Index>(jobs_.size());
     JobRecordState& state = jobs_.emplace_back();
     state.index = index;
-    state.body = body;
+    state.body = posted.body;
     state.worst_atoms = worst_case_atoms(command.terms, command.legs);
     Job& job = state.job;
     job.id = command.id;
     job.buyer = command.legs.front().bid.buyer;
     job.terms = command.terms;
     job.legs = command.legs;
+    job.bid_hashes = posted.bids;
     job.delegation = command.delegation;
     job.delegation_signature = command.delegation_signature;
     job.created_ms = job.changed_ms = now_ms_;
@@ -101,21 +107,21 @@ void Engine::Impl::add_job(const domain::PostJob& command, const Hash32& body) {
     open_interest_[job.buyer] += state.worst_atoms;
     for (const domain::BidLeg& leg : job.legs) {
         const auto& bid = leg.bid;
-        job.bid_hashes.push_back(ledger::eth::struct_hash(bid));
-        job_by_bid_.emplace(job.bid_hashes.back(), index);
         add_timer(bid.expiry_s * 1000, TimerKind::kJobDue, index);
         add_timer(bid.deadline_s * 1000, TimerKind::kJobDue, index);
         if (bid.earliest_s > now_ms_ / 1000)
             add_timer(bid.earliest_s * 1000, TimerKind::kJobDue, index);
     }
+    for (const Hash32& bid : job.bid_hashes)
+        job_by_bid_.emplace(bid, index);
     emit(domain::JobChanged{job.id, JobState::kOpen, 0, {}});
     reopen(state, {});
 }
 
 Result<void> Engine::Impl::on(const domain::PostJob& command) {
-    const Hash32 body = body_hash(command);
-    TRY_ASSIGN(const bool is_new, check_new(command, nullptr, body));
-    if (is_new) add_job(command, body);
+    const NewJob job(command);
+    TRY_ASSIGN(const bool is_new, check_new(job, nullptr));
+    if (is_new) add_job(job);
     return {};
 }
 
@@ -123,8 +129,8 @@ Result<void> Engine::Impl::on(const domain::AmendJob& command) {
     const auto it = job_by_id_.find(command.old_job);
     if (it == job_by_id_.end()) return fail(ErrorCode::not_found, "job");
     JobRecordState& old = jobs_[it->second];
-    const Hash32 body = body_hash(command.replacement);
-    TRY_ASSIGN(const bool is_new, check_new(command.replacement, &old, body));
+    const NewJob job(command.replacement);
+    TRY_ASSIGN(const bool is_new, check_new(job, &old));
     if (old.job.buyer != command.replacement.legs.front().bid.buyer)
         return fail(ErrorCode::forbidden, "job");
     if (!is_new && old.job.reason == reason::kAmended) return {};  // the first answer again
@@ -133,7 +139,7 @@ Result<void> Engine::Impl::on(const domain::AmendJob& command) {
         return fail(ErrorCode::wrong_state, "the job is " + std::string(to_string(old.job.state)));
     if (!is_new) return fail(ErrorCode::exists_with_different_body, "job");
     end_job(old, JobState::kCancelled, reason::kAmended, CloseReason::kBuyerCancelled);
-    add_job(command.replacement, body);
+    add_job(job);
     return {};
 }
 

@@ -86,6 +86,28 @@ TEST_CASE("rounds: a job opened again after its bid's expiry expires") {
     CHECK(market.job(1).reason == "expired");
 }
 
+TEST_CASE("rounds: a tick without effect leaves no trace") {
+    Market with;
+    Market without;
+    for (Market* market : {&with, &without}) {
+        market->deposit(buyer(1), 1'000'000);
+        PostAsk ask = make_ask(1, 1);
+        ask.ask.expiry_s = tests::kStartS + 15;
+        market->must(ask);
+        PostJob job = make_train_job(1, 1);
+        job.legs[0].bid.order_class = OrderClass::kReserved;
+        job.legs[0].bid.earliest_s = tests::kStartS + 10;
+        job.legs[0].bid.expiry_s = tests::kStartS + 20;
+        market->must(job);
+    }
+    with.now_ms += 12'000;
+    REQUIRE(with.must(Tick{}).empty());
+    with.now_ms += 18'000;
+    without.now_ms += 30'000;
+    CHECK(with.must(Tick{}) == without.must(Tick{}));
+    CHECK(with.engine.state_hash() == without.engine.state_hash());
+}
+
 TEST_CASE("rounds: a ramp takes the ask when its price is reached, and pays no more than the ask") {
     Market market;
     market.deposit(buyer(1), 100'000'000);
