@@ -8,6 +8,7 @@
 #include <compare>
 #include <concepts>
 #include <cstdint>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 
@@ -20,9 +21,11 @@ class U256 {
  public:
     constexpr U256() noexcept = default;
     /// Implicit, like the built-in integers: every 64-bit number has its place here.
+    /// A negative one throws std::range_error.
     template <std::unsigned_integral T>
     constexpr U256(T value) noexcept : limbs_{0, 0, 0, value} {}
-    consteval U256(int literal) : limbs_{0, 0, 0, not_negative(literal)} {}
+    template <std::signed_integral T>
+    constexpr U256(T value) : limbs_{0, 0, 0, not_negative(value)} {}
 
     friend constexpr bool operator==(const U256&, const U256&) noexcept = default;
     friend constexpr std::strong_ordering operator<=>(const U256&, const U256&) noexcept = default;
@@ -47,9 +50,8 @@ class U256 {
     }
 
  private:
-    /// For literals: a negative one does not compile.
-    static constexpr std::uint64_t not_negative(int value) {
-        return value < 0 ? throw "negative" : static_cast<std::uint64_t>(value);
+    static constexpr std::uint64_t not_negative(std::int64_t value) {
+        return value < 0 ? throw std::range_error("negative") : static_cast<std::uint64_t>(value);
     }
     std::array<std::uint64_t, 4> limbs_{};
 };

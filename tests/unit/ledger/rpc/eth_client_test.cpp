@@ -245,7 +245,7 @@ TEST_CASE("eth_client: long ranges are read in chunks, smaller when the node ref
             if (*to - *from + 1 > 25)
                 return R"({"jsonrpc":"2.0","id":$id,"error":{"code":-32005,"message":"too many"}})";
             return R"({"jsonrpc":"2.0","id":$id,"result":[)" +
-                   log_json(static_cast<std::uint64_t>(*from), 0) + "]}";
+                   log_json(*ledger::eth::to_u64(*from), 0) + "]}";
         }),
         {100, 1000});
     const auto found = client.logs({0, 99, {}, {}, {}, {}});

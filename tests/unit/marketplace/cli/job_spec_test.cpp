@@ -121,7 +121,7 @@ TEST_CASE("job_order: the worst case is the smaller of lock and ceiling, over al
 TEST_CASE("job_order: a wrong address in a constraint is named") {
     OrderOptions options;
     options.providers = {"0x12"};
-    const auto constraints = to_constraints(options);
+    const auto constraints = to_constraints(options, {});
     REQUIRE(!constraints.has_value());
     CHECK(constraints.error().detail().find("--provider") != std::string::npos);
 }

@@ -51,6 +51,27 @@ TEST_CASE("receipts: refused in the order of the checks") {
     CHECK(refused([](Receipt& r) { r.cumulative_amount_atoms += 1; }) == ErrorCode::invalid_field);
 }
 
+TEST_CASE("receipts: tokens that come late do not keep their lease from closing") {
+    Market market;
+    market.deposit(buyer(1), 1'000'000);
+    market.list(1, 1, 10, tests::UnitKind::kInputToken);
+    market.list(1, 2, 10, tests::UnitKind::kOutputToken);
+    market.must(tests::make_serve_job(1, 1));
+    const Hash32 id = market.lease(1, 1).id;
+    market.start(id);
+    market.work(id, 500);
+    market.must(market.full_voucher(id));
+    market.must(CancelJob{tests::fixed<JobId>(1), buyer(1)});
+    market.must(market.full_claim(id));
+    CHECK(market.engine.leases_to_close(9) == std::vector<Hash32>{id});
+    market.work(id, 200'000);  // never vouched for
+    CHECK(market.engine.leases_to_close(9).empty());
+    market.now_ms += 30'000;
+    market.must(Tick{});
+    CHECK(market.engine.leases_to_close(9) == std::vector<Hash32>{id});
+    CHECK(market.refused(market.next_receipt(id, 1)) == ErrorCode::lease_closed);
+}
+
 TEST_CASE("receipts: none before the worker is ready") {
     Market market;
     market.deposit(buyer(1), 1'000'000);
