@@ -32,14 +32,17 @@ class Matching {
         from_row_.resize(all);
     }
 
-    std::int64_t solve() {
+    Matched solve() {
         for (std::size_t row = 0; row < rows_.size(); ++row)
             insert(row);
-        std::int64_t weight = 0;
+        Matched out;
         for (std::size_t row = 0; row < rows_.size(); ++row)
-            for (const Edge& edge : rows_[row])
-                if (matched_row_[edge.column] == row) weight += edge.weight;
-        return weight;
+            for (const Edge& edge : rows_[row]) {
+                if (matched_row_[edge.column] != row) continue;
+                out.weight += edge.weight;
+                out.rows += edge.column < columns_ ? 1U : 0U;
+            }
+        return out;
     }
 
  private:
@@ -233,7 +236,7 @@ class Prices {
 /// What nobody can pass at these prices; and a plan: tasks in order of their gain, each where it
 /// gains most of what is left.
 Bracket bracket_at(const Problem& problem, Prices prices) {
-    Bracket out{0, prices.total()};
+    Bracket out{0, 0, prices.total()};
     std::vector<std::pair<std::int64_t, std::size_t>> by_gain;
     for (std::size_t i = 0; i < problem.tasks.size(); ++i) {
         const auto placement = prices.best(problem.tasks[i]);
@@ -247,6 +250,7 @@ Bracket bracket_at(const Problem& problem, Prices prices) {
         const auto placement = prices.best(problem.tasks[i]);
         if (!placement || placement->gain_atoms < -kTaken / 2) continue;
         out.plan_atoms += placement->surplus_atoms;
+        ++out.plan_tasks;
         prices.raise(*placement, kTaken);
     }
     return out;
@@ -266,11 +270,11 @@ std::int64_t mean_price(const Problem& problem) {
 
 }  // namespace
 
-std::int64_t max_matching(std::size_t columns, const std::vector<std::vector<Edge>>& rows) {
+Matched max_matching(std::size_t columns, const std::vector<std::vector<Edge>>& rows) {
     return Matching(columns, rows).solve();
 }
 
-std::int64_t exact_optimum(const Problem& problem) {
+Bracket exact_optimum(const Problem& problem) {
     std::vector<std::vector<bool>> may_start(problem.machines.size(),
                                              std::vector<bool>(problem.slots));
     for (std::size_t machine = 0; machine < problem.machines.size(); ++machine)
@@ -287,7 +291,8 @@ std::int64_t exact_optimum(const Problem& problem) {
                     row.push_back(
                         {std::size_t{option.machine} * problem.slots + t, option.surplus_atoms});
     }
-    return max_matching(problem.machines.size() * problem.slots, rows);
+    const Matched best = max_matching(problem.machines.size() * problem.slots, rows);
+    return {best.weight, best.rows, best.weight};
 }
 
 Bracket bracket_optimum(const Problem& problem, int passes) {
@@ -306,7 +311,10 @@ Bracket bracket_optimum(const Problem& problem, int passes) {
         prices.lower_all(step);
         if (pass % kLookEvery != kLookEvery - 1) continue;
         const Bracket now = bracket_at(problem, prices);
-        out.plan_atoms = std::max(out.plan_atoms, now.plan_atoms);
+        if (now.plan_atoms > out.plan_atoms) {
+            out.plan_atoms = now.plan_atoms;
+            out.plan_tasks = now.plan_tasks;
+        }
         out.bound_atoms = std::min(out.bound_atoms, now.bound_atoms);
     }
     return out;

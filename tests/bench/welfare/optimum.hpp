@@ -37,18 +37,23 @@ struct Edge {
     std::size_t column = 0;
     std::int64_t weight = 0;
 };
-/// The most weight of a matching: every row takes one of its columns or none, no column is taken
+struct Matched {
+    std::int64_t weight = 0;
+    std::uint32_t rows = 0;  ///< that found a column
+};
+/// A matching of the most weight: every row takes one of its columns or none, no column is taken
 /// twice. Successive shortest paths with potentials.
-[[nodiscard]] std::int64_t max_matching(std::size_t columns,
-                                        const std::vector<std::vector<Edge>>& rows);
-
-/// The exact optimum of a problem in which everything lasts one slot and nothing is a gang.
-[[nodiscard]] std::int64_t exact_optimum(const Problem& problem);
+[[nodiscard]] Matched max_matching(std::size_t columns, const std::vector<std::vector<Edge>>& rows);
 
 struct Bracket {
     std::int64_t plan_atoms = 0;   ///< of the best plan found: the optimum is not below
+    std::uint32_t plan_tasks = 0;  ///< that it serves
     std::int64_t bound_atoms = 0;  ///< by Lagrange prices of machine time: it is not above
 };
+/// The exact optimum of a problem in which everything lasts one slot and nothing is a gang: plan
+/// and bound are the same.
+[[nodiscard]] Bracket exact_optimum(const Problem& problem);
+
 /// Incremental subgradient steps on a price per machine and slot. Any prices give a valid bound;
 /// more `passes` give a tighter one.
 [[nodiscard]] Bracket bracket_optimum(const Problem& problem, int passes);
