@@ -85,7 +85,7 @@ TEST_CASE("durable: a million tiny orders of one account are bounded, others are
             answer = engine.apply(ask);
         }
         CHECK(answer.has_value());
-        served += answer.has_value() ? 1 : 0;
+        served += answer.has_value() ? 1U : 0U;
         if (serial == 149'999) resident_early = resident_bytes();
     }
     const std::uint64_t resident_late = resident_bytes();

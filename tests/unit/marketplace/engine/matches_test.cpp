@@ -243,7 +243,7 @@ TEST_CASE("matches: a quote says what a post would get and changes nothing") {
     CHECK(quote.legs[0].ask_hash == ask);
     CHECK(quote.legs[0].locked_atoms == 120'000);
     CHECK_FALSE(market.engine.quote(make_train_job(1, 1, 100, 1199), market.now_ms)->matches);
-    CHECK(market.engine.quote({}, market.now_ms).error().code() == ErrorCode::invalid_field);
+    CHECK(market.engine.quote({}, market.now_ms).error().code() == Market::Code::invalid_field);
     CHECK(market.engine.state_hash() == before);
 }
 
