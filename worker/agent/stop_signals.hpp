@@ -7,8 +7,8 @@
 namespace worker::agent {
 
 /// SIGINT and SIGTERM as an event that wakes whoever waits. The first one requests a stop, the
-/// second ends the process with status 130. Made before other threads: they inherit that these
-/// signals are blocked, so that the thread in here alone takes them. One at a time.
+/// second ends the process with status 130. A handler and not a blocked signal: libraries
+/// (OpenBLAS) have threads before main begins, and these would take it. One object at a time.
 class StopSignals {
  public:
     StopSignals();
@@ -19,6 +19,7 @@ class StopSignals {
     [[nodiscard]] std::stop_token token() const noexcept { return stop_.get_token(); }
 
  private:
+    int fd_;  ///< the handler writes, the watcher reads
     std::stop_source stop_;
     std::jthread watcher_;
 };
