@@ -138,7 +138,7 @@ describe("before anything is sold", () => {
         constraints: { providers: [provider.address], exclude_providers: [provider.address] },
       }),
     });
-    assert.deepEqual([wrong.status, wrong.json.code], [422, "invalid_field"], wrong.text);
+    assert.deepEqual([wrong.status, wrong.json.code], [400, "invalid_field"], wrong.text);
     const gang = await quote({ volume: 200n }, { constraints: { gang: 5 } });
     assert.equal(gang.matches, false);
   });
