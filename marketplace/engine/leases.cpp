@@ -123,6 +123,7 @@ void Engine::Impl::end_lease(Index index, CloseReason reason) {
     LeaseRecord& record = leases_[index];
     const bool is_opening = record.lease.state == LeaseState::kMatched;
     set_lease_state(index, is_opening ? LeaseState::kMatched : LeaseState::kClosing, reason);
+    if (record.reclaimed_by) make_ready(jobs_[*record.reclaimed_by]);  // to ask for other room
     forget_reclaim(record);
     release_capacity(record);
     // A lost worker signs nothing now; what it signs later is taken until the close is final.
@@ -186,6 +187,7 @@ Result<void> Engine::Impl::on(const domain::LeaseOpenFailed& command) {
     if (record.lease.state != LeaseState::kMatched)
         return fail(ErrorCode::wrong_state, "the lease is open");
     const bool was_active = is_active(record.lease);
+    if (record.reclaimed_by) make_ready(jobs_[*record.reclaimed_by]);  // to ask for other room
     forget_reclaim(record);
     set_lease_state(index, LeaseState::kOpenFailed, record.lease.close_reason);
     release_capacity(record);

@@ -114,6 +114,19 @@ TEST_CASE("reclaim: a lease may stay when who asked needs it no more") {
     CHECK(market.engine.find_lease(cheap)->reclaim_at_ms == 0);
 }
 
+TEST_CASE("reclaim: who asked a lease that ends by itself asks the next one") {
+    Market market;
+    run_two(market);
+    market.must(make_train_job(2, 3));
+    REQUIRE(market.lease(1).reclaim_at_ms != 0);
+    const Hash32 other = market.lease(2).id;
+    const auto events = market.must(WorkerLost{worker(1)});
+    const auto* reclaimed = tests::find_event<LeaseReclaimed>(events);
+    REQUIRE(reclaimed != nullptr);
+    CHECK(reclaimed->lease == other);
+    CHECK(reclaimed->by == tests::fixed<JobId>(3));
+}
+
 TEST_CASE("reclaim: a lease set free by one bid is found by the next") {
     Market market;
     market.deposit(buyer(1), 100'000'000);
