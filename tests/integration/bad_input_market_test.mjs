@@ -222,7 +222,7 @@ describe("replay", () => {
     const posted = await rest.request("POST", "/v1/jobs", { body });
     assert.equal(posted.status, 201, posted.text);
     await refuses("/v1/jobs", { body: { ...body, id: job_id() } }, 409, "replayed_order");
-    await refuses("/v1/jobs", { body: { ...body, spec: body.spec.replace('"seed":7', '"seed":8') } }, 422, "job_spec_invalid");
+    await refuses("/v1/jobs", { body: { ...body, spec: body.spec.replace('"seed":7', '"seed":8') } }, 400, "invalid_field");
   });
 });
 
