@@ -25,6 +25,15 @@ function processes() {
   return all;
 }
 
+/** Empty when the process has ended. */
+function command_line(pid) {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ");
+  } catch {
+    return "";
+  }
+}
+
 /** scripts/demo in a process group of its own, as a shell starts it; remembers every process it ever had. */
 class Demo {
   output = "";
@@ -65,20 +74,21 @@ class Demo {
 
   async ends_with(code, last_line) {
     const tracking = setInterval(() => this.family(), 20);
-    assert.equal(await this.ended, code, this.output);
+    const ended = await this.ended;
     clearInterval(tracking);
+    assert.equal(ended, code, this.output);
     assert.equal(this.output.trimEnd().split("\n").at(-1), last_line);
     const all = processes();
     const left = [...this.seen].filter(([pid, born]) => all.get(pid)?.born === born).map(([pid]) => pid);
     assert.ok(this.seen.size > 1, "nothing was started, so nothing was tested");
-    assert.deepEqual(left.map((pid) => readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ")), []);
+    assert.deepEqual(left.map(command_line), []);
   }
 }
 
 describe("the demo, ended in the middle", () => {
   test("Ctrl-C before its first stage", async () => {
     const demo = new Demo("setup");
-    await until("its first child", () => demo.family().length > 0, { every_ms: 5 });
+    await until("setup to run", () => demo.family().some((pid) => command_line(pid).includes("scripts/setup")), { every_ms: 5 });
     demo.press("SIGINT");
     await demo.ends_with(130, stopped("SIGINT"));
   });
@@ -111,7 +121,7 @@ describe("the demo, ended in the middle", () => {
   test("a market that is killed fails the demo", async () => {
     const demo = new Demo("failure");
     await demo.reaches("data: Moby-Dick");
-    const market = demo.family().find((pid) => readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("millrace-market"));
+    const market = demo.family().find((pid) => command_line(pid).includes("millrace-market"));
     process.kill(market, "SIGKILL");
     await demo.ends_with(1, `The demo failed; everything it started has ended. Logs of the programs: ${demo.folder}/logs`);
     assert.match(demo.output, /The demo failed: .*market/s);
