@@ -33,7 +33,7 @@ void Engine::Impl::on_timer(TimeMs at_ms, TimerKind kind, Index index) {
         case TimerKind::kReclaimDue:
             return on_reclaim_due(index, at_ms);
         case TimerKind::kVoucherDue:
-            return on_voucher_due(index);
+            return on_voucher_due(index, at_ms);
         case TimerKind::kBatch:
             return clear_batch(at_ms);
     }
