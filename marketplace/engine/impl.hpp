@@ -384,6 +384,9 @@ class Engine::Impl {
     std::set<Rank> ready_;      ///< jobs that may have become matchable by themselves
     std::set<Index> touched_;   ///< asks that became better
     std::set<Index> touched_in_round_;
+    /// The next bid that a touched ask may help: looked up again when the round has passed it, or
+    /// the ask became better still.
+    std::map<Index, std::optional<Rank>> next_bids_;
     std::set<Index> to_open_;
     std::set<Index> to_claim_;
     std::set<Index> to_close_;
