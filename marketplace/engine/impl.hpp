@@ -82,7 +82,8 @@ struct LeaseRecord {
     bool on_chain_volume = true;  ///< the contract counts it against its orders' volumes
     bool has_begun = true;        ///< false: reserved, and its window is still to come
     std::uint64_t claimed_units = 0;
-    bool voucher_overdue = false;       ///< closing, and its last voucher did not come in time
+    TimeMs voucher_due_ms = 0;          ///< closing: the voucher over its last receipts; 0: none
+    bool voucher_overdue = false;       ///< it did not come in time
     std::optional<Index> reclaimed_by;  ///< the job it makes room for
     TimeMs batch_ms = 0;                ///< the batch it came from; 0: none
     ledger::log::CompactTree tree;
@@ -332,7 +333,8 @@ class Engine::Impl {
     void release_chain_volume(LeaseRecord& record);
     [[nodiscard]] bool bid_has_room(Index lease) const;
     void update_queues(Index lease);
-    void on_voucher_due(Index lease);
+    void wait_for_voucher(Index lease);
+    void on_voucher_due(Index lease, TimeMs at_ms);
     void on_lease_begins(Index lease);
     void on_lease_ends(Index lease);
     void update_progress(JobRecordState& state);
@@ -383,6 +385,9 @@ class Engine::Impl {
     std::set<Rank> ready_;      ///< jobs that may have become matchable by themselves
     std::set<Index> touched_;   ///< asks that became better
     std::set<Index> touched_in_round_;
+    /// The next bid that a touched ask may help: looked up again when the round has passed it, or
+    /// the ask became better still.
+    std::map<Index, std::optional<Rank>> next_bids_;
     std::set<Index> to_open_;
     std::set<Index> to_claim_;
     std::set<Index> to_close_;

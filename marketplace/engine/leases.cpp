@@ -129,16 +129,22 @@ void Engine::Impl::end_lease(Index index, CloseReason reason) {
     // A lost worker signs nothing now; what it signs later is taken until the close is final.
     record.voucher_overdue = !workers_.at(record.lease.worker).connected;
     update_queues(index);
-    if (record.lease.amount_atoms > record.lease.voucher_amount_atoms && !record.voucher_overdue)
-        add_timer(now_ms_ + kVoucherGraceMs, TimerKind::kVoucherDue, index);
+    wait_for_voucher(index);
 }
 
-void Engine::Impl::on_voucher_due(Index index) {
+/// A closing lease waits for the voucher over its last receipts, late ones included.
+void Engine::Impl::wait_for_voucher(Index index) {
+    LeaseRecord& record = leases_[index];
+    const bool uncovered = record.lease.amount_atoms > record.lease.voucher_amount_atoms;
+    if (!uncovered || record.voucher_overdue || record.voucher_due_ms != 0) return;
+    record.voucher_due_ms = now_ms_ + kVoucherGraceMs;
+    add_timer(record.voucher_due_ms, TimerKind::kVoucherDue, index);
+}
+
+void Engine::Impl::on_voucher_due(Index index, TimeMs at_ms) {
     LeaseRecord& record = leases_[index];
     const Lease& lease = record.lease;
-    if (lease.state != LeaseState::kClosing || record.voucher_overdue ||
-        lease.amount_atoms == lease.voucher_amount_atoms)
-        return;
+    if (lease.state != LeaseState::kClosing || record.voucher_due_ms != at_ms) return;
     record.voucher_overdue = true;
     set_lease_state(index, LeaseState::kClosing, lease.close_reason);
 }

@@ -76,9 +76,7 @@ Result<void> Engine::Impl::on(const domain::SubmitReceipt& command) {
         lease.checkpoint = receipt.response_hash;
         update_progress(state);
     }
-    // The voucher over tokens that came late is waited for as long as for those before.
-    if (lease.state == LeaseState::kClosing)
-        add_timer(now_ms_ + kVoucherGraceMs, TimerKind::kVoucherDue, index);
+    if (lease.state == LeaseState::kClosing) wait_for_voucher(index);
     update_queues(index);
     emit(domain::ReceiptAccepted{lease.id, lease.sequence, hash, lease.receipts_root});
     return {};
@@ -127,6 +125,7 @@ Result<void> Engine::Impl::on(const domain::RecordVoucher& command) {
     record.voucher = command;
     lease.voucher_sequence = voucher.sequence;
     lease.voucher_amount_atoms = voucher.cumulative_amount_atoms;
+    if (lease.voucher_amount_atoms == lease.amount_atoms) record.voucher_due_ms = 0;
     lease.changed_ms = now_ms_;
     update_queues(index);
     emit(domain::VoucherAccepted{lease.id, lease.voucher_sequence, lease.voucher_amount_atoms});

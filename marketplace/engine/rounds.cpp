@@ -33,7 +33,7 @@ void Engine::Impl::on_timer(TimeMs at_ms, TimerKind kind, Index index) {
         case TimerKind::kReclaimDue:
             return on_reclaim_due(index, at_ms);
         case TimerKind::kVoucherDue:
-            return on_voucher_due(index);
+            return on_voucher_due(index, at_ms);
         case TimerKind::kBatch:
             return clear_batch(at_ms);
     }
@@ -45,6 +45,7 @@ void Engine::Impl::touch_ask(Index ask) {
     if (!asks_[ask].entry.open) return;
     touched_.insert(ask);
     touched_in_round_.insert(ask);
+    next_bids_.erase(ask);
 }
 
 void Engine::Impl::touch_worker(const Address& worker) {
@@ -118,14 +119,13 @@ void Engine::Impl::run_round() {
     touched_in_round_.clear();
     for (const Index job : std::exchange(first_, {}))
         try_job(jobs_[job]);
-    // The next bid of each ask is looked up again once the round has passed it.
-    std::map<Index, std::optional<Rank>> next;
+    next_bids_.clear();
     std::optional<Rank> at;
     while (true) {
         auto it = at ? ready_.upper_bound(*at) : ready_.begin();
         std::optional<Rank> best = it == ready_.end() ? std::nullopt : std::optional(*it);
         for (const Index ask : touched_) {
-            const auto [known, is_new] = next.try_emplace(ask);
+            const auto [known, is_new] = next_bids_.try_emplace(ask);
             if (is_new || (known->second && at && *known->second <= *at))
                 known->second = next_bid(ask, at);
             if (known->second && (!best || *known->second < *best)) best = known->second;

@@ -66,8 +66,8 @@ void NaiveMarket::end_lease(Lease& lease, CloseReason reason) {
     if (lease.is.state != LeaseState::kMatched) lease.is.state = LeaseState::kClosing;
     forget_reclaim(lease);
     lease.voucher_overdue = !workers_[lease.is.worker].connected;
-    if (lease.is.amount_atoms > lease.is.voucher_amount_atoms && !lease.voucher_overdue)
-        lease.voucher_due.push_back(now_ + kVoucherGraceMs);
+    if (lease.is.amount_atoms > lease.is.voucher_amount_atoms)
+        lease.voucher_due = now_ + kVoucherGraceMs;
 }
 
 void NaiveMarket::end_attempt(Job& job, CloseReason reason) {
@@ -222,7 +222,8 @@ NaiveMarket::Refusal NaiveMarket::take(const SubmitReceipt& c) {
     is.units = r.cumulative_units;
     is.amount_atoms = *amount;
     if (lease->exclusive) is.checkpoint = r.response_hash;
-    if (is.state == LeaseState::kClosing) lease->voucher_due.push_back(now_ + kVoucherGraceMs);
+    if (is.state == LeaseState::kClosing && !lease->voucher_due)
+        lease->voucher_due = now_ + kVoucherGraceMs;
     ledger::log::CompactTree tree;
     for (const Receipt& receipt : lease->receipts)
         tree.append_data(receipt.hash.span());
@@ -252,6 +253,7 @@ NaiveMarket::Refusal NaiveMarket::take(const RecordVoucher& c) {
     is.voucher_sequence = v.sequence;
     is.voucher_amount_atoms = v.cumulative_amount_atoms;
     lease->voucher = v;
+    if (is.voucher_amount_atoms == is.amount_atoms) lease->voucher_due.reset();
     return std::nullopt;
 }
 

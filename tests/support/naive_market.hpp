@@ -47,7 +47,7 @@ class NaiveMarket {
         std::size_t job = 0;  ///< in jobs()
         std::vector<Receipt> receipts;
         std::optional<ledger::eth::Voucher> voucher;
-        std::vector<md::TimeMs> voucher_due;      ///< for the last receipts of a closing lease
+        std::optional<md::TimeMs> voucher_due;    ///< closing: for receipts not yet covered
         bool voucher_overdue = false;             ///< no more receipts are taken
         std::optional<std::size_t> reclaimed_by;  ///< in jobs()
         bool exclusive = false;                   ///< it has its worker to itself

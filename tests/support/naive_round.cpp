@@ -362,10 +362,8 @@ std::vector<NaiveMarket::Due> NaiveMarket::due() const {
     }
     for (std::size_t i = 0; i < leases_.size(); ++i) {
         const Lease& lease = leases_[i];
-        if (lease.is.state == LeaseState::kClosing && !lease.voucher_overdue &&
-            lease.is.amount_atoms > lease.is.voucher_amount_atoms)
-            for (const TimeMs at : lease.voucher_due)
-                note(at, kVoucherDue, i);
+        if (lease.is.state == LeaseState::kClosing && !lease.voucher_overdue && lease.voucher_due)
+            note(*lease.voucher_due, kVoucherDue, i);
         if (!holds_room(lease)) continue;
         if (lease.is.ends_ms != 0) note(lease.is.ends_ms, kLeaseEnd, i);
         if (lease.reclaimed_by) note(lease.is.reclaim_at_ms, kReclaim, i);

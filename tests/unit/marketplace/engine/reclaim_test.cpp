@@ -141,6 +141,25 @@ TEST_CASE("reclaim: a lease set free by one bid is found by the next") {
     CHECK(market.lease(1).reclaim_at_ms != 0);
 }
 
+TEST_CASE("reclaim: a lease set free in a round is found by the next bid of that round, always") {
+    Market market;
+    market.deposit(buyer(1), 100'000'000);
+    market.deposit(buyer(2), 100'000'000);
+    list_both(market, 1, 1000);
+    market.must(interruptible_job(1));
+    for (std::uint64_t n = 6; n <= 7; ++n)
+        market.must(WorkerConnected{worker(n), provider(n)});
+    for (std::uint64_t n = 3; n <= 5; ++n)
+        market.must(make_train_job(2, n, 100, 7000 - n * 1000));
+    for (std::uint64_t n = 3; n <= 4; ++n) {  // room elsewhere for who asked; the next asks
+        const auto events = market.must(make_ask(n + 3, n + 3));
+        CAPTURE(n);
+        CHECK(market.job(n).state == JobState::kMatched);
+        CHECK(tests::count_of<LeaseReclaimed>(events) == 2);
+        CHECK(market.lease(1).reclaim_at_ms != 0);
+    }
+}
+
 TEST_CASE("reclaim: nothing is reclaimed in vain") {
     Market market;
     run_two(market);
