@@ -33,7 +33,7 @@ function(millrace_test NAME)
   target_link_libraries(${NAME} PRIVATE millrace_options millrace_doctest_main ${T_LINK})
   set_target_properties(${NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   add_test(NAME ${NAME} COMMAND ${NAME})
-  set_tests_properties(${NAME} PROPERTIES LABELS ${T_LABEL} TIMEOUT 300 WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+  set_tests_properties(${NAME} PROPERTIES LABELS ${T_LABEL} TIMEOUT 600 WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
 endfunction()
 
 # millrace_runs_once(TARGET…): code behind commands that a person starts, bounded by disk and network: a release build
