@@ -10,6 +10,7 @@
 namespace marketplace::engine {
 
 void Engine::Impl::work_off_timers() {
+    book_.advance(now_ms_);
     while (!timers_.empty() && std::get<0>(*timers_.begin()) <= now_ms_) {
         const auto [at_ms, kind, index] = *timers_.begin();
         timers_.erase(timers_.begin());

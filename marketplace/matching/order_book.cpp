@@ -69,12 +69,6 @@ std::uint32_t OrderBook::keep_lists(const domain::Resource& resource) {
     return id;
 }
 
-/// On-demand and standing asks meet the same bids.
-std::uint8_t OrderBook::group_of(ledger::eth::OrderClass order_class) noexcept {
-    if (order_class == ledger::eth::OrderClass::kInterruptible) return 1;
-    return order_class == ledger::eth::OrderClass::kReserved ? 2 : 0;
-}
-
 std::uint32_t OrderBook::hash_of(const Bucket& bucket) noexcept {
     return mix(std::uint64_t{bucket.unit_kind} << 40U | std::uint64_t{bucket.group} << 32U |
                std::uint64_t{bucket.model} << 16U | bucket.region);
@@ -87,7 +81,7 @@ OrderBook::BucketId OrderBook::find_bucket(const Bucket& wanted) const {
 OrderBook::BucketId OrderBook::bucket_for(const Bucket& wanted) {
     const BucketId known = find_bucket(wanted);
     if (known != kNone) return known;
-    const BucketId id = rows_.add_ladder();
+    const BucketId id = ladders_.add_bucket();
     buckets_.push_back(wanted);
     bucket_ids_.insert(hash_of(wanted), id);
     buckets_of_kind_[wanted.unit_kind].push_back(id);
@@ -163,15 +157,16 @@ void OrderBook::compile(const Want& want, Query& query) const {
     query.numeric_bit = domain::bit_of(wanted.numeric_class);
     query.min_tier = want.bid.verification_tier;
     query.gang = wanted.gang;
+    query.buyer = find_party(want.bid.buyer);
+    const bool is_on_a_list = query.buyer != kNoParty && parties_[query.buyer].in_lists != 0;
     query.groups = 0;
     for (std::uint8_t i = 0; i < ledger::eth::kOrderClassCount; ++i) {
         const auto ask_class = static_cast<ledger::eth::OrderClass>(i);
-        if (classes_meet(ask_class, want.bid.order_class))
-            query.groups = static_cast<std::uint8_t>(query.groups | 1U << group_of(ask_class));
+        if (!classes_meet(ask_class, want.bid.order_class)) continue;
+        query.groups |= static_cast<std::uint8_t>(1U << group_of(ask_class, false));
+        if (is_on_a_list)
+            query.groups |= static_cast<std::uint8_t>(1U << group_of(ask_class, true));
     }
-    query.buyer = find_party(want.bid.buyer);
-    if (query.buyer == kNoParty || parties_[query.buyer].in_lists == 0)
-        query.need.b |= kForSomeFlag;
     compile_lists(want, query);
 }
 
@@ -186,15 +181,6 @@ Query OrderBook::compile(const Want& want) const {
 Key OrderBook::key_for(std::uint64_t price, std::uint32_t reliability_bp, AskIndex index) noexcept {
     const std::uint64_t doubt = kBestReliability - std::min(reliability_bp, kBestReliability);
     return {price, doubt << 32U | index};
-}
-
-void OrderBook::insert(BucketId bucket, const Signature& offer, const Hot& hot, const Cold& cold) {
-    rows_.insert(bucket, offer, hot, cold,
-                 [this](const Hot& row, Place place) { listed_[index_of(row)].place = place; });
-}
-
-void OrderBook::erase(Place place) {
-    rows_.erase(place, [this](const Hot& row, Place to) { listed_[index_of(row)].place = to; });
 }
 
 void OrderBook::link(AskIndex index, AskIndex& first, Neighbours Listed::*side) {
@@ -225,28 +211,20 @@ bool OrderBook::can_add(const domain::Resource& resource) const {
            fits_in(resource.cpu_cores, UINT16_MAX);
 }
 
-OrderBook::Cold OrderBook::cold_row(const ledger::eth::Ask& ask, const domain::Resource& resource) {
-    const bool reclaimed = ask.order_class == ledger::eth::OrderClass::kInterruptible;
-    Cold cold;
-    cold.max_flops = resource.max_flops_per_step;
-    cold.min_units = ask.min_units;
-    cold.max_units = ask.max_units;
-    cold.vram_mib = static_cast<std::uint32_t>(resource.vram_mib);
-    cold.ram_mib = static_cast<std::uint32_t>(resource.ram_mib);
-    cold.disk_mib = static_cast<std::uint32_t>(resource.disk_mib);
-    cold.bandwidth_mbps = resource.bandwidth_mbps;
-    cold.reclaim_window_s = reclaimed ? ask.reclaim_window_s : UINT32_MAX;
-    cold.buyer_lists = keep_lists(resource);
-    cold.provider = intern(ask.provider);
-    cold.worker = intern(resource.worker);
-    cold.gpu_count = static_cast<std::uint16_t>(resource.gpu_count);
-    cold.cpu_cores = static_cast<std::uint16_t>(resource.cpu_cores);
-    cold.max_gang = resource.max_gang;
-    cold.runtime = static_cast<NameId>(runtimes_.intern(resource.runtime));
-    cold.interconnect = static_cast<NameId>(interconnects_.intern(resource.interconnect));
-    cold.numeric_classes = resource.numeric_classes;
-    cold.tier = resource.verification_tier;
-    return cold;
+void OrderBook::fill_machine(AskRow& row, const domain::Resource& resource) {
+    row.max_flops = resource.max_flops_per_step;
+    row.vram_mib = static_cast<std::uint32_t>(resource.vram_mib);
+    row.ram_mib = static_cast<std::uint32_t>(resource.ram_mib);
+    row.disk_mib = static_cast<std::uint32_t>(resource.disk_mib);
+    row.bandwidth_mbps = resource.bandwidth_mbps;
+    row.gpu_count = static_cast<std::uint16_t>(resource.gpu_count);
+    row.cpu_cores = static_cast<std::uint16_t>(resource.cpu_cores);
+    row.max_gang = resource.max_gang;
+    row.runtime = static_cast<NameId>(runtimes_.intern(resource.runtime));
+    row.interconnect = static_cast<NameId>(interconnects_.intern(resource.interconnect));
+    row.numeric_classes = resource.numeric_classes & 0xfU;
+    row.tier = resource.verification_tier;
+    row.buyer_lists = keep_lists(resource);
 }
 
 void OrderBook::add(AskIndex index, const ledger::eth::Ask& ask, const domain::Resource& resource,
@@ -254,86 +232,164 @@ void OrderBook::add(AskIndex index, const ledger::eth::Ask& ask, const domain::R
     party_ids_.prefetch(hash_of_address(ask.provider));
     party_ids_.prefetch(hash_of_address(resource.worker));
     if (listed_.size() <= index) listed_.resize(std::size_t{index} + 1);
-    MR_CHECK(listed_[index].place == Rows::kNowhere);
-    const BucketId bucket =
-        bucket_for({static_cast<std::uint8_t>(ask.unit_kind), group_of(ask.order_class),
-                    static_cast<NameId>(models_.intern(resource.gpu_model)),
-                    static_cast<NameId>(regions_.intern(resource.region))});
-    Cold cold = cold_row(ask, resource);
-    cold.limit_units = lease_limit(ask.min_units, ask.max_units, state.free_units);
-    Party& worker = parties_[cold.worker];
-    Party& provider = parties_[cold.provider];
-    const Hot hot{key_for(ask.price_atoms, state.reliability_bp, index),
-                  {saturate<std::uint32_t>(ask.earliest_s), saturate<std::uint32_t>(ask.expiry_s)},
-                  worker.hold};
+    MR_CHECK(listed_[index].row == kNone);
+    const BucketId bucket = bucket_for({static_cast<std::uint8_t>(ask.unit_kind),
+                                        group_of(ask.order_class, !resource.buyers.empty()),
+                                        static_cast<NameId>(models_.intern(resource.gpu_model)),
+                                        static_cast<NameId>(regions_.intern(resource.region))});
+    const RowNo number = listed_[index].row = rows_.take();
+    AskRow& row = rows_[number];
+    row.offer = offer_signature(ask, resource, state);
+    row.bucket = bucket & 0xff'ffffU;  // at most kMaxBuckets
+    row.ladder = ladders_.ladder_for(bucket, row.offer) & 0xffU;
+    ladders_.prefetch(row.bucket, row.ladder);
+    fill_machine(row, resource);
+    row.key = key_for(ask.price_atoms, state.reliability_bp, index);
+    row.starts = {saturate<std::uint32_t>(ask.earliest_s), saturate<std::uint32_t>(ask.expiry_s)};
+    row.min_units = ask.min_units;
+    row.max_units = ask.max_units;
+    row.limit_units = lease_limit(ask.min_units, ask.max_units, state.free_units);
+    const bool reclaimed = ask.order_class == ledger::eth::OrderClass::kInterruptible;
+    row.reclaim_window_s = reclaimed ? ask.reclaim_window_s : UINT32_MAX;
+    row.provider = intern(ask.provider);
+    row.worker = intern(resource.worker);
+    Party& worker = parties_[row.worker];
+    if (worker.has_promised) row.hold = promises_.at(row.worker).hold;
     link(index, worker.first_ask, &Listed::of_worker);
+    Party& provider = parties_[row.provider];
     link(index, provider.first_offered, &Listed::of_provider);
     ++provider.offered;
-    insert(bucket, offer_signature(ask, resource, state), hot, cold);
+    if (now_ms_ < TimeMs{row.starts.from_s} * 1000)
+        unopened_.insert({TimeMs{row.starts.from_s} * 1000, index});
+    place(number);
     ++size_;
 }
 
 bool OrderBook::contains(AskIndex index) const noexcept {
-    return index < listed_.size() && listed_[index].place != Rows::kNowhere;
+    return index < listed_.size() && listed_[index].row != kNone;
 }
 
 void OrderBook::remove(AskIndex index) {
     if (!contains(index)) return;
-    const Place place = listed_[index].place;
-    const Cold& cold = rows_.cold(place);
-    Party& provider = parties_[cold.provider];
-    unlink(index, parties_[cold.worker].first_ask, &Listed::of_worker);
+    AskRow& row = row_of(index);
+    ladders_.prefetch(row.bucket, row.ladder);
+    Party& provider = parties_[row.provider];
+    unlink(index, parties_[row.worker].first_ask, &Listed::of_worker);
     unlink(index, provider.first_offered, &Listed::of_provider);
     --provider.offered;
-    if (cold.buyer_lists != 0) {
-        for (const PartyId buyer : buyer_lists_[cold.buyer_lists].only)
+    if (row.buyer_lists != 0) {
+        for (const PartyId buyer : buyer_lists_[row.buyer_lists].only)
             --parties_[buyer].in_lists;
-        buyer_lists_[cold.buyer_lists] = {};
-        free_lists_.push_back(cold.buyer_lists);
+        buyer_lists_[row.buyer_lists] = {};
+        free_lists_.push_back(row.buyer_lists);
     }
-    erase(place);
-    listed_[index].place = Rows::kNowhere;
+    unopened_.erase({TimeMs{row.starts.from_s} * 1000, index});
+    leave(row);
+    rows_.give_back(std::exchange(listed_[index].row, kNone));
     --size_;
 }
 
 void OrderBook::update(AskIndex index, const State& state) {
     if (!contains(index)) return;
-    const Place place = listed_[index].place;
-    Signature& offer = rows_.signature(place);
-    Cold& cold = rows_.cold(place);
-    cold.limit_units = lease_limit(cold.min_units, cold.max_units, state.free_units);
-    offer = with_state(offer, cold.limit_units, state.reliability_bp, state.available);
-    Hot moved = rows_.hot(place);
-    moved.key = key_for(moved.key.first, state.reliability_bp, index);
-    if (moved.key == rows_.hot(place).key) return rows_.changed(place);
-    const Signature moved_offer = offer;
-    const Cold moved_cold = cold;
-    const BucketId bucket = rows_.ladder_of(place);
-    erase(place);
-    insert(bucket, moved_offer, moved, moved_cold);
+    AskRow& row = row_of(index);
+    const Key key = key_for(row.key.first, state.reliability_bp, index);
+    if (key != row.key) leave(row);
+    row.key = key;
+    row.limit_units = lease_limit(row.min_units, row.max_units, state.free_units);
+    row.offer = with_state(row.offer, row.limit_units, state.reliability_bp, state.available);
+    place(listed_[index].row);
+}
+
+// In line or aside ------------------------------------------------------------------------------
+
+/// What cannot start now waits aside: an exclusive query that starts now never fits it. Reserved
+/// asks stay in line, they are for later windows.
+bool OrderBook::waits_for_worker(const AskRow& row) const {
+    const Bucket& bucket = buckets_[row.bucket];
+    if (is_reserved(bucket.group) || is_shared(bucket.unit_kind)) return false;
+    return parties_[row.worker].has_promised && promises_.at(row.worker).busy_until != 0;
+}
+
+bool OrderBook::can_rest(const AskRow& row) const {
+    if (!can_be_had(row.offer)) return false;
+    if (now_ms_ < TimeMs{row.starts.from_s} * 1000 && !is_reserved(buckets_[row.bucket].group))
+        return false;
+    return !waits_for_worker(row);
+}
+
+void OrderBook::place(RowNo number) {
+    AskRow& row = rows_[number];
+    if (!can_rest(row)) return leave(row);
+    const PriceLadders::Entry entry = entry_of(row, number);
+    if (row.is_resting) return ladders_.change(row.bucket, row.ladder, entry);
+    ladders_.insert(row.bucket, row.ladder, entry);
+    row.is_resting = true;
+}
+
+void OrderBook::leave(AskRow& row) {
+    if (!row.is_resting) return;
+    ladders_.erase(row.bucket, row.ladder, row.key);
+    row.is_resting = false;
+}
+
+void OrderBook::set_promise(PartyId worker, const Promise& promise) {
+    Party& party = parties_[worker];
+    const TimeMs was_busy_until = party.has_promised ? promises_.at(worker).busy_until : 0;
+    if (was_busy_until != promise.busy_until) {
+        if (was_busy_until != 0) busy_workers_.erase({was_busy_until, worker});
+        if (promise.busy_until != 0) busy_workers_.insert({promise.busy_until, worker});
+    }
+    if (promise.hold != kNoHold)
+        promises_[worker] = promise;
+    else if (party.has_promised)
+        promises_.erase(worker);
+    party.has_promised = promise.hold != kNoHold;
 }
 
 void OrderBook::set_calendar(const domain::Address& worker, const Calendar* calendar,
                              TimeMs now_ms) {
-    Party& party = parties_[intern(worker)];
-    party.calendar = calendar;
-    party.hold = kNoHold;
-    if (calendar != nullptr) {
-        const TimeMs from = calendar->free_until(now_ms);
-        if (from != kForever) party.hold = seconds_within(from, calendar->free_from(from));
+    advance(now_ms);
+    Promise promise{calendar, kNoHold, 0};
+    const TimeMs from = calendar == nullptr ? kForever : calendar->free_until(now_ms);
+    if (from != kForever) {
+        const TimeMs until = calendar->free_from(from);
+        promise.hold = seconds_within(from, until);
+        promise.busy_until = from <= now_ms ? until : 0;
     }
-    for (AskIndex i = party.first_ask; i != kNone; i = listed_[i].of_worker.next) {
-        rows_.hot(listed_[i].place).hold = party.hold;
-        rows_.changed(listed_[i].place);
+    const PartyId party = intern(worker);
+    set_promise(party, promise);
+    for (AskIndex i = parties_[party].first_ask; i != kNone; i = listed_[i].of_worker.next) {
+        row_of(i).hold = promise.hold;
+        place(listed_[i].row);
+    }
+}
+
+/// Whoever comes back too early is held off by the exact test of each query.
+void OrderBook::advance(TimeMs now_ms) {
+    now_ms_ = std::max(now_ms_, now_ms);
+    while (!busy_workers_.empty() && busy_workers_.begin()->first <= now_ms) {
+        const PartyId party = busy_workers_.begin()->second;
+        busy_workers_.erase(busy_workers_.begin());
+        promises_.at(party).busy_until = 0;
+        for (AskIndex i = parties_[party].first_ask; i != kNone; i = listed_[i].of_worker.next)
+            place(listed_[i].row);
+    }
+    while (!unopened_.empty() && unopened_.begin()->first <= now_ms) {
+        const AskIndex index = unopened_.begin()->second;
+        unopened_.erase(unopened_.begin());
+        place(listed_[index].row);
     }
 }
 
 // Checks ----------------------------------------------------------------------------------------
 
 std::size_t OrderBook::memory_bytes() const noexcept {
-    std::size_t out = rows_.memory_bytes() + listed_.capacity() * sizeof(Listed) +
-                      buckets_.capacity() * sizeof(Bucket) + bucket_ids_.memory_bytes() +
-                      models_.memory_bytes() + regions_.memory_bytes() + runtimes_.memory_bytes() +
+    constexpr std::size_t kNodeBytes = 64;  // about that, of a set or map
+    std::size_t out = rows_.memory_bytes() + ladders_.memory_bytes() +
+                      (promises_.size() + busy_workers_.size() + unopened_.size()) * kNodeBytes +
+                      listed_.capacity() * sizeof(Listed) + buckets_.capacity() * sizeof(Bucket) +
+                      bucket_ids_.memory_bytes() + models_.memory_bytes() +
+                      regions_.memory_bytes() + runtimes_.memory_bytes() +
                       interconnects_.memory_bytes() + parties_.capacity() * sizeof(Party) +
                       party_ids_.memory_bytes() + buyer_lists_.capacity() * sizeof(BuyerLists);
     for (const auto& buckets : buckets_of_kind_)
@@ -344,16 +400,31 @@ std::size_t OrderBook::memory_bytes() const noexcept {
 }
 
 std::optional<std::string> OrderBook::find_violation() const {
-    std::size_t rows = 0;
-    auto found = rows_.find_violation([&](const Hot& row, Place place) {
-        ++rows;
-        const Cold& cold = rows_.cold(place);
-        const AskIndex index = index_of(row);
-        return contains(index) && listed_[index].place == place &&
-               row.hold == parties_[cold.worker].hold;
-    });
-    if (!found && rows != size_) return "the count of asks";
-    return found;
+    std::size_t entries = 0;
+    const auto check = [&](BucketId bucket, PriceLadders::LadderNo ladder,
+                           const PriceLadders::Entry& entry) {
+        ++entries;
+        const AskRow& row = rows_[entry.row];
+        return row.is_resting && row.bucket == bucket && row.ladder == ladder &&
+               row.key == entry.key && row.offer == entry.offer && row.hold == entry.hold;
+    };
+    for (BucketId bucket = 0; bucket < buckets_.size(); ++bucket)
+        if (auto found = ladders_.find_violation(bucket, check)) return found;
+    std::size_t asks = 0;
+    std::size_t resting = 0;
+    for (AskIndex index = 0; index < listed_.size(); ++index) {
+        if (!contains(index)) continue;
+        const AskRow& row = row_of(index);
+        ++asks;
+        resting += row.is_resting ? 1U : 0U;
+        if (index_of(row) != index) return "an ask's row";
+        if (row.is_resting != can_rest(row)) return "an ask in line or aside";
+        const bool has_promised = parties_[row.worker].has_promised;
+        if (row.hold != (has_promised ? promises_.at(row.worker).hold : kNoHold))
+            return "a worker's hold";
+    }
+    if (asks != size_ || entries != resting) return "the count of asks";
+    return std::nullopt;
 }
 
 }  // namespace marketplace::matching

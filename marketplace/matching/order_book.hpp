@@ -6,14 +6,18 @@
 #include "marketplace/matching/calendar.hpp"
 #include "marketplace/matching/feasibility.hpp"
 #include "marketplace/matching/id_table.hpp"
-#include "marketplace/matching/ladders.hpp"
+#include "marketplace/matching/price_ladders.hpp"
 #include "marketplace/matching/signature.hpp"
+#include "marketplace/matching/slab.hpp"
 
 #include <array>
 #include <cstdint>
 #include <limits>
 #include <optional>
+#include <set>
 #include <string>
+#include <unordered_map>
+#include <utility>
 #include <vector>
 
 namespace marketplace::matching {
@@ -26,14 +30,6 @@ using NameId = std::uint16_t;
 using PartyId = std::uint32_t;
 inline constexpr PartyId kNoParty = IdTable::kNone;
 
-/// A stretch of seconds, half-open. Empty by default.
-struct Seconds {
-    std::uint32_t from_s = std::numeric_limits<std::uint32_t>::max();
-    std::uint32_t until_s = 0;
-    friend bool operator==(const Seconds&, const Seconds&) = default;
-};
-inline constexpr Seconds kNoHold{};
-
 /// A bid made ready for searching, by OrderBook::compile. Empty list: any. Its owner may lower or
 /// raise `max_price_atoms` and `units`, and sets `exclude_asks`.
 struct Query {
@@ -42,7 +38,7 @@ struct Query {
     bool exclusive = false;  ///< wants its worker to itself for the window
     std::uint8_t numeric_bit = 0;
     std::uint8_t min_tier = 0;
-    std::uint8_t groups = 0;  ///< of order classes that meet the bid's, as bits
+    std::uint8_t groups = 0;  ///< of asks that may meet the bid, as bits
     std::uint16_t gang = 1;
     Signature need;
     std::uint64_t max_price_atoms = 0;  ///< by the price offered and by the maximum amount
@@ -72,59 +68,43 @@ struct Query {
     std::vector<AskIndex> exclude_asks;
 };
 
-/// What the book keeps of an ask; see Ladders.
-struct AskRows {
-    struct Hot {
-        Key key;         ///< price; then reliability (high first) and age
-        Seconds starts;  ///< when work may start
-        Seconds hold;    ///< the first promise of its worker, rounded inwards; or none
-    };
-    /// The exact values that a signature only sketches.
-    struct Cold {
-        std::uint64_t max_flops = 0;
-        std::uint64_t min_units = 0;
-        std::uint64_t max_units = 0;
-        std::uint64_t limit_units = 0;  ///< the most one lease can have now
-        std::uint32_t vram_mib = 0;
-        std::uint32_t ram_mib = 0;
-        std::uint32_t disk_mib = 0;
-        std::uint32_t bandwidth_mbps = 0;
-        std::uint32_t reclaim_window_s = 0;  ///< unbounded where nothing is reclaimed
-        std::uint32_t buyer_lists = 0;       ///< 0: none
-        PartyId provider = 0;
-        PartyId worker = 0;
-        std::uint16_t gpu_count = 0;
-        std::uint16_t cpu_cores = 0;
-        std::uint16_t max_gang = 0;
-        NameId runtime = 0;
-        NameId interconnect = 0;
-        std::uint8_t numeric_classes = 0;
-        std::uint8_t tier = 0;
-    };
-    static_assert(sizeof(Cold) == 80);
-    /// What the best of some asks could do. Only what can be had now counts: a block of busy or
-    /// sold out asks is skipped whole.
-    struct Bound {
-        Signature offer = kNoOffer;
-        Seconds starts;
-        Seconds hold{0, std::numeric_limits<std::uint32_t>::max()};  ///< in which all are promised
-        friend bool operator==(const Bound&, const Bound&) = default;
-    };
-    static void join(Bound& bound, const Bound& other) noexcept {
-        bound.offer = best_of(bound.offer, other.offer);
-        bound.starts.from_s = std::min(bound.starts.from_s, other.starts.from_s);
-        bound.starts.until_s = std::max(bound.starts.until_s, other.starts.until_s);
-        bound.hold.from_s = std::max(bound.hold.from_s, other.hold.from_s);
-        bound.hold.until_s = std::min(bound.hold.until_s, other.hold.until_s);
-    }
-    static void widen(Bound& bound, const Signature& offer, const Hot& hot) noexcept {
-        if (can_be_had(offer)) join(bound, {offer, hot.starts, hot.hold});
-    }
+/// What the book keeps of an ask: what a search compares, and the exact values that a signature
+/// only sketches.
+struct AskRow {
+    Key key;  ///< price; then reliability (high first) and age
+    Signature offer;
+    Seconds starts;  ///< when work may start
+    Seconds hold;    ///< the first promise of its worker, rounded inwards; or none
+    std::uint64_t max_flops = 0;
+    std::uint64_t min_units = 0;
+    std::uint64_t max_units = 0;
+    std::uint64_t limit_units = 0;  ///< the most one lease can have now
+    std::uint32_t vram_mib = 0;
+    std::uint32_t ram_mib = 0;
+    std::uint32_t disk_mib = 0;
+    std::uint32_t bandwidth_mbps = 0;
+    std::uint32_t reclaim_window_s = 0;  ///< unbounded where nothing is reclaimed
+    std::uint32_t buyer_lists = 0;       ///< 0: none
+    PartyId provider = 0;
+    PartyId worker = 0;
+    PriceLadders::BucketId bucket : 24 = 0;
+    PriceLadders::BucketId ladder : 8 = 0;
+    std::uint16_t gpu_count = 0;
+    std::uint16_t cpu_cores = 0;
+    std::uint16_t max_gang = 0;
+    NameId runtime = 0;
+    NameId interconnect = 0;
+    std::uint8_t tier = 0;
+    std::uint8_t numeric_classes : 4 = 0;
+    bool is_resting : 1 = false;  ///< it stands in its ladder
 };
+static_assert(sizeof(AskRow) == 128);  // two cache lines
 
 /// The resting asks. Answers which fits a bid and is best (price, then reliability, then age), as a
 /// scan of all asks with `first_mismatch` would. Buckets by unit kind, class, GPU model and region,
-/// each a ladder in order of price, reliability, age. Pure, deterministic, not thread-safe.
+/// each with ladders in order of price, reliability, age. Only asks that can be had now stand in a
+/// ladder: not those sold out, not yet open, or of a worker that is away or busy. Pure,
+/// deterministic, not thread-safe.
 class OrderBook {
  public:
     using State = AskState;
@@ -151,6 +131,9 @@ class OrderBook {
     /// is the owner's and must stay where it is; null: none. Call it again after every hold and
     /// release. `now_ms` never falls from call to call, and no query starts before it.
     void set_calendar(const domain::Address& worker, const Calendar* calendar, TimeMs now_ms);
+    /// Asks that open by now, and those of workers whose promise is over, stand in line again. A
+    /// book that is not told answers the same, and slower.
+    void advance(TimeMs now_ms);
 
     // Queries -------------------------------------------------------------------------------------
 
@@ -184,17 +167,14 @@ class OrderBook {
     [[nodiscard]] std::optional<std::string> find_violation() const;
 
  private:
-    using Rows = Ladders<AskRows>;
-    using Place = Rows::Place;
-    using BucketId = Rows::LadderId;
-    using Hot = AskRows::Hot;
-    using Cold = AskRows::Cold;
+    using BucketId = PriceLadders::BucketId;
+    using RowNo = Slab<AskRow>::Number;
     static constexpr std::uint32_t kNone = IdTable::kNone;
 
-    /// The asks of one ladder.
+    /// What the asks of one bucket have in common.
     struct Bucket {
         std::uint8_t unit_kind = 0;
-        std::uint8_t group = 0;  ///< see group_of
+        std::uint8_t group = 0;
         NameId model = 0;
         NameId region = 0;
         friend bool operator==(const Bucket&, const Bucket&) = default;
@@ -205,18 +185,23 @@ class OrderBook {
     };
     /// Where an ask is, and its neighbours among the asks of its worker and of its provider.
     struct Listed {
-        Place place = Rows::kNowhere;
+        RowNo row = kNone;
         Neighbours of_worker;
         Neighbours of_provider;
     };
     struct Party {
         domain::Address address;
-        AskIndex first_ask = kNone;      ///< of it as a worker
-        AskIndex first_offered = kNone;  ///< of it as a provider
-        std::uint32_t offered = 0;       ///< how many those are
-        std::uint32_t in_lists = 0;      ///< allow lists of asks that name it as a buyer
-        Seconds hold;
+        AskIndex first_ask = kNone;       ///< of it as a worker
+        AskIndex first_offered = kNone;   ///< of it as a provider
+        std::uint32_t offered = 0;        ///< how many those are
+        std::uint32_t in_lists : 31 = 0;  ///< allow lists of asks that name it as a buyer
+        bool has_promised : 1 = false;    ///< as a worker; see promises_
+    };
+    /// Of a worker with something in its calendar.
+    struct Promise {
         const Calendar* calendar = nullptr;
+        Seconds hold;           ///< the first, rounded inwards
+        TimeMs busy_until = 0;  ///< 0: not busy
     };
     struct BuyerLists {
         std::vector<PartyId> only;
@@ -224,50 +209,63 @@ class OrderBook {
     };
     struct Found {
         Key key = kLastKey;
-        const Hot* row = nullptr;
         PartyId worker = kNoParty;
     };
 
     [[nodiscard]] static Key key_for(std::uint64_t price, std::uint32_t reliability_bp,
                                      AskIndex index) noexcept;
     [[nodiscard]] static std::uint32_t hash_of(const Bucket& bucket) noexcept;
-    [[nodiscard]] static std::uint8_t group_of(ledger::eth::OrderClass order_class) noexcept;
-    [[nodiscard]] bool fits(const Hot& hot, const Cold& cold, const Query& query) const;
-    [[nodiscard]] bool is_listed(AskIndex index, const Cold& cold, const Query& query) const;
-    [[nodiscard]] static bool can_pay_slice(const Hot& hot, const Cold& cold, const Query& query);
-    [[nodiscard]] bool is_free(const Hot& hot, const Cold& cold, const Query& query) const;
+    [[nodiscard]] AskRow& row_of(AskIndex index) { return rows_[listed_[index].row]; }
+    [[nodiscard]] const AskRow& row_of(AskIndex index) const { return rows_[listed_[index].row]; }
 
     [[nodiscard]] PartyId intern(const domain::Address& party);
     [[nodiscard]] PartyId find_party(const domain::Address& party) const;
     [[nodiscard]] std::uint32_t keep_lists(const domain::Resource& resource);
     [[nodiscard]] BucketId bucket_for(const Bucket& bucket);
     [[nodiscard]] BucketId find_bucket(const Bucket& bucket) const;
-    [[nodiscard]] Cold cold_row(const ledger::eth::Ask& ask, const domain::Resource& resource);
-    void insert(BucketId bucket, const Signature& offer, const Hot& hot, const Cold& cold);
-    void erase(Place place);
+    void fill_machine(AskRow& row, const domain::Resource& resource);
     void link(AskIndex index, AskIndex& first, Neighbours Listed::*side);
     void unlink(AskIndex index, AskIndex& first, Neighbours Listed::*side);
     void compile_lists(const Want& want, Query& query) const;
 
-    /// Does an ask fit, whatever its worker promised?
-    [[nodiscard]] bool fits_at(Place place, const Query& query) const;
+    // In line or aside.
+    [[nodiscard]] bool waits_for_worker(const AskRow& row) const;
+    [[nodiscard]] bool can_rest(const AskRow& row) const;
+    [[nodiscard]] static PriceLadders::Entry entry_of(const AskRow& row, RowNo number) {
+        return {row.key, row.offer, row.hold, number};
+    }
+    void leave(AskRow& row);
+    void place(RowNo number);
+    void set_promise(PartyId worker, const Promise& promise);
+
+    // Does an ask fit?
+    [[nodiscard]] bool fits(const AskRow& row, const Query& query) const;
+    [[nodiscard]] bool is_listed(const AskRow& row, const Query& query) const;
+    [[nodiscard]] static bool can_pay_slice(const AskRow& row, const Query& query);
+    [[nodiscard]] bool is_free(const AskRow& row, const Query& query) const;
+    [[nodiscard]] bool fits_whatever_promised(const AskRow& row, const Query& query) const;
+
     [[nodiscard]] bool has_few_providers(const Query& query) const;
-    /// Calls `visit(place)` for each ask of the query's providers that fits.
+    /// Calls `visit(row)` for each ask of the query's providers that fits.
     template <typename Visit>
     void for_each_provided(const Query& query, Visit&& visit) const;
+    /// Calls `visit(row)` for each ask that fits and stands aside.
+    template <typename Visit>
+    void for_each_aside(const Query& query, Visit&& visit) const;
     template <typename Visit>
     void for_each_bucket(const Query& query, Visit&& visit) const;
     void search(BucketId bucket, const Query& query, const Key& from, Found& best,
                 Effort& effort) const;
-    void gather(BucketId bucket, const Query& query, std::size_t count, const Key& limit,
+    void gather(BucketId bucket, const Query& query, std::size_t count, Key& limit,
                 std::vector<Found>& out, Effort& effort) const;
     static void keep_best(std::vector<Found>& found, std::size_t count);
     [[nodiscard]] std::optional<AskIndex> best_from(const Query& query, const Key& from,
                                                     Effort& effort) const;
 
-    Rows rows_;
+    Slab<AskRow> rows_;
+    PriceLadders ladders_;
     std::vector<Listed> listed_;   // by ask
-    std::vector<Bucket> buckets_;  // by ladder
+    std::vector<Bucket> buckets_;  // by number
     IdTable bucket_ids_;
     std::array<std::vector<BucketId>, ledger::eth::kUnitKindCount> buckets_of_kind_;
     Names models_;
@@ -278,6 +276,11 @@ class OrderBook {
     IdTable party_ids_;
     std::vector<BuyerLists> buyer_lists_{1};
     std::vector<std::uint32_t> free_lists_;
+    std::unordered_map<PartyId, Promise> promises_;
+    // Who stands aside for a time that is known, by when it is over.
+    std::set<std::pair<TimeMs, PartyId>> busy_workers_;
+    std::set<std::pair<TimeMs, AskIndex>> unopened_;
+    TimeMs now_ms_ = 0;  ///< the latest that the owner told
     std::size_t size_ = 0;
 };
 

@@ -4,8 +4,6 @@
 #include "marketplace/matching/order_book.hpp"
 
 #include <algorithm>
-#include <bit>
-#include <span>
 
 namespace marketplace::matching {
 namespace {
@@ -20,108 +18,69 @@ bool covers(const Seconds& stretch, std::uint32_t at_s) noexcept {
                              static_cast<int>(at_s < stretch.until_s));
 }
 
-/// May one of the asks under a bound fit?
-struct MayFit {
-    const Query& query;
-    bool operator()(const AskRows::Bound& bound) const noexcept {
-        return static_cast<bool>(static_cast<int>(may_meet(bound.offer, query.need)) &
-                                 static_cast<int>(covers(bound.starts, query.from_s)) &
-                                 static_cast<int>(!overlap(bound.hold, query.certain)));
-    }
-};
-
-/// The rows of a block whose signatures will do, as bits; without a branch for each.
-std::uint32_t likely_rows(const Ladders<AskRows>::Block& block, const Query& query) noexcept {
-    std::uint32_t out = 0;
-    for (std::uint32_t i = 0; i < block.count; ++i)
-        out |= static_cast<std::uint32_t>(may_meet(block.signatures[i], query.need)) << i;
-    return out;
-}
-
-/// The earliest of some rows from `from` to `limit` whose hot part will do too; kRows when none
-/// does. Takes those that do not out of the mask.
-std::uint32_t earliest(const Ladders<AskRows>::Block& block, std::uint32_t& mask,
-                       const Query& query, const Key& from, const Key& limit) noexcept {
-    std::uint32_t best = Ladders<AskRows>::kRows;
-    Key best_key = limit;
-    for (std::uint32_t rest = mask; rest != 0; rest &= rest - 1) {
-        const auto i = static_cast<std::uint32_t>(std::countr_zero(rest));
-        const AskRows::Hot& row = block.hot(i);
-        const bool will_do = static_cast<bool>(static_cast<int>(covers(row.starts, query.from_s)) &
-                                               static_cast<int>(!overlap(row.hold, query.certain)) &
-                                               static_cast<int>(!is_before(row.key, from)) &
-                                               static_cast<int>(!is_before(limit, row.key)));
-        mask ^= static_cast<std::uint32_t>(!will_do) << i;
-        const bool wins = will_do && !is_before(best_key, row.key);
-        best = wins ? i : best;
-        best_key = wins ? row.key : best_key;
-    }
-    return best;
-}
-
 }  // namespace
 
 // The test --------------------------------------------------------------------------------------
 
 /// The lists, which most bids and asks do not have.
-bool OrderBook::is_listed(AskIndex index, const Cold& cold, const Query& query) const {
-    if (!allows(query.runtimes, cold.runtime)) return false;
-    if (!allows(query.interconnects, cold.interconnect)) return false;
-    if (!allows(query.providers, cold.provider)) return false;
-    if (matching::contains(query.exclude_providers, cold.provider)) return false;
-    if (matching::contains(query.exclude_workers, cold.worker)) return false;
-    if (matching::contains(query.exclude_asks, index)) return false;
-    if (cold.buyer_lists == 0) return true;
-    const BuyerLists& lists = buyer_lists_[cold.buyer_lists];
+bool OrderBook::is_listed(const AskRow& row, const Query& query) const {
+    if (!allows(query.runtimes, row.runtime)) return false;
+    if (!allows(query.interconnects, row.interconnect)) return false;
+    if (!allows(query.providers, row.provider)) return false;
+    if (matching::contains(query.exclude_providers, row.provider)) return false;
+    if (matching::contains(query.exclude_workers, row.worker)) return false;
+    if (matching::contains(query.exclude_asks, index_of(row))) return false;
+    if (row.buyer_lists == 0) return true;
+    const BuyerLists& lists = buyer_lists_[row.buyer_lists];
     return allows(lists.only, query.buyer) && !matching::contains(lists.never, query.buyer);
 }
 
-/// All but the calendar.
-bool OrderBook::fits(const Hot& hot, const Cold& cold, const Query& query) const {
+/// All but the signature, the bucket, the highest price and the calendar.
+bool OrderBook::fits(const AskRow& row, const Query& query) const {
     // One branch for the many: the comparisons are cheaper than mispredicting each.
-    const int plain = static_cast<int>(query.least_units <= cold.limit_units) &
-                      static_cast<int>(query.units >= cold.min_units) &
-                      static_cast<int>(query.flops <= cold.max_flops) &
-                      static_cast<int>(query.min_vram_mib <= cold.vram_mib) &
-                      static_cast<int>(query.min_ram_mib <= cold.ram_mib) &
-                      static_cast<int>(query.min_disk_mib <= cold.disk_mib) &
-                      static_cast<int>(query.min_bandwidth_mbps <= cold.bandwidth_mbps) &
-                      static_cast<int>(query.min_gpu_count <= cold.gpu_count) &
-                      static_cast<int>(query.min_cpu_cores <= cold.cpu_cores) &
-                      static_cast<int>(query.min_reclaim_window_s <= cold.reclaim_window_s) &
-                      static_cast<int>(query.min_reliability_bp <= reliability_of(hot)) &
-                      static_cast<int>(query.gang <= cold.max_gang) &
-                      static_cast<int>(query.min_tier <= cold.tier) &
-                      static_cast<int>((query.numeric_bit & ~cold.numeric_classes) == 0) &
-                      static_cast<int>(query.buyer != cold.provider) &
-                      static_cast<int>(query.buyer != cold.worker);
-    return plain != 0 && is_listed(index_of(hot), cold, query) && can_pay_slice(hot, cold, query);
+    const int plain = static_cast<int>(covers(row.starts, query.from_s)) &
+                      static_cast<int>(query.least_units <= row.limit_units) &
+                      static_cast<int>(query.units >= row.min_units) &
+                      static_cast<int>(query.flops <= row.max_flops) &
+                      static_cast<int>(query.min_vram_mib <= row.vram_mib) &
+                      static_cast<int>(query.min_ram_mib <= row.ram_mib) &
+                      static_cast<int>(query.min_disk_mib <= row.disk_mib) &
+                      static_cast<int>(query.min_bandwidth_mbps <= row.bandwidth_mbps) &
+                      static_cast<int>(query.min_gpu_count <= row.gpu_count) &
+                      static_cast<int>(query.min_cpu_cores <= row.cpu_cores) &
+                      static_cast<int>(query.min_reclaim_window_s <= row.reclaim_window_s) &
+                      static_cast<int>(query.min_reliability_bp <= reliability_of(row)) &
+                      static_cast<int>(query.gang <= row.max_gang) &
+                      static_cast<int>(query.min_tier <= row.tier) &
+                      static_cast<int>((query.numeric_bit & ~unsigned{row.numeric_classes}) == 0) &
+                      static_cast<int>(query.buyer != row.provider) &
+                      static_cast<int>(query.buyer != row.worker);
+    return plain != 0 && is_listed(row, query) && can_pay_slice(row, query);
 }
 
 /// What a slice locks depends on how much the ask can give.
-bool OrderBook::can_pay_slice(const Hot& hot, const Cold& cold, const Query& query) {
+bool OrderBook::can_pay_slice(const AskRow& row, const Query& query) {
     if (query.slice_atoms == 0) return true;
-    const std::uint64_t units = std::min(query.units, cold.limit_units);
-    const auto lock = ledger::eth::amount_for(query.unit_kind, units, hot.key.first);
+    const std::uint64_t units = std::min(query.units, row.limit_units);
+    const auto lock = ledger::eth::amount_for(query.unit_kind, units, row.key.first);
     return lock && *lock <= query.slice_atoms;
 }
 
-bool OrderBook::is_free(const Hot& hot, const Cold& cold, const Query& query) const {
-    if (!query.exclusive || hot.hold == kNoHold) return true;
-    const Calendar* calendar = parties_[cold.worker].calendar;
-    return calendar == nullptr || calendar->is_free(query.window.from, query.window.until);
+bool OrderBook::is_free(const AskRow& row, const Query& query) const {
+    if (!query.exclusive || row.hold == kNoHold) return true;
+    if (overlap(row.hold, query.certain)) return false;
+    return promises_.at(row.worker).calendar->is_free(query.window.from, query.window.until);
+}
+
+bool OrderBook::fits_whatever_promised(const AskRow& row, const Query& query) const {
+    const Bucket& bucket = buckets_[row.bucket];
+    return bucket.unit_kind == static_cast<std::uint8_t>(query.unit_kind) &&
+           allows(query.models, bucket.model) && allows(query.regions, bucket.region) &&
+           row.key.first <= query.max_price_atoms && may_meet(row.offer, query.need) &&
+           fits(row, query);
 }
 
 // Searching -------------------------------------------------------------------------------------
-
-bool OrderBook::fits_at(Place place, const Query& query) const {
-    const Hot& hot = rows_.hot(place);
-    const Bucket& bucket = buckets_[rows_.ladder_of(place)];
-    return bucket.unit_kind == static_cast<std::uint8_t>(query.unit_kind) &&
-           allows(query.models, bucket.model) && allows(query.regions, bucket.region) &&
-           hot.key.first <= query.max_price_atoms && may_meet(rows_.signature(place), query.need) &&
-           covers(hot.starts, query.from_s) && fits(hot, rows_.cold(place), query);
-}
 
 /// Then looking at each of their asks is less work than looking for them in the buckets.
 bool OrderBook::has_few_providers(const Query& query) const {
@@ -138,10 +97,31 @@ void OrderBook::for_each_provided(const Query& query, Visit&& visit) const {
     for (const PartyId provider : query.providers) {
         for (AskIndex i = parties_[provider].first_offered; i != kNone;
              i = listed_[i].of_provider.next) {
-            const Place place = listed_[i].place;
-            if (!fits_at(place, query)) continue;
-            if (is_free(rows_.hot(place), rows_.cold(place), query)) visit(place);
+            const AskRow& row = row_of(i);
+            if (fits_whatever_promised(row, query) && is_free(row, query)) visit(row);
         }
+    }
+}
+
+/// For an exclusive query at the time of `advance` there is nobody to look at: these are the
+/// others.
+template <typename Visit>
+void OrderBook::for_each_aside(const Query& query, Visit&& visit) const {
+    if (query.never) return;
+    if ((query.groups >> kReserved & 1U) != 0) return;  // such asks are all in line
+    const auto consider = [&](const AskRow& row) {
+        if (row.is_resting || !fits_whatever_promised(row, query)) return;
+        if (is_free(row, query)) visit(row);
+    };
+    for (const auto& [opens_ms, index] : unopened_) {
+        if (query.window.from < opens_ms) break;
+        consider(row_of(index));
+    }
+    if (is_shared(static_cast<std::uint8_t>(query.unit_kind))) return;
+    for (const auto& [until_ms, worker] : busy_workers_) {
+        if (query.exclusive && query.window.from < until_ms) break;
+        for (AskIndex i = parties_[worker].first_ask; i != kNone; i = listed_[i].of_worker.next)
+            consider(row_of(i));
     }
 }
 
@@ -161,18 +141,17 @@ void OrderBook::for_each_bucket(const Query& query, Visit&& visit) const {
     std::array<BucketId, 32> ids;
     std::size_t count = 0;
     const auto flush = [&] {
-        const std::span<const BucketId> some(ids.data(), count);
-        rows_.prefetch_fronts(some);
-        for (const BucketId id : some)
-            visit(id);
+        for (std::size_t i = 0; i < count; ++i)
+            visit(ids[i]);
         count = 0;
     };
-    for (std::uint8_t group = 0; query.groups >> group != 0; ++group) {
+    for (std::uint8_t group = 0; group < kGroups; ++group) {
         if ((query.groups >> group & 1U) == 0) continue;
         for (const NameId model : query.models) {
             for (const NameId region : query.regions) {
                 const BucketId id = find_bucket({kind, group, model, region});
                 if (id == kNone) continue;
+                ladders_.prefetch(id);
                 ids[count++] = id;
                 if (count == ids.size()) flush();
             }
@@ -183,34 +162,31 @@ void OrderBook::for_each_bucket(const Query& query, Visit&& visit) const {
 
 void OrderBook::search(BucketId bucket, const Query& query, const Key& from, Found& best,
                        Effort& effort) const {
-    rows_.walk(bucket, from, best.key, effort, MayFit{query}, [&](const Rows::Block& block) {
-        for (std::uint32_t mask = likely_rows(block, query); mask != 0;) {
-            const std::uint32_t i = earliest(block, mask, query, from, best.key);
-            if (i == Rows::kRows) return false;
-            mask ^= 1U << i;
-            if (!fits(block.hot(i), block.cold(i), query)) continue;
-            if (!is_free(block.hot(i), block.cold(i), query)) continue;
-            best = {block.hot(i).key, &block.hot(i), block.cold(i).worker};
-            return true;
-        }
-        return false;
-    });
+    const auto visit = [&](const PriceLadders::Entry& entry) {
+        if (overlap(entry.hold, query.certain)) return false;
+        const AskRow& row = rows_[entry.row];
+        if (!fits(row, query) || !is_free(row, query)) return false;
+        best = {row.key, row.worker};
+        return true;
+    };
+    ladders_.walk(bucket, query.need, from, best.key, effort, visit);
 }
 
 std::optional<AskIndex> OrderBook::best_from(const Query& query, const Key& from,
                                              Effort& effort) const {
-    Found found{{query.max_price_atoms, UINT64_MAX}, nullptr, kNoParty};
+    Found found{{query.max_price_atoms, UINT64_MAX}, kNoParty};
+    const auto consider = [&](const AskRow& row) {
+        if (is_before(row.key, from) || is_before(found.key, row.key)) return;
+        found = {row.key, row.worker};
+    };
     if (has_few_providers(query)) {
-        for_each_provided(query, [&](Place place) {
-            const Hot& row = rows_.hot(place);
-            if (is_before(row.key, from) || is_before(found.key, row.key)) return;
-            found = {row.key, &row, kNoParty};
-        });
+        for_each_provided(query, consider);
     } else {
         for_each_bucket(query, [&](BucketId id) { search(id, query, from, found, effort); });
+        for_each_aside(query, consider);
     }
-    if (found.row == nullptr) return std::nullopt;
-    return index_of(*found.row);
+    if (found.worker == kNoParty) return std::nullopt;
+    return static_cast<AskIndex>(found.key.second);
 }
 
 std::optional<AskIndex> OrderBook::best(const Query& query, Effort* effort) const {
@@ -220,7 +196,7 @@ std::optional<AskIndex> OrderBook::best(const Query& query, Effort* effort) cons
 
 std::optional<AskIndex> OrderBook::next(const Query& query, AskIndex after) const {
     MR_CHECK(contains(after));
-    Key from = rows_.hot(listed_[after].place).key;
+    Key from = row_of(after).key;
     ++from.second;
     Effort effort;
     return best_from(query, from, effort);
@@ -230,39 +206,30 @@ std::optional<AskIndex> OrderBook::best_for_worker(const Query& query,
                                                    const domain::Address& worker) const {
     const PartyId party = find_party(worker);
     if (party == kNoParty || query.never) return std::nullopt;
-    const Hot* best = nullptr;
+    const AskRow* best = nullptr;
     for (AskIndex i = parties_[party].first_ask; i != kNone; i = listed_[i].of_worker.next) {
-        const Place place = listed_[i].place;
-        const Hot& hot = rows_.hot(place);
-        if (best != nullptr && is_before(best->key, hot.key)) continue;
-        if (fits_at(place, query)) best = &hot;
+        const AskRow& row = row_of(i);
+        if (best != nullptr && is_before(best->key, row.key)) continue;
+        if (fits_whatever_promised(row, query)) best = &row;
     }
     if (best == nullptr) return std::nullopt;
     return index_of(*best);
 }
 
-/// The first `count` up to `limit` that fit, on different workers: no other row of the bucket can
-/// be needed.
-void OrderBook::gather(BucketId bucket, const Query& query, std::size_t count, const Key& limit,
+/// Adds to `out` the best `count` of the bucket up to `limit`, on different workers, and lowers the
+/// limit when `out` has so many: no other row of the bucket can be needed.
+void OrderBook::gather(BucketId bucket, const Query& query, std::size_t count, Key& limit,
                        std::vector<Found>& out, Effort& effort) const {
-    const std::size_t begin = out.size();
-    const auto is_taken = [&](PartyId worker) {
-        return std::any_of(out.begin() + static_cast<std::ptrdiff_t>(begin), out.end(),
-                           [worker](const Found& one) { return one.worker == worker; });
-    };
-    rows_.walk(bucket, kFirstKey, limit, effort, MayFit{query}, [&](const Rows::Block& block) {
-        for (std::uint32_t mask = likely_rows(block, query); mask != 0;) {
-            const std::uint32_t i = earliest(block, mask, query, kFirstKey, limit);
-            if (i == Rows::kRows) return false;
-            mask ^= 1U << i;
-            const Cold& cold = block.cold(i);
-            if (!fits(block.hot(i), cold, query) || !is_free(block.hot(i), cold, query)) continue;
-            if (is_taken(cold.worker)) continue;
-            out.push_back({block.hot(i).key, &block.hot(i), cold.worker});
-            if (out.size() - begin == count) return true;
-        }
+    const auto visit = [&](const PriceLadders::Entry& entry) {
+        if (overlap(entry.hold, query.certain)) return false;
+        const AskRow& row = rows_[entry.row];
+        if (!fits(row, query) || !is_free(row, query)) return false;
+        out.push_back({row.key, row.worker});
+        keep_best(out, count);
+        if (out.size() == count) limit = out.back().key;
         return false;
-    });
+    };
+    ladders_.walk(bucket, query.need, kFirstKey, limit, effort, visit);
 }
 
 /// Keeps the best of each worker, then the best `count` of those, in order.
@@ -283,23 +250,21 @@ std::vector<AskIndex> OrderBook::best_gang(const Query& query, std::size_t count
                                            Effort* effort) const {
     Effort own;
     std::vector<Found> found;
+    const auto consider = [&](const AskRow& row) { found.push_back({row.key, row.worker}); };
     if (has_few_providers(query)) {
-        for_each_provided(query, [&](Place place) {
-            found.push_back({rows_.hot(place).key, &rows_.hot(place), rows_.cold(place).worker});
-        });
-        keep_best(found, count);
+        for_each_provided(query, consider);
     } else {
         Key limit{query.max_price_atoms, UINT64_MAX};
         for_each_bucket(query, [&](BucketId id) {
             gather(id, query, count, limit, found, effort == nullptr ? own : *effort);
-            keep_best(found, count);
-            if (found.size() == count) limit = found.back().key;
         });
+        for_each_aside(query, consider);
     }
+    keep_best(found, count);
     std::vector<AskIndex> out;
     if (found.size() < count) return out;
     for (const Found& one : found)
-        out.push_back(index_of(*one.row));
+        out.push_back(static_cast<AskIndex>(one.key.second));
     return out;
 }
 

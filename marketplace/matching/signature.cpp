@@ -92,8 +92,7 @@ Signature offer_signature(const ledger::eth::Ask& ask, const domain::Resource& r
             1ULL << (kClassBit + static_cast<std::uint32_t>(ask.order_class)) |
             lacks << kLacksNumericBit |
             1ULL << (kRuntimeBit + kind_of(resource.runtime, kRuntimeKinds)) |
-            1ULL << (kInterconnectBit + kind_of(resource.interconnect, kInterconnectKinds)) |
-            (resource.buyers.empty() ? 0 : kForSomeFlag);
+            1ULL << (kInterconnectBit + kind_of(resource.interconnect, kInterconnectKinds));
     return with_state(out, lease_limit(ask.min_units, ask.max_units, state.free_units),
                       state.reliability_bp, state.available);
 }

@@ -27,9 +27,6 @@ inline constexpr std::uint64_t kFlagsB = 0x0000'0000'00ff'ffffULL;
 /// Flag: the worker is away. Every need refuses it.
 inline constexpr std::uint64_t kAwayFlag = 1ULL << 23U;
 
-/// Flag: only buyers on its list. A need refuses it when its buyer is on nobody's list.
-inline constexpr std::uint64_t kForSomeFlag = 1ULL << 22U;
-
 /// May the offer do for the need? Never false for a pair that fits. Without a branch.
 [[nodiscard]] constexpr bool may_meet(const Signature& offer, const Signature& need) noexcept {
     const std::uint64_t lacks_a = (((offer.a | kGuardsA) - need.a) & kGuardsA) ^ kGuardsA;

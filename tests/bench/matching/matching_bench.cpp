@@ -111,6 +111,7 @@ void link_calendars(Arena& arena) {
 
 Arena make_arena(std::size_t count, CrowdOptions options) {
     Arena arena(options);
+    arena.book.advance(kNowMs);
     make_asks(arena, count);
     for (std::size_t i = 0; i < count; ++i) {
         ListedAsk& ask = arena.asks[i];

@@ -241,7 +241,7 @@ TEST_CASE("order_book: fills, empties and fills again without growing") {
         both.add(crowd.ask(i));
     CHECK(both.book.find_violation().value_or("") == "");
     const std::size_t full = both.book.memory_bytes();
-    CHECK(full > 5000 * sizeof(AskRows::Cold));
+    CHECK(full > 5000 * sizeof(AskRow));
     for (int round = 0; round < 3; ++round) {
         CAPTURE(round);
         for (AskIndex i = 0; i < 5000; ++i)
