@@ -27,7 +27,7 @@ Result<void> Engine::Impl::check_limits(const domain::PostAsk& command,
     std::size_t of_provider =
         count(open_orders_, command.ask.provider, [](std::uint32_t open) { return open; });
     std::size_t of_worker = count(asks_of_worker_, command.resource.worker,
-                                  [](const std::set<Index>& asks) { return asks.size(); });
+                                  [](const std::vector<Index>& asks) { return asks.size(); });
     if (instead_of != nullptr && instead_of->entry.open) {
         if (instead_of->entry.ask.provider == command.ask.provider) --of_provider;
         if (instead_of->entry.resource.worker == command.resource.worker) --of_worker;
@@ -59,10 +59,12 @@ Result<bool> Engine::Impl::check_new(const domain::PostAsk& command, const AskSt
 void Engine::Impl::add_ask(const domain::PostAsk& command, const Hash32& id) {
     ++open_orders_[command.ask.provider];
     const auto index = static_cast<Index>(asks_.size());
-    asks_.push_back({{id, command.ask, command.signature, command.resource, 0, true, now_ms_}, {}});
+    AskState& state = asks_.emplace_back();
+    state.entry = {id, command.ask, command.signature, command.resource, 0, true, now_ms_};
+    state.open_at = open_asks_.size();
     ask_by_id_.emplace(id, index);
-    open_asks_.insert(index);
-    asks_of_worker_[command.resource.worker].insert(index);
+    open_asks_.push_back(index);
+    asks_of_worker_[command.resource.worker].push_back(index);
     book_.add(index, command.ask, command.resource, book_state(index));
     add_timer(command.ask.expiry_s * 1000, TimerKind::kAskExpires, index);
     if (command.ask.earliest_s > now_ms_ / 1000)
@@ -108,12 +110,14 @@ void Engine::Impl::close_ask(Index ask, std::string_view reason) {
     AskState& state = asks_[ask];
     state.entry.open = false;
     state.close_reason = reason;
-    open_asks_.erase(ask);
+    open_asks_[state.open_at] = open_asks_.back();
+    asks_[open_asks_.back()].open_at = state.open_at;
+    open_asks_.pop_back();
     book_.remove(ask);
     touched_.erase(ask);
-    std::set<Index>& of_worker = asks_of_worker_[state.entry.resource.worker];
-    of_worker.erase(ask);
-    if (of_worker.empty()) asks_of_worker_.erase(state.entry.resource.worker);
+    const auto of_worker = asks_of_worker_.find(state.entry.resource.worker);
+    std::erase(of_worker->second, ask);
+    if (of_worker->second.empty()) asks_of_worker_.erase(of_worker);
     --open_orders_[state.entry.ask.provider];
     emit(domain::AskClosed{state.entry.id, std::string(reason)});
 }

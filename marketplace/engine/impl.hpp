@@ -13,7 +13,9 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <functional>
 #include <optional>
+#include <queue>
 #include <set>
 #include <string>
 #include <string_view>
@@ -57,6 +59,7 @@ struct ReceiptMark {
 struct AskState {
     AskEntry entry;
     std::string close_reason;
+    std::size_t open_at = 0;        ///< while open: its place in `open_asks_`
     std::uint64_t chain_units = 0;  ///< of its leases that the contract counts against the volume
 };
 struct JobRecordState {
@@ -352,7 +355,7 @@ class Engine::Impl {
     }
     void emit(domain::Event event) { events_.push_back(std::move(event)); }
     void add_timer(TimeMs at_ms, TimerKind kind, Index index) {
-        timers_.insert({at_ms, kind, index});
+        timers_.push({at_ms, kind, index});
     }
 
     EngineConfig config_;
@@ -373,8 +376,8 @@ class Engine::Impl {
     std::vector<Address> worker_order_;  ///< as first seen
     std::unordered_map<Address, std::uint32_t> open_orders_;
     std::unordered_map<Address, ledger::base::Uint128> open_interest_;  ///< worst case of open jobs
-    std::unordered_map<Address, std::set<Index>> asks_of_worker_;       ///< open
-    std::set<Index> open_asks_;
+    std::unordered_map<Address, std::vector<Index>> asks_of_worker_;    ///< open, in order
+    std::vector<Index> open_asks_;                                      ///< in no order
     matching::OrderBook book_;  ///< the open asks
     matching::BidBook bids_;    ///< the open jobs without those of a batch
     std::unordered_map<Address, std::set<Index>> short_of_money_;  ///< open jobs, by buyer
@@ -391,7 +394,8 @@ class Engine::Impl {
     std::set<Index> to_open_;
     std::set<Index> to_claim_;
     std::set<Index> to_close_;
-    std::set<std::tuple<TimeMs, TimerKind, Index>> timers_;
+    using Timer = std::tuple<TimeMs, TimerKind, Index>;
+    std::priority_queue<Timer, std::vector<Timer>, std::greater<>> timers_;  ///< equal ones: once
 
     ledger::books::Books books_;
     std::map<Address, std::uint64_t> shortfall_;  ///< withdrawn on chain, still held here

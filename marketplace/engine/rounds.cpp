@@ -11,9 +11,11 @@ namespace marketplace::engine {
 
 void Engine::Impl::work_off_timers() {
     book_.advance(now_ms_);
-    while (!timers_.empty() && std::get<0>(*timers_.begin()) <= now_ms_) {
-        const auto [at_ms, kind, index] = *timers_.begin();
-        timers_.erase(timers_.begin());
+    while (!timers_.empty() && std::get<TimeMs>(timers_.top()) <= now_ms_) {
+        const Timer due = timers_.top();
+        while (!timers_.empty() && timers_.top() == due)
+            timers_.pop();
+        const auto [at_ms, kind, index] = due;
         on_timer(at_ms, kind, index);
     }
 }
