@@ -9,11 +9,13 @@
 #include "marketplace/matching/feasibility.hpp"
 #include "marketplace/matching/order_book.hpp"
 
+#include <boost/unordered/unordered_flat_map.hpp>
+
 #include <array>
 #include <cstdint>
 #include <deque>
-#include <map>
 #include <functional>
+#include <map>
 #include <optional>
 #include <queue>
 #include <set>
@@ -368,18 +370,19 @@ class Engine::Impl {
     std::deque<AskState> asks_;
     std::deque<JobRecordState> jobs_;
     std::deque<LeaseRecord> leases_;
-    std::unordered_map<Hash32, Index> ask_by_id_;
-    std::unordered_map<domain::JobId, Index> job_by_id_;
-    std::unordered_map<Hash32, Index> job_by_bid_;
-    std::unordered_map<Hash32, Index> lease_by_id_;
+    boost::unordered_flat_map<Hash32, Index> ask_by_id_;
+    boost::unordered_flat_map<domain::JobId, Index> job_by_id_;
+    boost::unordered_flat_map<Hash32, Index> job_by_bid_;
+    boost::unordered_flat_map<Hash32, Index> lease_by_id_;
     std::unordered_map<Address, WorkerState> workers_;
     std::vector<Address> worker_order_;  ///< as first seen
-    std::unordered_map<Address, std::uint32_t> open_orders_;
-    std::unordered_map<Address, ledger::base::Uint128> open_interest_;  ///< worst case of open jobs
-    std::unordered_map<Address, std::vector<Index>> asks_of_worker_;    ///< open, in order
-    std::vector<Index> open_asks_;                                      ///< in no order
-    matching::OrderBook book_;  ///< the open asks
-    matching::BidBook bids_;    ///< the open jobs without those of a batch
+    boost::unordered_flat_map<Address, std::uint32_t> open_orders_;
+    boost::unordered_flat_map<Address, ledger::base::Uint128>
+        open_interest_;  ///< worst case of open jobs
+    boost::unordered_flat_map<Address, std::vector<Index>> asks_of_worker_;  ///< open, in order
+    std::vector<Index> open_asks_;                                           ///< in no order
+    matching::OrderBook book_;                                               ///< the open asks
+    matching::BidBook bids_;  ///< the open jobs without those of a batch
     std::unordered_map<Address, std::set<Index>> short_of_money_;  ///< open jobs, by buyer
     std::set<std::pair<TimeMs, Index>> batch_jobs_;                ///< by the batch they wait for
     std::set<std::pair<std::uint64_t, Index>> reclaimable_;  ///< cheapest, then youngest (~lease)
