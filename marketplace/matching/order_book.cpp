@@ -241,8 +241,6 @@ void OrderBook::add(AskIndex index, const ledger::eth::Ask& ask, const domain::R
     AskRow& row = rows_[number];
     row.offer = offer_signature(ask, resource, state);
     row.bucket = bucket & 0xff'ffffU;  // at most kMaxBuckets
-    row.ladder = ladders_.ladder_for(bucket, row.offer) & 0xffU;
-    ladders_.prefetch(row.bucket, row.ladder);
     fill_machine(row, resource);
     row.key = key_for(ask.price_atoms, state.reliability_bp, index);
     row.starts = {saturate<std::uint32_t>(ask.earliest_s), saturate<std::uint32_t>(ask.expiry_s)};
@@ -272,7 +270,7 @@ bool OrderBook::contains(AskIndex index) const noexcept {
 void OrderBook::remove(AskIndex index) {
     if (!contains(index)) return;
     AskRow& row = row_of(index);
-    ladders_.prefetch(row.bucket, row.ladder);
+    if (row.is_resting) ladders_.prefetch(row.bucket, row.ladder);
     Party& provider = parties_[row.provider];
     unlink(index, parties_[row.worker].first_ask, &Listed::of_worker);
     unlink(index, provider.first_offered, &Listed::of_provider);
@@ -322,6 +320,7 @@ void OrderBook::place(RowNo number) {
     if (!can_rest(row)) return leave(row);
     const PriceLadders::Entry entry = entry_of(row, number);
     if (row.is_resting) return ladders_.change(row.bucket, row.ladder, entry);
+    row.ladder = ladders_.ladder_for(row.bucket, row.offer, row.hold) & 0xffU;
     ladders_.insert(row.bucket, row.ladder, entry);
     row.is_resting = true;
 }
@@ -359,6 +358,7 @@ void OrderBook::set_calendar(const domain::Address& worker, const Calendar* cale
     const PartyId party = intern(worker);
     set_promise(party, promise);
     for (AskIndex i = parties_[party].first_ask; i != kNone; i = listed_[i].of_worker.next) {
+        leave(row_of(i));  // what is promised stands in another ladder
         row_of(i).hold = promise.hold;
         place(listed_[i].row);
     }

@@ -8,11 +8,6 @@
 namespace marketplace::matching {
 namespace {
 
-bool overlap(const Seconds& a, const Seconds& b) noexcept {
-    return static_cast<bool>(static_cast<int>(a.from_s < b.until_s) &
-                             static_cast<int>(b.from_s < a.until_s));
-}
-
 bool covers(const Seconds& stretch, std::uint32_t at_s) noexcept {
     return static_cast<bool>(static_cast<int>(stretch.from_s <= at_s) &
                              static_cast<int>(at_s < stretch.until_s));
@@ -163,13 +158,12 @@ void OrderBook::for_each_bucket(const Query& query, Visit&& visit) const {
 void OrderBook::search(BucketId bucket, const Query& query, const Key& from, Found& best,
                        Effort& effort) const {
     const auto visit = [&](const PriceLadders::Entry& entry) {
-        if (overlap(entry.hold, query.certain)) return false;
         const AskRow& row = rows_[entry.row];
         if (!fits(row, query) || !is_free(row, query)) return false;
         best = {row.key, row.worker};
         return true;
     };
-    ladders_.walk(bucket, query.need, from, best.key, effort, visit);
+    ladders_.walk(bucket, {query.need, query.certain, from, best.key}, effort, visit);
 }
 
 std::optional<AskIndex> OrderBook::best_from(const Query& query, const Key& from,
@@ -221,7 +215,6 @@ std::optional<AskIndex> OrderBook::best_for_worker(const Query& query,
 void OrderBook::gather(BucketId bucket, const Query& query, std::size_t count, Key& limit,
                        std::vector<Found>& out, Effort& effort) const {
     const auto visit = [&](const PriceLadders::Entry& entry) {
-        if (overlap(entry.hold, query.certain)) return false;
         const AskRow& row = rows_[entry.row];
         if (!fits(row, query) || !is_free(row, query)) return false;
         out.push_back({row.key, row.worker});
@@ -229,7 +222,7 @@ void OrderBook::gather(BucketId bucket, const Query& query, std::size_t count, K
         if (out.size() == count) limit = out.back().key;
         return false;
     };
-    ladders_.walk(bucket, query.need, kFirstKey, limit, effort, visit);
+    ladders_.walk(bucket, {query.need, query.certain, kFirstKey, limit}, effort, visit);
 }
 
 /// Keeps the best of each worker, then the best `count` of those, in order.

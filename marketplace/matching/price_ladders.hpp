@@ -24,10 +24,17 @@ struct Seconds {
 };
 inline constexpr Seconds kNoHold{};
 
+/// Never, when one of them is empty by default.
+[[nodiscard]] constexpr bool overlap(const Seconds& a, const Seconds& b) noexcept {
+    return static_cast<bool>(static_cast<int>(a.from_s < b.until_s) &
+                             static_cast<int>(b.from_s < a.until_s));
+}
+
 /// Where the book of asks looks for the cheapest. A bucket holds asks that differ in price and in
 /// what their machines can do; it keeps a ladder for each pair of memory and speed (as a signature
-/// has them), so that a search does not wade through machines too small for it: it looks at the
-/// front of each ladder that is large enough, the cheapest front first.
+/// has them), and one more for those whose worker has promised some of its time. So a search does
+/// not wade through machines too small for it, or not free for long enough: it looks at the front
+/// of each ladder that may do, the cheapest front first.
 ///
 /// A ladder is a list of runs of up to 21 entries in order of their keys. Beside each run stands
 /// the best that its entries offer. Pure, deterministic, not thread-safe.
@@ -35,7 +42,7 @@ class PriceLadders {
  public:
     using BucketId = std::uint32_t;
     using LadderNo = std::uint32_t;  ///< of one bucket
-    static constexpr std::size_t kMaxLadders = 64;
+    static constexpr std::size_t kMaxLadders = 128;
 
     /// One ask. Its `row` is the owner's.
     struct Entry {
@@ -46,14 +53,14 @@ class PriceLadders {
     };
 
     [[nodiscard]] BucketId add_bucket() { return buckets_.take(); }
-    /// The ladder for asks of this size; made when there is none. When a bucket has as many as it
-    /// can, the last takes in all other sizes.
-    [[nodiscard]] LadderNo ladder_for(BucketId bucket, const Signature& offer);
+    /// The ladder for asks of this size, promised or not; made when there is none. When a bucket
+    /// has as many as it can, the last takes in all others.
+    [[nodiscard]] LadderNo ladder_for(BucketId bucket, const Signature& offer, const Seconds& hold);
 
     void insert(BucketId bucket, LadderNo ladder, const Entry& entry);
     /// Takes out the entry with this key, which is there.
     void erase(BucketId bucket, LadderNo ladder, const Key& key);
-    /// Puts another entry in the place of the one with its key.
+    /// Puts another entry in the place of the one with its key; it has the same hold.
     void change(BucketId bucket, LadderNo ladder, const Entry& entry);
 
     /// Fetches what a search of the bucket looks at first.
@@ -64,17 +71,22 @@ class PriceLadders {
     }
     /// Fetches the list of a ladder's runs.
     void prefetch(BucketId bucket, LadderNo ladder) const noexcept {
-        const Ladder& runs = (*buckets_[bucket].ladders)[ladder];
+        const auto& runs = (*buckets_[bucket].ladders)[ladder].runs;
         if (runs.empty()) return;
         __builtin_prefetch(runs.data());
         __builtin_prefetch(runs.data() + runs.size() / 2);
     }
-    /// Calls `visit(entry)` for entries of a bucket with `from` <= key <= `limit` whose offer may
-    /// meet the need: of each ladder in order of the key, until it returns true. The visitor may
-    /// lower the limit, which is read again each time.
+    /// What a search wants. The limit is read again each time: the visitor may lower it.
+    struct Quest {
+        const Signature& need;
+        const Seconds& window;  ///< in which nothing may be promised; kNoHold: no such wish
+        const Key& from;
+        const Key& limit;  ///< the last key of interest
+    };
+    /// Calls `visit(entry)` for the entries of a bucket whose key, offer and hold may do: of each
+    /// ladder in order of the key, until it returns true.
     template <typename Visit>
-    void walk(BucketId bucket, const Signature& need, const Key& from, const Key& limit,
-              Effort& effort, Visit&& visit) const;
+    void walk(BucketId bucket, const Quest& quest, Effort& effort, Visit&& visit) const;
 
     [[nodiscard]] std::size_t memory_bytes() const noexcept;
     /// Order, counts, bounds and fronts; the first violation as text. `check(bucket, ladder,
@@ -94,16 +106,21 @@ class PriceLadders {
     struct RunRef {
         Key first;        ///< of its entries
         Signature bound;  ///< at least what its entries offer
+        Seconds hold;     ///< overlaps what the holds of all its entries do; see `join`
         std::uint32_t run = 0;
-        std::uint32_t stale = 0;  ///< changes since the bound was computed
+        std::uint32_t stale = 0;  ///< changes since the bounds were computed
     };
-    using Ladder = std::vector<RunRef>;
+    struct Ladder {
+        std::vector<RunRef> runs;
+        std::uint32_t stale = 0;  ///< runs whose bounds were computed since its own was
+    };
     /// Where a ladder begins.
     struct Front {
         std::uint64_t price = kNoPrice;  ///< kNoPrice: it is empty
         std::uint32_t run = 0;
-        std::uint16_t size = 0;  ///< see size_of
+        std::uint16_t size = 0;  ///< see size_of, and kPromised
         std::uint16_t ladder = 0;
+        Seconds hold;  ///< of all its runs
     };
     struct Bucket {
         std::uint32_t count = 0;                             ///< of ladders
@@ -120,23 +137,40 @@ class PriceLadders {
     [[nodiscard]] static bool is_enough(std::uint16_t size, std::uint16_t need) noexcept {
         return (((size | 0x8080U) - need) & 0x8080U) == 0x8080U;
     }
+    /// The last beginning and the first end: a window that overlaps this overlaps each of those
+    /// that were joined, though they may have no moment in common.
+    static void join(Seconds& hold, const Seconds& other) noexcept {
+        hold.from_s = std::max(hold.from_s, other.from_s);
+        hold.until_s = std::min(hold.until_s, other.until_s);
+    }
+    static constexpr Seconds kOfNobody{0, std::numeric_limits<std::uint32_t>::max()};  // for `join`
+    static constexpr std::uint16_t kPromised = 0x8000;  // a bit that sizes leave free
+
     [[nodiscard]] Ladder& ladder_at(BucketId bucket, LadderNo ladder) {
         return (*buckets_[bucket].ladders)[ladder];
     }
     /// The last run that begins at or before the key; the first when none does.
-    [[nodiscard]] static std::size_t locate(const Ladder& ladder, const Key& key) noexcept;
+    [[nodiscard]] static std::size_t locate(const std::vector<RunRef>& runs,
+                                            const Key& key) noexcept;
     /// The first entry of a run that is not before the key.
     [[nodiscard]] static std::uint32_t lower_bound(const Run& run, const Key& key) noexcept;
 
     template <typename Visit>
-    void walk_ladder(const Bucket& bucket, const Front& front, const Signature& need,
-                     const Key& from, const Key& limit, Effort& effort, Visit& visit) const;
+    void walk_ladder(const Bucket& bucket, const Front& front, const Quest& quest, Effort& effort,
+                     Visit& visit) const;
     template <typename Visit>
-    [[nodiscard]] static bool walk_run(const Run& run, std::uint32_t begin, const Signature& need,
-                                       const Key& limit, Effort& effort, Visit& visit);
-    void split(Ladder& ladder, std::size_t at, const Key& key);
-    void merge(Ladder& ladder, std::size_t at);
+    [[nodiscard]] static bool walk_run(const Run& run, std::uint32_t begin, const Quest& quest,
+                                       Effort& effort, Visit& visit);
+    /// May a ladder have what the quest wants?
+    [[nodiscard]] static bool may_do(const Front& front, std::uint16_t size,
+                                     const Quest& quest) noexcept {
+        return static_cast<bool>(static_cast<int>(is_enough(front.size, size)) &
+                                 static_cast<int>(!overlap(front.hold, quest.window)));
+    }
+    void split(std::vector<RunRef>& runs, std::size_t at, const Key& key);
+    void merge(std::vector<RunRef>& runs, std::size_t at);
     void rebound(RunRef& ref);
+    void rebound(BucketId bucket, LadderNo ladder);
     void note_front(BucketId bucket, LadderNo ladder);
     void prefetch_run(std::uint32_t run) const noexcept {
         const auto* at = reinterpret_cast<const char*>(&runs_[run]);
@@ -150,10 +184,12 @@ class PriceLadders {
 };
 
 template <typename Visit>
-void PriceLadders::walk(BucketId id, const Signature& need, const Key& from, const Key& limit,
-                        Effort& effort, Visit&& visit) const {
+void PriceLadders::walk(BucketId id, const Quest& quest, Effort& effort, Visit&& visit) const {
     const Bucket& bucket = buckets_[id];
-    const std::uint16_t size = size_of(need);
+    const std::uint16_t size = size_of(quest.need);
+    const auto is_beyond = [&quest](const Front& front) {
+        return quest.limit.first < front.price || front.price == kNoPrice;
+    };
     // Each ladder is a memory access or two away: some are fetched while the first is looked at.
     constexpr std::uint32_t kAhead = 4;
     std::uint32_t fetched = 0;
@@ -161,51 +197,51 @@ void PriceLadders::walk(BucketId id, const Signature& need, const Key& from, con
     for (std::uint32_t i = 0; i < bucket.count; ++i) {
         for (; fetched < bucket.count && ahead < kAhead; ++fetched) {
             const Front& front = bucket.fronts[fetched];
-            if (limit.first < front.price || front.price == kNoPrice) break;
-            if (!is_enough(front.size, size)) continue;
+            if (is_beyond(front)) break;
+            if (!may_do(front, size, quest)) continue;
             prefetch_run(front.run);
             ++ahead;
         }
         const Front& front = bucket.fronts[i];
         ++effort.bounds;
-        if (limit.first < front.price || front.price == kNoPrice) return;
-        if (!is_enough(front.size, size)) continue;
+        if (is_beyond(front)) return;
+        if (!may_do(front, size, quest)) continue;
         ahead -= ahead == 0 ? 0 : 1;
-        walk_ladder(bucket, front, need, from, limit, effort, visit);
+        walk_ladder(bucket, front, quest, effort, visit);
     }
 }
 
 template <typename Visit>
-void PriceLadders::walk_ladder(const Bucket& bucket, const Front& front, const Signature& need,
-                               const Key& from, const Key& limit, Effort& effort,
-                               Visit& visit) const {
+void PriceLadders::walk_ladder(const Bucket& bucket, const Front& front, const Quest& quest,
+                               Effort& effort, Visit& visit) const {
     std::size_t at = 0;
-    if (from == kFirstKey) {
+    if (quest.from == kFirstKey) {
         // Mostly it ends in the first run: the list of runs is not looked at.
-        if (walk_run(runs_[front.run], 0, need, limit, effort, visit)) return;
+        if (walk_run(runs_[front.run], 0, quest, effort, visit)) return;
         at = 1;
     }
-    const Ladder& ladder = (*bucket.ladders)[front.ladder];
-    if (at == 0) at = locate(ladder, from);
-    for (; at < ladder.size(); ++at) {
-        const RunRef& ref = ladder[at];
-        if (is_before(limit, ref.first)) return;
-        if (!may_meet(ref.bound, need)) continue;
+    const std::vector<RunRef>& runs = (*bucket.ladders)[front.ladder].runs;
+    if (at == 0) at = locate(runs, quest.from);
+    for (; at < runs.size(); ++at) {
+        const RunRef& ref = runs[at];
+        if (is_before(quest.limit, ref.first)) return;
+        if (!may_meet(ref.bound, quest.need) || overlap(ref.hold, quest.window)) continue;
         const Run& run = runs_[ref.run];
-        if (walk_run(run, lower_bound(run, from), need, limit, effort, visit)) return;
+        if (walk_run(run, lower_bound(run, quest.from), quest, effort, visit)) return;
     }
 }
 
 /// True when the ladder is done with.
 template <typename Visit>
-bool PriceLadders::walk_run(const Run& run, std::uint32_t begin, const Signature& need,
-                            const Key& limit, Effort& effort, Visit& visit) {
+bool PriceLadders::walk_run(const Run& run, std::uint32_t begin, const Quest& quest, Effort& effort,
+                            Visit& visit) {
     ++effort.blocks;
     for (std::uint32_t i = begin; i < run.count; ++i) {
         const Entry& entry = run.entries[i];
         ++effort.rows;
-        if (is_before(limit, entry.key)) return true;
-        if (may_meet(entry.offer, need) && visit(entry)) return true;
+        if (is_before(quest.limit, entry.key)) return true;
+        if (!may_meet(entry.offer, quest.need) || overlap(entry.hold, quest.window)) continue;
+        if (visit(entry)) return true;
     }
     return false;
 }
@@ -220,12 +256,12 @@ std::optional<std::string> PriceLadders::find_violation(BucketId id, Check&& che
         cheapest = front.price;
         if (bucket.at[front.ladder] != at) return "the place of a front";
         if (bucket.sizes[front.ladder] != front.size) return "the size of a front";
-        const Ladder& ladder = (*bucket.ladders)[front.ladder];
-        if (front.price != (ladder.empty() ? kNoPrice : ladder.front().first.first))
+        const auto& runs = (*bucket.ladders)[front.ladder].runs;
+        if (front.price != (runs.empty() ? kNoPrice : runs.front().first.first))
             return "the price of a front";
-        if (!ladder.empty() && ladder.front().run != front.run) return "the run of a front";
+        if (!runs.empty() && runs.front().run != front.run) return "the run of a front";
         std::optional<Key> last;
-        for (const RunRef& ref : ladder) {
+        for (const RunRef& ref : runs) {
             const Run& run = runs_[ref.run];
             if (run.count == 0 || run.count > kEntries) return "the count of a run";
             if (run.entries[0].key != ref.first) return "the first of a run";
@@ -234,6 +270,11 @@ std::optional<std::string> PriceLadders::find_violation(BucketId id, Check&& che
                 if (last && entry.key <= *last) return "the order of entries";
                 last = entry.key;
                 if (best_of(ref.bound, entry.offer) != ref.bound) return "an entry outside a bound";
+                for (Seconds hold : {ref.hold, front.hold}) {
+                    const Seconds before = hold;
+                    join(hold, entry.hold);
+                    if (hold != before) return "a hold outside a bound";
+                }
                 if (!is_enough(front.size, size_of(entry.offer))) return "a ladder's size";
                 if (!check(id, LadderNo{front.ladder}, entry)) return "an entry's place";
             }
