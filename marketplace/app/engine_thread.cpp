@@ -55,7 +55,8 @@ Result<std::vector<EngineThread::Decoded>> EngineThread::read_ahead(std::uint64_
                         name_of_record(first + out.size()) + " does not follow the one before");
         seen(record, bytes);
         previous = engine::record_hash(bytes);
-        out.push_back({std::move(record), previous});
+        domain::MessageHashes messages(record.command);
+        out.push_back({std::move(record), std::move(messages), previous});
     }
     return out;
 }
@@ -75,7 +76,7 @@ Result<void> EngineThread::load(const Seen& seen) {
         next = ahead(sequence + chunk.size(), previous);
         for (const Decoded& item : chunk) {
             const engine::Record& record = item.record;
-            const auto events = fresh.apply(record.command, record.time_ms);
+            const auto events = fresh.apply(record.command, item.messages, record.time_ms);
             if (!events || *events != record.events || fresh.state_hash() != record.state_hash)
                 return fail(ErrorCode::audit_failed, name_of_record(sequence) + " does not replay");
             ++sequence;

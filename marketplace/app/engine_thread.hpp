@@ -97,6 +97,7 @@ class EngineThread final : public api::EnginePort {
     };
     struct Decoded {
         engine::Record record;
+        domain::MessageHashes messages;
         domain::Hash32 hash;
     };
     using Seen = std::function<void(const engine::Record&, ledger::base::ByteView)>;

@@ -157,6 +157,17 @@ using Command =
                  LeaseCloseConfirmed, LeaseStarted, SubmitReceipt, RecordVoucher, LeaseFinished,
                  LeaseFailed, Tick, LeaseCloseRequested, AmendAsk, AmendJob>;
 
+/// EIP-712 struct hashes of the orders and receipts in a command, in order: of an ask, of a bid for
+/// each leg, of a receipt. Whoever has many commands computes them on another thread.
+class MessageHashes {
+ public:
+    explicit MessageHashes(const Command& command);
+    [[nodiscard]] const std::vector<Hash32>& all() const noexcept { return hashes_; }
+
+ private:
+    std::vector<Hash32> hashes_;
+};
+
 /// "post_ask", "submit_receipt", …
 [[nodiscard]] std::string_view name_of(const Command& command) noexcept;
 

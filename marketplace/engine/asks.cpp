@@ -74,7 +74,7 @@ void Engine::Impl::add_ask(const domain::PostAsk& command, const Hash32& id) {
 }
 
 Result<void> Engine::Impl::on(const domain::PostAsk& command) {
-    const Hash32 id = ledger::eth::struct_hash(command.ask);
+    const Hash32& id = hashes_.front();
     TRY_ASSIGN(const bool is_new, check_new(command, nullptr, id));
     if (is_new) add_ask(command, id);
     return {};
@@ -84,7 +84,7 @@ Result<void> Engine::Impl::on(const domain::AmendAsk& command) {
     const auto it = ask_by_id_.find(command.old_ask);
     if (it == ask_by_id_.end()) return fail(ErrorCode::not_found, "ask");
     const AskState& old = asks_[it->second];
-    const Hash32 id = ledger::eth::struct_hash(command.replacement.ask);
+    const Hash32& id = hashes_.front();
     TRY_ASSIGN(const bool is_new, check_new(command.replacement, &old, id));
     if (old.entry.ask.provider != command.replacement.ask.provider)
         return fail(ErrorCode::forbidden, "ask");

@@ -10,9 +10,11 @@
 namespace marketplace::engine {
 
 Result<std::vector<domain::Event>> Engine::Impl::apply(const domain::Command& command,
+                                                       const domain::MessageHashes& hashes,
                                                        TimeMs now_ms) {
     if (now_ms < last_ms_) return fail(ErrorCode::clock_backwards);
     now_ms_ = now_ms;
+    hashes_ = hashes.all();
     events_.clear();
     TRY(std::visit([this](const auto& alternative) { return on(alternative); }, command));
     work_off_timers();
@@ -35,7 +37,13 @@ Engine::Engine(Engine&&) noexcept = default;
 Engine& Engine::operator=(Engine&&) noexcept = default;
 
 Result<std::vector<domain::Event>> Engine::apply(const domain::Command& command, TimeMs now_ms) {
-    return impl_->apply(command, now_ms);
+    return impl_->apply(command, domain::MessageHashes(command), now_ms);
+}
+
+Result<std::vector<domain::Event>> Engine::apply(const domain::Command& command,
+                                                 const domain::MessageHashes& hashes,
+                                                 TimeMs now_ms) {
+    return impl_->apply(command, hashes, now_ms);
 }
 
 Result<Engine::Quote> Engine::quote(const domain::PostJob& job, TimeMs now_ms) const {

@@ -75,6 +75,9 @@ class Engine {
     /// tick with nothing due): such a command is not journaled.
     [[nodiscard]] ledger::base::Result<std::vector<domain::Event>> apply(
         const domain::Command& command, domain::TimeMs now_ms);
+    /// The same with the command's own hashes, computed before.
+    [[nodiscard]] ledger::base::Result<std::vector<domain::Event>> apply(
+        const domain::Command& command, const domain::MessageHashes& hashes, domain::TimeMs now_ms);
 
     /// Would this job match now, and why not? The same test as matching; changes nothing. Looks
     /// at every ask.

@@ -19,6 +19,7 @@
 #include <optional>
 #include <queue>
 #include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -168,6 +169,7 @@ class Engine::Impl {
 
     // engine.cpp
     [[nodiscard]] Result<std::vector<domain::Event>> apply(const domain::Command& command,
+                                                           const domain::MessageHashes& hashes,
                                                            TimeMs now_ms);
     // invariants.cpp
     [[nodiscard]] std::optional<std::string> find_violation() const;
@@ -214,10 +216,10 @@ class Engine::Impl {
     [[nodiscard]] Result<void> check_delegation(const domain::PostJob& command) const;
     /// A posted job and its hashes.
     struct NewJob {
-        explicit NewJob(const domain::PostJob& posted);
+        NewJob(const domain::PostJob& posted, std::span<const Hash32> hashes);
         const domain::PostJob& command;
         Hash32 body;
-        std::vector<Hash32> bids;
+        std::span<const Hash32> bids;
     };
     /// May it be posted now? False: it was, and the first answer stands. `instead_of`: the order
     /// that leaves the book for it and is not counted.
@@ -361,8 +363,9 @@ class Engine::Impl {
     }
 
     EngineConfig config_;
-    TimeMs now_ms_ = 0;   ///< of the command being applied
-    TimeMs last_ms_ = 0;  ///< of the last one that changed anything
+    TimeMs now_ms_ = 0;               ///< of the command being applied
+    std::span<const Hash32> hashes_;  ///< of the messages in it
+    TimeMs last_ms_ = 0;              ///< of the last one that changed anything
     Hash32 state_hash_;
     std::vector<domain::Event> events_;
     domain::Bytes scratch_;

@@ -25,11 +25,8 @@ std::string tokens(std::uint64_t atoms) {
 
 }  // namespace
 
-Engine::Impl::NewJob::NewJob(const domain::PostJob& posted)
-    : command(posted), body(body_hash(posted)) {
-    for (const domain::BidLeg& leg : command.legs)
-        bids.push_back(ledger::eth::struct_hash(leg.bid));
-}
+Engine::Impl::NewJob::NewJob(const domain::PostJob& posted, std::span<const Hash32> hashes)
+    : command(posted), body(body_hash(posted)), bids(hashes) {}
 
 /// Money for the worst case, and open bids worth at most ten times the free money.
 Result<void> Engine::Impl::check_funds(const domain::PostJob& command,
@@ -98,7 +95,7 @@ void Engine::Impl::add_job(const NewJob& posted) {
     job.buyer = command.legs.front().bid.buyer;
     job.terms = command.terms;
     job.legs = command.legs;
-    job.bid_hashes = posted.bids;
+    job.bid_hashes.assign(posted.bids.begin(), posted.bids.end());
     job.delegation = command.delegation;
     job.delegation_signature = command.delegation_signature;
     job.created_ms = job.changed_ms = now_ms_;
@@ -119,7 +116,7 @@ void Engine::Impl::add_job(const NewJob& posted) {
 }
 
 Result<void> Engine::Impl::on(const domain::PostJob& command) {
-    const NewJob job(command);
+    const NewJob job(command, hashes_);
     TRY_ASSIGN(const bool is_new, check_new(job, nullptr));
     if (is_new) add_job(job);
     return {};
@@ -129,7 +126,7 @@ Result<void> Engine::Impl::on(const domain::AmendJob& command) {
     const auto it = job_by_id_.find(command.old_job);
     if (it == job_by_id_.end()) return fail(ErrorCode::not_found, "job");
     JobRecordState& old = jobs_[it->second];
-    const NewJob job(command.replacement);
+    const NewJob job(command.replacement, hashes_);
     TRY_ASSIGN(const bool is_new, check_new(job, &old));
     if (old.job.buyer != command.replacement.legs.front().bid.buyer)
         return fail(ErrorCode::forbidden, "job");

@@ -53,7 +53,7 @@ Result<void> Engine::Impl::on(const domain::SubmitReceipt& command) {
     TRY_ASSIGN(const Index index, lease_index(receipt.lease));
     LeaseRecord& record = leases_[index];
     Lease& lease = record.lease;
-    const Hash32 hash = ledger::eth::struct_hash(receipt);
+    const Hash32& hash = hashes_.front();
     if (receipt.sequence <= lease.sequence) {
         if (record.receipts[receipt.sequence - 1].hash == hash) return {};
         return fail(ErrorCode::receipt_equivocation,
