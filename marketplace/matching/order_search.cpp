@@ -124,15 +124,7 @@ template <typename Visit>
 void OrderBook::for_each_bucket(const Query& query, Visit&& visit) const {
     if (query.never) return;
     const auto kind = static_cast<std::uint8_t>(query.unit_kind);
-    if (query.models.empty() || query.regions.empty()) {
-        for (const BucketId id : buckets_of_kind_[kind]) {
-            const Bucket& bucket = buckets_[id];
-            if ((query.groups >> bucket.group & 1U) != 0 && allows(query.models, bucket.model) &&
-                allows(query.regions, bucket.region))
-                visit(id);
-        }
-        return;
-    }
+    // Some at a time: while the first is searched the others' memory is fetched.
     std::array<BucketId, 32> ids;
     std::size_t count = 0;
     const auto flush = [&] {
@@ -140,15 +132,26 @@ void OrderBook::for_each_bucket(const Query& query, Visit&& visit) const {
             visit(ids[i]);
         count = 0;
     };
+    const auto add = [&](BucketId id) {
+        ladders_.prefetch(id);
+        ids[count++] = id;
+        if (count == ids.size()) flush();
+    };
+    if (query.models.empty() || query.regions.empty()) {
+        for (const BucketId id : buckets_of_kind_[kind]) {
+            const Bucket& bucket = buckets_[id];
+            if ((query.groups >> bucket.group & 1U) != 0 && allows(query.models, bucket.model) &&
+                allows(query.regions, bucket.region))
+                add(id);
+        }
+        return flush();
+    }
     for (std::uint8_t group = 0; group < kGroups; ++group) {
         if ((query.groups >> group & 1U) == 0) continue;
         for (const NameId model : query.models) {
             for (const NameId region : query.regions) {
                 const BucketId id = find_bucket({kind, group, model, region});
-                if (id == kNone) continue;
-                ladders_.prefetch(id);
-                ids[count++] = id;
-                if (count == ids.size()) flush();
+                if (id != kNone) add(id);
             }
         }
     }
