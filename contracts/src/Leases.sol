@@ -46,6 +46,8 @@ contract Leases is ILeases, EIP712, Ownable2Step, ReentrancyGuardTransient {
     uint8 private constant SCOPE_VOUCHERS = 2;
     uint8 private constant REASON_EXPIRED = 5;
     uint8 private constant REASONS = 7;
+    /// @dev Of a word that counts units, which fill 64 bits at most: no lease opens under the order.
+    uint256 private constant CANCELLED = 1 << 255;
 
     IEscrow public immutable escrow;
     IProviders public immutable providers;
@@ -59,11 +61,13 @@ contract Leases is ILeases, EIP712, Ownable2Step, ReentrancyGuardTransient {
     /// @dev By keccak(lease, parties hash): the parties need no word of their own.
     mapping(bytes32 slotKey => uint256) private _slots;
     mapping(bytes32 lease => Closing) private _closings;
+    /// @dev Units out, and the mark of a cancelled ask, which so costs an opening no word of its own.
     mapping(bytes32 askHash => uint256) private _askOutstanding;
-    /// @dev One bit per bid that ever had a lease, found by its salt: the upper 248 bits name the
-    /// word, so that a buyer who counts salts upward shares it among 256 bids.
+    /// @dev One bit per bid that ever had a lease or was cancelled, found by its salt: the upper 248
+    /// bits name the word, so that a buyer who counts salts upward shares it among 256 bids.
     mapping(address buyer => mapping(uint256 word => uint256)) private _bidsUsed;
-    /// @dev Units a bid has left after its first lease; no word while there are none.
+    /// @dev Units a bid has left after its first lease, and the mark of a cancelled bid; no word
+    /// while there is neither.
     mapping(bytes32 bidHash => uint256) private _bidLeft;
     /// @dev Leases whose name could be asked for again because their bid has units left.
     mapping(bytes32 lease => bool) private _nameUsed;
@@ -232,6 +236,7 @@ contract Leases is ILeases, EIP712, Ownable2Step, ReentrancyGuardTransient {
             (batch.activeProvider, batch.activeWorker) = (provider, item.workerKey);
         }
         uint256 out = _askOutstanding[askHash];
+        if (out >= CANCELLED) return abi.encodeWithSelector(OrderIsCancelled.selector, askHash);
         uint256 left = item.ask.volume > out ? item.ask.volume - out : 0;
         if (item.maxUnits > left) {
             return abi.encodeWithSelector(AskVolumeExceeded.selector, item.maxUnits, left);
@@ -241,6 +246,9 @@ contract Leases is ILeases, EIP712, Ownable2Step, ReentrancyGuardTransient {
         } else {
             if (_nameUsed[lease]) return abi.encodeWithSelector(LeaseExists.selector, lease);
             left = _bidLeft[bidHash];
+            if (left >= CANCELLED) {
+                return abi.encodeWithSelector(OrderIsCancelled.selector, bidHash);
+            }
         }
         if (item.maxUnits > left) {
             return abi.encodeWithSelector(BidVolumeExceeded.selector, item.maxUnits, left);
@@ -456,6 +464,27 @@ contract Leases is ILeases, EIP712, Ownable2Step, ReentrancyGuardTransient {
         emit DelegationsRevoked(msg.sender, nonce);
     }
 
+    /// @inheritdoc ILeases
+    function cancelAsk(Ask calldata ask) external {
+        if (msg.sender != ask.provider) revert NotOrderOwner(ask.provider, msg.sender);
+        _cancel(_askOutstanding, ask.hash());
+    }
+
+    /// @inheritdoc ILeases
+    function cancelBid(Bid calldata bid) external {
+        if (msg.sender != bid.buyer) revert NotOrderOwner(bid.buyer, msg.sender);
+        (uint256 word, uint256 bit) = _saltPlace(bid.salt);
+        _bidsUsed[bid.buyer][word] |= bit;
+        _cancel(_bidLeft, bid.hash());
+    }
+
+    /// @dev The hash binds the owner, who is the caller: nobody else can have put the mark there.
+    function _cancel(mapping(bytes32 => uint256) storage marks, bytes32 order) private {
+        if (marks[order] >= CANCELLED) return;
+        marks[order] |= CANCELLED;
+        emit OrderCancelled(order, msg.sender);
+    }
+
     function _existing(bytes32 lease, Parties calldata parties)
         private
         view
@@ -483,8 +512,8 @@ contract Leases is ILeases, EIP712, Ownable2Step, ReentrancyGuardTransient {
         Closing storage closing = _closings[lease];
         uint256 late = slot.claimedUnits() - closing.units;
         if (late != 0) {
-            uint256 left = _bidLeft[closing.bidHash];
-            _bidLeft[closing.bidHash] = left > late ? left - late : 0;
+            uint256 left = uint64(_bidLeft[closing.bidHash]);
+            _bidLeft[closing.bidHash] -= left < late ? left : late;
         }
         delete _closings[lease];
     }
@@ -557,7 +586,14 @@ contract Leases is ILeases, EIP712, Ownable2Step, ReentrancyGuardTransient {
 
     /// @inheritdoc ILeases
     function bidLeft(Bid calldata bid) external view returns (uint64) {
-        return _isBidUsed(bid) ? uint64(_bidLeft[bid.hash()]) : bid.volume;
+        if (!_isBidUsed(bid)) return bid.volume;
+        uint256 left = _bidLeft[bid.hash()];
+        return left >= CANCELLED ? 0 : uint64(left);
+    }
+
+    /// @inheritdoc ILeases
+    function isCancelled(bytes32 order) external view returns (bool) {
+        return _askOutstanding[order] >= CANCELLED || _bidLeft[order] >= CANCELLED;
     }
 
     /// @inheritdoc ILeases

@@ -32,6 +32,9 @@ contract Handler is Fixture {
     Known[] internal known;
     bool internal immutable moody;
     uint64 internal nextSalt;
+    uint64[ACTORS] internal askSalts;
+    Ask[] internal cancelledAsks;
+    Bid[] internal cancelledBids;
     mapping(string => uint256) public done;
 
     constructor(bool moody_) {
@@ -176,6 +179,31 @@ contract Handler is Fixture {
         leases.revokeDelegations();
     }
 
+    /// @notice A provider takes its ask back and offers under another from then on.
+    function cancelAsk(uint256 who) external checked("cancelAsk") {
+        Ask memory ask = _makeAsk(who % ACTORS);
+        vm.prank(attacker);
+        try leases.cancelAsk(ask) {
+            fail("a stranger cancelled an ask");
+        } catch {}
+        vm.prank(ask.provider);
+        leases.cancelAsk(ask);
+        ++askSalts[who % ACTORS];
+        cancelledAsks.push(ask);
+    }
+
+    function cancelBid(uint256 which) external checked("cancelBid") {
+        if (known.length == 0) return;
+        Bid memory bid = known[which % known.length].item.bid;
+        vm.prank(attacker);
+        try leases.cancelBid(bid) {
+            fail("a stranger cancelled a bid");
+        } catch {}
+        vm.prank(bid.buyer);
+        leases.cancelBid(bid);
+        cancelledBids.push(bid);
+    }
+
     function attack(uint256 who, uint64 amount) external checked("attack") {
         vm.startPrank(attacker);
         try escrow.tryLock(buyers[who % ACTORS], amount) {
@@ -264,6 +292,17 @@ contract Handler is Fixture {
         }
     }
 
+    /// @notice What was cancelled stays cancelled, whatever became of its leases.
+    function checkCancelled() external view {
+        for (uint256 i = 0; i < cancelledAsks.length; ++i) {
+            assertTrue(leases.isCancelled(messages.hashAsk(cancelledAsks[i])));
+        }
+        for (uint256 i = 0; i < cancelledBids.length; ++i) {
+            assertTrue(leases.isCancelled(messages.hashBid(cancelledBids[i])));
+            assertEq(leases.bidLeft(cancelledBids[i]), 0);
+        }
+    }
+
     /// @notice I-12: without the operator everybody gets everything out within the delays.
     function checkExits() external {
         if (moody) {
@@ -323,17 +362,21 @@ contract Handler is Fixture {
 
     // ── making messages ─────────────────────────────────────────────────────────────────────────
 
-    function _makeItem(uint256 who, uint256 seller, uint64 units, uint64 price, uint8 flags)
-        private
-        returns (OpenItem memory item)
-    {
-        Ask memory ask = makeAsk();
-        Bid memory bid = makeBid();
+    function _makeAsk(uint256 seller) private view returns (Ask memory ask) {
+        ask = makeAsk();
         ask.provider = sellers[seller];
         ask.price = PRICE - 100;
         ask.volume = 2_000;
         ask.expiry = START + 3650 days;
-        ask.salt = bytes32(seller);
+        ask.salt = bytes32(uint256(askSalts[seller]));
+    }
+
+    function _makeItem(uint256 who, uint256 seller, uint64 units, uint64 price, uint8 flags)
+        private
+        returns (OpenItem memory item)
+    {
+        Ask memory ask = _makeAsk(seller);
+        Bid memory bid = makeBid();
         bid.buyer = buyers[who];
         bid.volume = uint64(bound(units, 1, 1_000)) * (flags % 3 + 1);
         bid.maxAmount = 10e6;
@@ -368,6 +411,8 @@ contract Handler is Fixture {
         bytes32 id = leaseOf(item);
         bytes32 partiesHash = hashOf(partiesOf(item));
         (,,,,, uint8 before,) = leases.leases(id, partiesHash);
+        LeaseKey memory key = keyOf(item);
+        bool cancelled = leases.isCancelled(key.askHash) || leases.isCancelled(key.bidHash);
         uint64 free = freeOf(item.bid.buyer);
         vm.prank(operator);
         leases.open(only(item));
@@ -376,6 +421,7 @@ contract Handler is Fixture {
             assertEq(freeOf(item.bid.buyer), free, "a refused item has no effect");
             return;
         }
+        assertFalse(cancelled, "a lease under a cancelled order");
         assertEq(free - freeOf(item.bid.buyer), locked);
         assertLe(
             locked, uint256(item.maxUnits) * item.bid.priceCeiling, "I-04 lock <= ceiling x units"

@@ -13,7 +13,7 @@ abstract contract MarketInvariants is Test {
         handler = new Handler(moody);
         handler.init();
         targetContract(address(handler));
-        bytes4[] memory selectors = new bytes4[](14);
+        bytes4[] memory selectors = new bytes4[](16);
         selectors[0] = Handler.deposit.selector;
         selectors[1] = Handler.open.selector;
         selectors[2] = Handler.openAgain.selector;
@@ -28,12 +28,15 @@ abstract contract MarketInvariants is Test {
         selectors[11] = Handler.pass.selector;
         selectors[12] = Handler.changeMood.selector;
         selectors[13] = Handler.claim.selector;
+        selectors[14] = Handler.cancelAsk.selector;
+        selectors[15] = Handler.cancelBid.selector;
         targetSelector(FuzzSelector(address(handler), selectors));
     }
 
     function invariant_SolventAndLocksAddUp() public view {
         handler.checkSolvent();
         handler.checkLocks();
+        handler.checkCancelled();
     }
 
     function afterInvariant() public {
