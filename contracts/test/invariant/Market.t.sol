@@ -36,12 +36,12 @@ abstract contract MarketInvariants is Test {
     function invariant_SolventAndLocksAddUp() public view {
         handler.checkSolvent();
         handler.checkLocks();
-        handler.checkCancelled();
     }
 
     function afterInvariant() public {
         emit log_named_uint("opened", handler.done("opened"));
         emit log_named_uint("paid", handler.paidTotal());
+        handler.checkEnded();
         handler.checkExits();
     }
 }
