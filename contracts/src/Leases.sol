@@ -14,6 +14,7 @@ import {LeaseSlot} from "./libraries/LeaseSlot.sol";
 import {Ask, Bid, Delegation, Messages, Units, Voucher} from "./libraries/Messages.sol";
 import {OrderChecks} from "./libraries/OrderChecks.sol";
 import {Signatures} from "./libraries/Signatures.sol";
+import {VoucherChecks} from "./libraries/VoucherChecks.sol";
 
 /// @notice See {ILeases}.
 /// @dev The owner is the market's operator. All it can do beyond what anybody can is to request a
@@ -32,20 +33,27 @@ contract Leases is ILeases, EIP712, Ownable2Step, ReentrancyGuardTransient {
         bytes32 bidHash;
     }
 
-    /// @dev What holds for a whole batch of opens. An ask that was verified and a worker that was
-    /// found active once need not be looked at again: nothing can change them in between.
+    /// @dev What holds for a whole batch of opens, and below it what holds for the item at hand. An
+    /// ask that was verified and a worker that was found active once need not be looked at again:
+    /// nothing can change them in between.
     struct Batch {
         bytes32 separator;
         uint256 fee;
         bytes32 verifiedAsk;
         address activeProvider;
         address activeWorker;
+        bytes32 askHash;
+        bytes32 bidHash;
+        bytes32 lease;
+        uint256 amount;
+        address voucherSigner;
     }
 
     uint8 private constant SCOPE_ORDERS = 1;
-    uint8 private constant SCOPE_VOUCHERS = 2;
     uint8 private constant REASON_EXPIRED = 5;
     uint8 private constant REASONS = 7;
+    /// @dev Of a word that counts units, which fill 64 bits at most: no lease opens under the order.
+    uint256 private constant CANCELLED = 1 << 255;
 
     IEscrow public immutable escrow;
     IProviders public immutable providers;
@@ -59,11 +67,13 @@ contract Leases is ILeases, EIP712, Ownable2Step, ReentrancyGuardTransient {
     /// @dev By keccak(lease, parties hash): the parties need no word of their own.
     mapping(bytes32 slotKey => uint256) private _slots;
     mapping(bytes32 lease => Closing) private _closings;
+    /// @dev Units out, and the mark of a cancelled ask, which so costs an opening no word of its own.
     mapping(bytes32 askHash => uint256) private _askOutstanding;
-    /// @dev One bit per bid that ever had a lease, found by its salt: the upper 248 bits name the
-    /// word, so that a buyer who counts salts upward shares it among 256 bids.
+    /// @dev One bit per bid that ever had a lease or was cancelled, found by its salt: the upper 248
+    /// bits name the word, so that a buyer who counts salts upward shares it among 256 bids.
     mapping(address buyer => mapping(uint256 word => uint256)) private _bidsUsed;
-    /// @dev Units a bid has left after its first lease; no word while there are none.
+    /// @dev Units a bid has left after its first lease, and the mark of a cancelled bid; no word
+    /// while there is neither.
     mapping(bytes32 bidHash => uint256) private _bidLeft;
     /// @dev Leases whose name could be asked for again because their bid has units left.
     mapping(bytes32 lease => bool) private _nameUsed;
@@ -94,82 +104,75 @@ contract Leases is ILeases, EIP712, Ownable2Step, ReentrancyGuardTransient {
         batch.fee = treasury.feeBps();
         for (uint256 i = 0; i < items.length; ++i) {
             OpenItem calldata item = items[i];
-            bytes32 askHash = item.ask.hash();
-            bytes32 bidHash = item.bid.hash();
-            bytes32 lease = _leaseId(askHash, bidHash, item.index);
-            bytes memory reason = _open(item, askHash, bidHash, lease, batch);
-            if (reason.length != 0) emit ItemFailed(lease, i, reason);
+            batch.askHash = item.ask.hash();
+            batch.bidHash = item.bid.hash();
+            batch.lease = _leaseId(batch.askHash, batch.bidHash, item.index);
+            bytes memory reason = _open(item, batch);
+            if (reason.length != 0) emit ItemFailed(batch.lease, i, reason);
         }
     }
 
     /// @dev Order: the orders' own terms, signatures, state, funds, then effects.
-    function _open(
-        OpenItem calldata item,
-        bytes32 askHash,
-        bytes32 bidHash,
-        bytes32 lease,
-        Batch memory batch
-    ) private returns (bytes memory reason) {
+    function _open(OpenItem calldata item, Batch memory batch)
+        private
+        returns (bytes memory reason)
+    {
         uint256 amount = Units.amountFor(item.ask.unitKind, item.maxUnits, item.price);
-        reason = OrderChecks.refusal(item, askHash, bidHash, amount);
+        batch.amount = amount;
+        reason = OrderChecks.refusal(item, batch.askHash, batch.bidHash, amount);
         if (reason.length != 0) return reason;
         if (item.maxUnits > LeaseSlot.MOST || amount > LeaseSlot.MOST) {
             return abi.encodeWithSelector(LeaseTooLarge.selector, item.maxUnits, amount);
         }
-        reason = _checkSigned(item, askHash, bidHash, batch);
+        reason = _checkSigned(item, batch);
         if (reason.length != 0) return reason;
 
-        Parties memory parties = _partiesOf(item);
-        bytes32 slotKey = _slotKey(lease, keccak256(abi.encode(parties)));
-        reason = _checkState(item, askHash, bidHash, lease, slotKey, batch);
+        Parties memory parties = OrderChecks.partiesOf(item);
+        bytes32 slotKey = _slotKey(batch.lease, keccak256(abi.encode(parties)));
+        reason = _checkState(item, slotKey, batch);
         if (reason.length != 0) return reason;
         reason = _checkCap(item, amount);
         if (reason.length != 0) return reason;
         (bool done, uint64 free) = escrow.tryLock(item.bid.buyer, uint64(amount));
         if (!done) return abi.encodeWithSelector(InsufficientFree.selector, free, uint64(amount));
 
-        _record(item, askHash, bidHash, lease, amount);
+        _record(item, batch);
         _slots[slotKey] = LeaseSlot.pack(amount, item.maxUnits, item.bid.deadline, batch.fee);
+        batch.voucherSigner = parties.voucherSigner;
+        _emitOpened(item, batch);
+    }
+
+    /// @dev Two arguments: the plain compiler has no room for more beside those of the event.
+    function _emitOpened(OpenItem calldata item, Batch memory batch) private {
         emit LeaseOpened(
-            lease,
-            parties.buyer,
-            parties.provider,
-            askHash,
-            bidHash,
-            parties.voucherSigner,
-            parties.workerKey,
+            batch.lease,
+            item.bid.buyer,
+            item.ask.provider,
+            batch.askHash,
+            batch.bidHash,
+            batch.voucherSigner,
+            item.workerKey,
             item.ask.unitKind,
             item.price,
             item.maxUnits,
-            uint64(amount),
+            uint64(batch.amount),
             item.bid.deadline
         );
     }
 
-    function _partiesOf(OpenItem calldata item) private pure returns (Parties memory) {
-        bool delegated = item.delegation.scope & SCOPE_VOUCHERS != 0;
-        return Parties({
-            buyer: item.bid.buyer,
-            provider: item.ask.provider,
-            voucherSigner: delegated ? item.delegation.delegate : item.bid.buyer,
-            workerKey: item.workerKey
-        });
-    }
-
     /// @dev A delegation is present when it names a delegate; its own signature comes first.
-    function _checkSigned(
-        OpenItem calldata item,
-        bytes32 askHash,
-        bytes32 bidHash,
-        Batch memory batch
-    ) private view returns (bytes memory reason) {
+    function _checkSigned(OpenItem calldata item, Batch memory batch)
+        private
+        view
+        returns (bytes memory reason)
+    {
         bytes32 digest;
-        if (askHash != batch.verifiedAsk) {
-            digest = MessageHashUtils.toTypedDataHash(batch.separator, askHash);
+        if (batch.askHash != batch.verifiedAsk) {
+            digest = MessageHashUtils.toTypedDataHash(batch.separator, batch.askHash);
             if (!Signatures.isValid(item.ask.provider, digest, item.askSignature)) {
                 return abi.encodeWithSelector(BadSignature.selector, item.ask.provider, digest);
             }
-            batch.verifiedAsk = askHash;
+            batch.verifiedAsk = batch.askHash;
         }
         address delegate = address(0);
         if (item.delegation.delegate != address(0) || item.delegation.scope != 0) {
@@ -177,7 +180,7 @@ contract Leases is ILeases, EIP712, Ownable2Step, ReentrancyGuardTransient {
             if (reason.length != 0) return reason;
             if (item.delegation.scope & SCOPE_ORDERS != 0) delegate = item.delegation.delegate;
         }
-        digest = MessageHashUtils.toTypedDataHash(batch.separator, bidHash);
+        digest = MessageHashUtils.toTypedDataHash(batch.separator, batch.bidHash);
         if (!Signatures.isValidOfEither(item.bid.buyer, delegate, digest, item.bidSignature)) {
             return abi.encodeWithSelector(BadSignature.selector, item.bid.buyer, digest);
         }
@@ -213,16 +216,13 @@ contract Leases is ILeases, EIP712, Ownable2Step, ReentrancyGuardTransient {
         return "";
     }
 
-    function _checkState(
-        OpenItem calldata item,
-        bytes32 askHash,
-        bytes32 bidHash,
-        bytes32 lease,
-        bytes32 slotKey,
-        Batch memory batch
-    ) private view returns (bytes memory) {
+    function _checkState(OpenItem calldata item, bytes32 slotKey, Batch memory batch)
+        private
+        view
+        returns (bytes memory)
+    {
         if (_slots[slotKey] != 0) {
-            return abi.encodeWithSelector(LeaseExists.selector, lease);
+            return abi.encodeWithSelector(LeaseExists.selector, batch.lease);
         }
         address provider = item.ask.provider;
         if (item.workerKey != batch.activeWorker || provider != batch.activeProvider) {
@@ -231,7 +231,10 @@ contract Leases is ILeases, EIP712, Ownable2Step, ReentrancyGuardTransient {
             }
             (batch.activeProvider, batch.activeWorker) = (provider, item.workerKey);
         }
-        uint256 out = _askOutstanding[askHash];
+        uint256 out = _askOutstanding[batch.askHash];
+        if (out >= CANCELLED) {
+            return abi.encodeWithSelector(OrderIsCancelled.selector, batch.askHash);
+        }
         uint256 left = item.ask.volume > out ? item.ask.volume - out : 0;
         if (item.maxUnits > left) {
             return abi.encodeWithSelector(AskVolumeExceeded.selector, item.maxUnits, left);
@@ -239,8 +242,13 @@ contract Leases is ILeases, EIP712, Ownable2Step, ReentrancyGuardTransient {
         if (!_isBidUsed(item.bid)) {
             left = item.bid.volume;
         } else {
-            if (_nameUsed[lease]) return abi.encodeWithSelector(LeaseExists.selector, lease);
-            left = _bidLeft[bidHash];
+            if (_nameUsed[batch.lease]) {
+                return abi.encodeWithSelector(LeaseExists.selector, batch.lease);
+            }
+            left = _bidLeft[batch.bidHash];
+            if (left >= CANCELLED) {
+                return abi.encodeWithSelector(OrderIsCancelled.selector, batch.bidHash);
+            }
         }
         if (item.maxUnits > left) {
             return abi.encodeWithSelector(BidVolumeExceeded.selector, item.maxUnits, left);
@@ -260,29 +268,23 @@ contract Leases is ILeases, EIP712, Ownable2Step, ReentrancyGuardTransient {
         return "";
     }
 
-    function _record(
-        OpenItem calldata item,
-        bytes32 askHash,
-        bytes32 bidHash,
-        bytes32 lease,
-        uint256 amount
-    ) private {
-        _askOutstanding[askHash] += item.maxUnits;
+    function _record(OpenItem calldata item, Batch memory batch) private {
+        _askOutstanding[batch.askHash] += item.maxUnits;
         (uint256 word, uint256 bit) = _saltPlace(item.bid.salt);
         uint256 used = _bidsUsed[item.bid.buyer][word];
         if (used & bit == 0) {
             _bidsUsed[item.bid.buyer][word] = used | bit;
             uint256 left = item.bid.volume - item.maxUnits;
             if (left != 0) {
-                _bidLeft[bidHash] = left;
-                _nameUsed[lease] = true;
+                _bidLeft[batch.bidHash] = left;
+                _nameUsed[batch.lease] = true;
             }
         } else {
-            _bidLeft[bidHash] -= item.maxUnits;
-            _nameUsed[lease] = true;
+            _bidLeft[batch.bidHash] -= item.maxUnits;
+            _nameUsed[batch.lease] = true;
         }
         if (item.delegation.delegate != address(0)) {
-            _spent[item.delegation.owner][item.delegation.delegate] += amount;
+            _spent[item.delegation.owner][item.delegation.delegate] += batch.amount;
         }
     }
 
@@ -324,7 +326,7 @@ contract Leases is ILeases, EIP712, Ownable2Step, ReentrancyGuardTransient {
         uint64 paid = slot.paid();
         uint64 amount = voucher.cumulativeAmount;
         if (amount <= paid) return (0, "");
-        reason = _checkTotals(voucher, slot);
+        reason = VoucherChecks.refusal(voucher, slot);
         if (reason.length != 0) return (0, reason);
         bytes32 digest = MessageHashUtils.toTypedDataHash(separator, voucher.hash());
         if (!Signatures.isValid(item.parties.voucherSigner, digest, item.buyerSignature)) {
@@ -350,33 +352,6 @@ contract Leases is ILeases, EIP712, Ownable2Step, ReentrancyGuardTransient {
             fee
         );
         return (amount - paid - fee, "");
-    }
-
-    /// @dev The price is not stored: locked / maxUnits is the price, and bounds every total.
-    function _checkTotals(Voucher calldata voucher, uint256 slot)
-        private
-        pure
-        returns (bytes memory)
-    {
-        if (slot.state() == LeaseSlot.CLOSED) {
-            return abi.encodeWithSelector(LeaseIsClosed.selector, voucher.lease);
-        }
-        uint64 units = voucher.cumulativeUnits;
-        uint64 maxUnits = slot.maxUnits();
-        if (units > maxUnits) {
-            return abi.encodeWithSelector(UnitsAboveLease.selector, units, maxUnits);
-        }
-        if (units < slot.claimedUnits()) {
-            return abi.encodeWithSelector(UnitsFell.selector, units, slot.claimedUnits());
-        }
-        uint64 amount = voucher.cumulativeAmount;
-        uint64 locked = slot.locked();
-        if (amount > locked) {
-            return abi.encodeWithSelector(AmountAboveLock.selector, amount, locked);
-        }
-        uint256 most = (uint256(units) * locked + maxUnits - 1) / maxUnits;
-        if (amount > most) return abi.encodeWithSelector(AmountAbovePrice.selector, amount, most);
-        return "";
     }
 
     /// @dev Neighbours of one provider become one credit: sort a batch by provider to save gas.
@@ -456,6 +431,27 @@ contract Leases is ILeases, EIP712, Ownable2Step, ReentrancyGuardTransient {
         emit DelegationsRevoked(msg.sender, nonce);
     }
 
+    /// @inheritdoc ILeases
+    function cancelAsk(Ask calldata ask) external {
+        if (msg.sender != ask.provider) revert NotOrderOwner(ask.provider, msg.sender);
+        _cancel(_askOutstanding, ask.hash());
+    }
+
+    /// @inheritdoc ILeases
+    function cancelBid(Bid calldata bid) external {
+        if (msg.sender != bid.buyer) revert NotOrderOwner(bid.buyer, msg.sender);
+        (uint256 word, uint256 bit) = _saltPlace(bid.salt);
+        _bidsUsed[bid.buyer][word] |= bit;
+        _cancel(_bidLeft, bid.hash());
+    }
+
+    /// @dev The hash binds the owner, who is the caller: nobody else can have put the mark there.
+    function _cancel(mapping(bytes32 => uint256) storage marks, bytes32 order) private {
+        if (marks[order] >= CANCELLED) return;
+        marks[order] |= CANCELLED;
+        emit OrderCancelled(order, msg.sender);
+    }
+
     function _existing(bytes32 lease, Parties calldata parties)
         private
         view
@@ -483,8 +479,8 @@ contract Leases is ILeases, EIP712, Ownable2Step, ReentrancyGuardTransient {
         Closing storage closing = _closings[lease];
         uint256 late = slot.claimedUnits() - closing.units;
         if (late != 0) {
-            uint256 left = _bidLeft[closing.bidHash];
-            _bidLeft[closing.bidHash] = left > late ? left - late : 0;
+            uint256 left = uint64(_bidLeft[closing.bidHash]);
+            _bidLeft[closing.bidHash] -= left < late ? left : late;
         }
         delete _closings[lease];
     }
@@ -557,7 +553,14 @@ contract Leases is ILeases, EIP712, Ownable2Step, ReentrancyGuardTransient {
 
     /// @inheritdoc ILeases
     function bidLeft(Bid calldata bid) external view returns (uint64) {
-        return _isBidUsed(bid) ? uint64(_bidLeft[bid.hash()]) : bid.volume;
+        if (!_isBidUsed(bid)) return bid.volume;
+        uint256 left = _bidLeft[bid.hash()];
+        return left >= CANCELLED ? 0 : uint64(left);
+    }
+
+    /// @inheritdoc ILeases
+    function isCancelled(bytes32 order) external view returns (bool) {
+        return _askOutstanding[order] >= CANCELLED || _bidLeft[order] >= CANCELLED;
     }
 
     /// @inheritdoc ILeases

@@ -181,7 +181,7 @@ contract Providers is IProviders, Ownable2Step, ReentrancyGuardTransient {
         return (_providers[provider].unbonding, _providers[provider].unbondableAt);
     }
 
-    /// @notice What a worker key signs to work for `provider`, before the EIP-191 prefix.
+    /// @inheritdoc IProviders
     function workerProofHash(address provider) public view returns (bytes32) {
         return keccak256(abi.encode("millrace.worker", block.chainid, address(this), provider));
     }

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <string>
+#include <unordered_set>
 #include <utility>
 
 namespace ledger::audit::detail {
@@ -48,6 +49,7 @@ class Reader {
     Result<void> on(const Claimed& event, const rpc::LogEntry& entry);
     Result<void> on(const CloseRequested& event, const rpc::LogEntry& entry);
     Result<void> on(const LeaseClosed& event, const rpc::LogEntry& entry);
+    Result<void> on(const OrderCancelled& event, const rpc::LogEntry& entry);
     void on_escrow(const EscrowEvent& event);
     void finish_transaction();
     void compare(FindingCode code, const char* what, const Sums& due, const Sums& done);
@@ -61,6 +63,7 @@ class Reader {
     Findings findings_;
     ChainFacts facts_;
     std::unordered_map<Hash32, TransactionSums> sums_;  // of token transfers, then filled up
+    std::unordered_set<Hash32> cancelled_;              // orders, up to the event being read
     Hash32 current_;                                    // transaction being read
     std::uint64_t to_block_ = 0;
 };
@@ -168,6 +171,10 @@ Result<void> Reader::on(const LeaseOpened& event, const rpc::LogEntry& entry) {
         return {};
     }
     place->second.opened = event;
+    for (const Hash32& order : {event.ask_hash, event.bid_hash})
+        if (cancelled_.contains(order))
+            findings_.add(FindingCode::order_cancelled, lease_text(event.lease),
+                          base::to_hex(order));
     const auto locked = eth::amount_for(event.unit_kind, event.max_units, event.price_atoms);
     if (!locked || *locked != event.locked_atoms)
         findings_.add(FindingCode::lock_mismatch, lease_text(event.lease),
@@ -178,6 +185,11 @@ Result<void> Reader::on(const LeaseOpened& event, const rpc::LogEntry& entry) {
 }
 
 Result<void> Reader::on(const ItemFailed&, const rpc::LogEntry&) {
+    return {};
+}
+
+Result<void> Reader::on(const OrderCancelled& event, const rpc::LogEntry&) {
+    cancelled_.insert(event.order);
     return {};
 }
 

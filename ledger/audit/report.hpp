@@ -24,6 +24,7 @@ namespace ledger::audit {
     X(order_signature, "an order in the log is not signed by its owner or delegate") \
     X(price_outside_limits, "a lease's price is outside the limits both sides signed") \
     X(terms_outside_limits, "a lease's units, kind or lock are outside the limits both sides signed") \
+    X(order_cancelled, "a lease was opened under an order that its owner had cancelled on chain") \
     /* receipts and vouchers */ \
     X(receipt_without_lease, "a receipt names a lease that is not on chain") \
     X(receipt_signature, "a receipt is not signed by the lease's worker key") \

@@ -5,6 +5,8 @@
 #include "ledger/eth/abi.hpp"
 #include "ledger/settlement/abi_support.hpp"
 
+#include <algorithm>
+
 namespace ledger::settlement {
 
 using base::Bytes;
@@ -33,6 +35,8 @@ constexpr std::string_view kClaim = "claim((" VOUCHER_TYPES "," PARTIES_TYPES ",
 constexpr std::string_view kRequestClose = "requestClose(" KEY_TYPES "," PARTIES_TYPES ",uint8)";
 constexpr std::string_view kFinalizeClose = "finalizeClose(bytes32," PARTIES_TYPES ")";
 constexpr std::string_view kReclaim = "reclaim(" KEY_TYPES "," PARTIES_TYPES ")";
+constexpr std::string_view kCancelAsk = "cancelAsk(" ASK_TYPES ")";
+constexpr std::string_view kCancelBid = "cancelBid(" BID_TYPES ")";
 
 std::uint64_t number(eth::UnitKind kind) {
     return static_cast<std::uint64_t>(kind);
@@ -172,6 +176,14 @@ Bytes encode_revoke_delegations() {
     return eth::abi::encode_call("revokeDelegations()", Encoder());
 }
 
+Bytes encode_cancel_ask(const eth::Ask& ask) {
+    return eth::abi::encode_call(kCancelAsk, Encoder().inline_static(encode(ask)));
+}
+
+Bytes encode_cancel_bid(const eth::Bid& bid) {
+    return eth::abi::encode_call(kCancelBid, Encoder().inline_static(encode(bid)));
+}
+
 // ---- views ------------------------------------------------------------------------------------
 
 namespace {
@@ -220,6 +232,7 @@ struct Topics {
         "Claimed(bytes32,address,uint64,uint64,uint64,bytes32,uint64,uint64)");
     Hash32 close_requested = eth::abi::event_topic("CloseRequested(bytes32,address,uint8,uint64)");
     Hash32 closed = eth::abi::event_topic("LeaseClosed(bytes32,uint64,uint64,uint8)");
+    Hash32 cancelled = eth::abi::event_topic("OrderCancelled(bytes32,address)");
 };
 const Topics& topics() {
     static const Topics instance;
@@ -297,6 +310,13 @@ Result<LeaseClosed> decode_closed(const rpc::LogEntry& entry) {
     return event;
 }
 
+Result<OrderCancelled> decode_cancelled(const rpc::LogEntry& entry) {
+    OrderCancelled event;
+    event.order = entry.topics[1];
+    TRY_ASSIGN(event.by, detail::topic_address(entry, 2));
+    return event;
+}
+
 template <typename Event>
 Result<std::optional<LeasesEvent>> wrap(Result<Event> event) {
     TRY_ASSIGN(Event value, detail::as_answer(std::move(event)));
@@ -312,7 +332,15 @@ Result<std::optional<LeasesEvent>> decode_leases_event(const rpc::LogEntry& entr
     if (detail::is_event(entry, topics().close_requested, 1))
         return wrap(decode_close_requested(entry));
     if (detail::is_event(entry, topics().closed, 1)) return wrap(decode_closed(entry));
+    if (detail::is_event(entry, topics().cancelled, 2)) return wrap(decode_cancelled(entry));
     return std::nullopt;
+}
+
+std::optional<Hash32> cancelled_order(base::ByteView reason) {
+    const auto selector = eth::abi::selector("OrderIsCancelled(bytes32)");
+    if (reason.size() != 4 + 32 || !std::equal(selector.begin(), selector.end(), reason.begin()))
+        return std::nullopt;
+    return Hash32(reason.subspan(4).first<32>());
 }
 
 }  // namespace ledger::settlement

@@ -86,6 +86,10 @@ enum class LeaseState : std::uint8_t { kNone = 0, kOpen = 1, kClosing = 2, kClos
 /// By anybody, a close window after the lease's expiry.
 [[nodiscard]] base::Bytes encode_reclaim(const LeaseKey& key, const Parties& parties);
 [[nodiscard]] base::Bytes encode_revoke_delegations();
+/// By the ask's provider: no lease is opened under it from then on.
+[[nodiscard]] base::Bytes encode_cancel_ask(const eth::Ask& ask);
+/// By the bid's buyer.
+[[nodiscard]] base::Bytes encode_cancel_bid(const eth::Bid& bid);
 
 /// What the contract knows of a lease.
 struct LeaseView {
@@ -149,11 +153,20 @@ struct LeaseClosed {
     std::uint64_t refunded_atoms = 0;
     std::uint8_t reason = 0;
 };
-using LeasesEvent = std::variant<LeaseOpened, ItemFailed, Claimed, CloseRequested, LeaseClosed>;
+/// The owner took an ask or a bid back; its leases go on.
+struct OrderCancelled {
+    base::Hash32 order;  ///< struct hash
+    base::Address by;
+};
+using LeasesEvent =
+    std::variant<LeaseOpened, ItemFailed, Claimed, CloseRequested, LeaseClosed, OrderCancelled>;
 
 /// Empty for an event this program has no use for; chain_bad_answer for a malformed one.
 [[nodiscard]] base::Result<std::optional<LeasesEvent>> decode_leases_event(
     const rpc::LogEntry& entry);
+
+/// The order that an item failed for because its owner had cancelled it; empty for other reasons.
+[[nodiscard]] std::optional<base::Hash32> cancelled_order(base::ByteView reason);
 
 /// A custom error of the market's contracts in words: "InsufficientFree(5, 10)"; "0x…" if unknown.
 [[nodiscard]] std::string explain_revert(base::ByteView data);

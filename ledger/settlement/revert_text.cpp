@@ -47,6 +47,9 @@ constexpr std::string_view kErrors[] = {
     "AskVolumeExceeded(uint64,uint64)",
     "BidVolumeExceeded(uint64,uint64)",
     "InsufficientFree(uint64,uint64)",
+    "OrderIsCancelled(bytes32)",
+    // Leases: cancelling
+    "NotOrderOwner(address,address)",
     // Leases: claiming and closing
     "UnknownLease(bytes32,bytes32)",
     "LeaseIsClosed(bytes32)",

@@ -64,6 +64,72 @@ domain::Bytes to_bytes(const domain::Signature& signature) {
     return {signature.begin(), signature.end()};
 }
 
+// What an event of the contracts means to the engine.
+
+/// As if the owner had cancelled here. A job at work goes on: the chain leaves its leases alone,
+/// and refuses the next one.
+void add_commands(std::vector<domain::Command>& out, const settlement::OrderCancelled& event,
+                  const engine::Engine& engine) {
+    const engine::Job* job = engine.find_job_of_bid(event.order);
+    if (job == nullptr)
+        out.push_back(domain::CancelAsk{event.order, event.by});
+    else if (job->state == domain::JobState::kOpen)
+        out.push_back(domain::CancelJob{job->id, event.by});
+}
+
+/// A cancelled order ends before the lease that the chain refused it: afterwards the job would look
+/// for another ask, and others would be tried under the ask.
+void add_commands(std::vector<domain::Command>& out, const settlement::ItemFailed& event,
+                  const engine::Engine& engine) {
+    spdlog::warn("the chain refused lease {}: {}", ledger::base::to_hex(event.lease),
+                 settlement::explain_revert(event.reason));
+    const domain::Lease* lease = engine.find_lease(event.lease);
+    const auto cancelled = settlement::cancelled_order(event.reason);
+    if (lease != nullptr && cancelled == lease->ask_hash)
+        out.push_back(domain::CancelAsk{lease->ask_hash, lease->provider});
+    if (lease != nullptr && cancelled == lease->bid_hash)
+        out.push_back(domain::CancelJob{lease->job, lease->buyer});
+    out.push_back(domain::LeaseOpenFailed{event.lease, error_name(event.reason)});
+}
+
+std::vector<domain::Command> commands_of(const settlement::WatchBatch& batch,
+                                         const engine::Engine& engine) {
+    std::vector<domain::Command> out;
+    for (const settlement::ChainEvent& event : batch.events) {
+        const domain::Hash32& txn = event.transaction_hash;
+        const auto index = static_cast<std::uint32_t>(event.log_index);
+        const auto leases = Overloaded{
+            [&](const settlement::LeaseOpened& e) {
+                out.push_back(domain::LeaseOpened{e.lease, e.locked_atoms, txn});
+            },
+            [&](const settlement::Claimed& e) {
+                out.push_back(domain::ClaimConfirmed{e.lease, e.sequence, e.cumulative_amount_atoms,
+                                                     e.paid_atoms, e.fee_atoms, txn});
+            },
+            [&](const settlement::CloseRequested& e) {
+                out.push_back(domain::LeaseCloseRequested{e.lease, txn});
+            },
+            [&](const settlement::LeaseClosed& e) {
+                out.push_back(
+                    domain::LeaseCloseConfirmed{e.lease, e.paid_atoms, e.refunded_atoms, txn});
+            },
+            [&](const auto& e) { add_commands(out, e, engine); }};
+        const auto escrow = Overloaded{
+            [&](const settlement::Deposited& e) {
+                out.push_back(domain::EscrowDeposited{e.account, e.amount_atoms, txn, index});
+            },
+            [&](const settlement::WithdrawRequested& e) {
+                out.push_back(domain::EscrowWithdrawn{e.account, e.amount_atoms, txn, index});
+            },
+            [](const auto&) {}};
+        std::visit(Overloaded{[&](const settlement::LeasesEvent& e) { std::visit(leases, e); },
+                              [&](const settlement::EscrowEvent& e) { std::visit(escrow, e); },
+                              [](const settlement::Anchored&) {}},
+                   event.event);
+    }
+    return out;
+}
+
 }  // namespace
 
 // ---- rows ----
@@ -226,45 +292,9 @@ Result<void> SettlementLoop::follow_chain() {
         head_time_s_ = batch.head_time_s;
     }
     if (batch.cursor == cursor_) return {};
-    std::vector<domain::Command> commands;
-    for (const settlement::ChainEvent& event : batch.events) {
-        const domain::Hash32& txn = event.transaction_hash;
-        const auto index = static_cast<std::uint32_t>(event.log_index);
-        const auto leases = Overloaded{
-            [&](const settlement::LeaseOpened& e) {
-                commands.push_back(domain::LeaseOpened{e.lease, e.locked_atoms, txn});
-            },
-            [&](const settlement::ItemFailed& e) {
-                spdlog::warn("the chain refused lease {}: {}", ledger::base::to_hex(e.lease),
-                             settlement::explain_revert(e.reason));
-                commands.push_back(domain::LeaseOpenFailed{e.lease, error_name(e.reason)});
-            },
-            [&](const settlement::Claimed& e) {
-                commands.push_back(domain::ClaimConfirmed{e.lease, e.sequence,
-                                                          e.cumulative_amount_atoms, e.paid_atoms,
-                                                          e.fee_atoms, txn});
-            },
-            [&](const settlement::CloseRequested& e) {
-                commands.push_back(domain::LeaseCloseRequested{e.lease, txn});
-            },
-            [&](const settlement::LeaseClosed& e) {
-                commands.push_back(
-                    domain::LeaseCloseConfirmed{e.lease, e.paid_atoms, e.refunded_atoms, txn});
-            },
-            [](const auto&) {}};
-        const auto escrow = Overloaded{
-            [&](const settlement::Deposited& e) {
-                commands.push_back(domain::EscrowDeposited{e.account, e.amount_atoms, txn, index});
-            },
-            [&](const settlement::WithdrawRequested& e) {
-                commands.push_back(domain::EscrowWithdrawn{e.account, e.amount_atoms, txn, index});
-            },
-            [](const auto&) {}};
-        std::visit(Overloaded{[&](const settlement::LeasesEvent& e) { std::visit(leases, e); },
-                              [&](const settlement::EscrowEvent& e) { std::visit(escrow, e); },
-                              [](const settlement::Anchored&) {}},
-                   event.event);
-    }
+    TRY_ASSIGN(std::vector<domain::Command> commands,
+               deps_.engine.ask(
+                   [&batch](const engine::Engine& engine) { return commands_of(batch, engine); }));
     TRY(deps_.engine.transact(std::move(commands), [cursor = batch.cursor](Database& db) {
         return storage::CatalogStore(db).put_setting(kCursor, encode_cursor(cursor));
     }));

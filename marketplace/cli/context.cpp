@@ -5,6 +5,8 @@
 #include "ledger/crypto/address.hpp"
 #include "ledger/rpc/eth_client.hpp"
 #include "ledger/rpc/json.hpp"
+#include "ledger/settlement/leases_abi.hpp"
+#include "ledger/settlement/submitter.hpp"
 #include "marketplace/cli/wallet.hpp"
 
 #include <fmt/format.h>
@@ -18,6 +20,8 @@ namespace {
 using ledger::base::ErrorCode;
 using ledger::base::fail;
 using ledger::base::Money;
+
+constexpr std::uint64_t kTransactionTimeoutMs = 120'000;
 
 }  // namespace
 
@@ -96,6 +100,17 @@ Result<void> Context::confirm(std::string_view question) {
     std::getline(std::cin, answer);
     if (answer == "y" || answer == "Y" || answer == "yes") return {};
     return fail(ErrorCode::cancelled, "nothing was sent");
+}
+
+Result<Hash32> send_transaction(Context& context, const Address& to, ledger::base::Bytes data) {
+    TRY_ASSIGN(const auto* key, context.key());
+    ledger::settlement::LocalTransactionSigner signer(*key);
+    const auto receipt = ledger::settlement::send_and_wait(context.chain(), signer, to,
+                                                           std::move(data), kTransactionTimeoutMs);
+    if (receipt) return receipt->transaction_hash;
+    if (receipt.error().code() == ErrorCode::chain_refused)
+        return fail(ErrorCode::chain_refused, ledger::settlement::explain_revert(receipt.error()));
+    return tl::make_unexpected(receipt.error());
 }
 
 std::string tokens(std::uint64_t atoms) {

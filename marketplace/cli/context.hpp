@@ -81,7 +81,13 @@ void add_train_commands(CLI::App& app, const Choose& choose);
 void add_job_commands(CLI::App& app, const Choose& choose);
 void add_serve_commands(CLI::App& app, const Choose& choose);
 void add_market_commands(CLI::App& app, const Choose& choose);
+void add_order_commands(CLI::App& app, const Choose& choose);
 void add_audit_commands(CLI::App& app, const Choose& choose);
+
+/// Signs a call with the wallet's key, sends it and waits until it is mined: its hash. A revert is
+/// chain_refused with the contract's error in words.
+[[nodiscard]] Result<Hash32> send_transaction(Context& context, const Address& to,
+                                              ledger::base::Bytes data);
 
 /// "0.25" for 250000.
 [[nodiscard]] std::string tokens(std::uint64_t atoms);

@@ -31,7 +31,6 @@ struct MarketOptions {
     std::uint64_t limit = 0;
     std::string label;
     std::string id;
-    std::string provider;
 };
 
 std::uint64_t u64(const json& object, const char* name) {
@@ -211,37 +210,6 @@ Result<void> show_market(Context& context, const MarketOptions& options) {
     return {};
 }
 
-Result<void> orders(Context& context, const MarketOptions& options) {
-    std::string provider = options.provider;
-    if (provider.empty()) {
-        TRY_ASSIGN(const Address account, context.account());
-        provider = ledger::crypto::to_checksum(account);
-    }
-    TRY_ASSIGN(
-        const json page,
-        context.market().get("/v1/market/orders?limit=100&provider=" + provider, Auth::kNone));
-    if (context.json()) {
-        context.print_json(page);
-        return {};
-    }
-    Table table({{"ask"},
-                 {"unit"},
-                 {"price", Table::Align::kRight},
-                 {"state"},
-                 {"sold", Table::Align::kRight}});
-    for (const json& order : page.value("data", json::array())) {
-        const json ask = order.value("ask", json::object());
-        table.row({order.value("id", "").substr(0, 12), ask.value("unitKind", json()).dump(),
-                   tokens(u64(ask, "price")), order.value("state", ""),
-                   order.value("units_out", "")});
-    }
-    if (table.empty())
-        context.say("No asks of " + provider);
-    else
-        table.print(context.out);
-    return {};
-}
-
 Result<void> create_key(Context& context, const MarketOptions& options) {
     json body = json::object();
     if (!options.label.empty()) body["label"] = options.label;
@@ -373,9 +341,6 @@ void add_market_views(CLI::App& app, const Choose& choose,
 void add_market_commands(CLI::App& app, const Choose& choose) {
     auto options = std::make_shared<MarketOptions>();
     add_market_views(app, choose, options);
-    CLI::App* asks = app.add_subcommand("orders", "Asks of an account");
-    asks->add_option("--provider", options->provider, "Address (default: the wallet's)");
-    choose(asks, [options](Context& c) { return orders(c, *options); });
     choose(app.add_subcommand("statement", "Every lease of the wallet and what it cost"),
            statement);
     CLI::App* keys = app.add_subcommand("keys", "API keys for OpenAI clients");

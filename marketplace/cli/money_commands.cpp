@@ -26,8 +26,6 @@ using ledger::rpc::BlockTag;
 using nlohmann::json;
 namespace settlement = ledger::settlement;
 
-constexpr std::uint64_t kTransactionTimeoutMs = 120'000;
-
 struct MoneyOptions {
     std::string amount;
     bool finish = false;
@@ -89,17 +87,6 @@ Result<settlement::EscrowAccount> print_balance(Context& context) {
     return escrow;
 }
 
-Result<Hash32> send(Context& context, const Address& to, ledger::base::Bytes data) {
-    TRY_ASSIGN(const auto* key, context.key());
-    settlement::LocalTransactionSigner signer(*key);
-    const auto receipt = settlement::send_and_wait(context.chain(), signer, to, std::move(data),
-                                                   kTransactionTimeoutMs);
-    if (receipt) return receipt->transaction_hash;
-    if (receipt.error().code() == ErrorCode::chain_refused)
-        return fail(ErrorCode::chain_refused, settlement::explain_revert(receipt.error()));
-    return tl::make_unexpected(receipt.error());
-}
-
 /// Waits until the market's books hold at least `atoms`. It announces no balances: they are asked.
 Result<void> wait_until_seen(Context& context, std::uint64_t atoms) {
     const auto look = [&]() -> Result<bool> {
@@ -132,7 +119,7 @@ Result<void> deposit(Context& context, const MoneyOptions& options) {
     TRY_ASSIGN(const auto call,
                settlement::make_permit_deposit(context.chain(), facts->deployment.token,
                                                facts->deployment.escrow, *key, atoms, deadline_s));
-    TRY_ASSIGN(const Hash32 transaction, send(context, facts->deployment.escrow, call));
+    TRY_ASSIGN(const Hash32 transaction, send_transaction(context, facts->deployment.escrow, call));
     if (!options.no_wait) TRY(wait_until_seen(context, before + atoms));
     if (context.json()) {
         context.print_json({{"amount", std::to_string(atoms)},
@@ -167,7 +154,7 @@ Result<void> withdraw(Context& context, const MoneyOptions& options) {
             "withdraw --finish`",
             tokens(atoms), facts->deployment.withdraw_delay_s / 3600);
     }
-    TRY_ASSIGN(const Hash32 transaction, send(context, facts->deployment.escrow, call));
+    TRY_ASSIGN(const Hash32 transaction, send_transaction(context, facts->deployment.escrow, call));
     if (context.json()) {
         context.print_json({{"transaction", to_hex(transaction)}});
     } else {
@@ -182,8 +169,8 @@ Result<void> revoke(Context& context) {
     TRY(
         context.confirm("Revoke every delegation signed so far? Open leases go on; new ones need "
                         "a new signature."));
-    TRY_ASSIGN(const Hash32 transaction,
-               send(context, facts->deployment.leases, settlement::encode_revoke_delegations()));
+    TRY_ASSIGN(const Hash32 transaction, send_transaction(context, facts->deployment.leases,
+                                                          settlement::encode_revoke_delegations()));
     std::error_code ignored;
     std::filesystem::remove(context.settings.data / "delegation.json", ignored);
     if (context.json()) {

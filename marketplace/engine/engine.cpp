@@ -71,6 +71,11 @@ const Job* Engine::find_job(const domain::JobId& id) const {
     return it == impl_->job_by_id_.end() ? nullptr : &impl_->jobs_[it->second].job;
 }
 
+const Job* Engine::find_job_of_bid(const Hash32& bid) const {
+    const auto it = impl_->job_by_bid_.find(bid);
+    return it == impl_->job_by_bid_.end() ? nullptr : &impl_->jobs_[it->second].job;
+}
+
 const Lease* Engine::find_lease(const Hash32& id) const {
     const auto it = impl_->lease_by_id_.find(id);
     return it == impl_->lease_by_id_.end() ? nullptr : &impl_->leases_[it->second].lease;

@@ -103,6 +103,8 @@ class Engine {
     [[nodiscard]] domain::TimeMs last_time_ms() const;
 
     [[nodiscard]] const Job* find_job(const domain::JobId& id) const;
+    /// The job that posted this bid, by the bid's struct hash.
+    [[nodiscard]] const Job* find_job_of_bid(const domain::Hash32& bid) const;
     [[nodiscard]] const domain::Lease* find_lease(const domain::Hash32& id) const;
     [[nodiscard]] const AskEntry* find_ask(const domain::Hash32& id) const;
     [[nodiscard]] Balance balance(const domain::Address& account) const;

@@ -65,6 +65,16 @@ std::string post_ask_json(const domain::PostAsk& ask) {
     return ledger::rpc::to_text(writer.take());
 }
 
+Result<ledger::eth::Ask> parse_ask(std::string_view text) {
+    TRY_ASSIGN(const json document, parse_body(text));
+    return read_fields<ledger::eth::Ask>(document, ask_fields);
+}
+
+Result<ledger::eth::Bid> parse_bid(std::string_view text) {
+    TRY_ASSIGN(const json document, parse_body(text));
+    return read_fields<ledger::eth::Bid>(document, bid_fields);
+}
+
 Result<PostJobBody> parse_post_job(std::string_view body) {
     TRY_ASSIGN(const json document, parse_body(body));
     PostJobBody out;

@@ -18,6 +18,10 @@ namespace marketplace::wire {
 [[nodiscard]] ledger::base::Result<domain::PostAsk> parse_post_ask(std::string_view body);
 [[nodiscard]] std::string post_ask_json(const domain::PostAsk& ask);
 
+/// The signed messages alone, as `ask_json` and `bid_json` write them.
+[[nodiscard]] ledger::base::Result<ledger::eth::Ask> parse_ask(std::string_view text);
+[[nodiscard]] ledger::base::Result<ledger::eth::Bid> parse_bid(std::string_view text);
+
 /// POST /v1/jobs and /v1/market/quotes: {"id":"job_…","spec":"<canonical>","bids":[{"bid":{…},
 /// "signature":"0x…","constraints":"<canonical>"}],"delegation":{…},"delegation_signature":"0x…"}.
 struct PostJobBody {

@@ -7,6 +7,7 @@ import {
 } from "viem";
 import { privateKeyToAccount } from "viem/accounts";
 import { free_port, run } from "./processes.mjs";
+import { order_classes, unit_kinds } from "./rest.mjs";
 
 export { hashTypedData, recoverTypedDataAddress } from "viem";
 export { generatePrivateKey, privateKeyToAccount } from "viem/accounts";
@@ -89,6 +90,18 @@ export async function deposit_with_permit(chain, deployment, key, atoms) {
   const receipt = await chain.client.waitForTransactionReceipt({ hash });
   if (receipt.status !== "success") throw new Error(`the deposit was reverted (${hash})`);
   return hash;
+}
+
+/** Its owner takes an order back on chain: `side` is "Ask" or "Bid", `order` as the market's JSON carries it. */
+export async function cancel_order(chain, deployment, key, side, order) {
+  const abi = JSON.parse(readFileSync(join(root, "contracts/abi/Leases.json"), "utf8"));
+  const message = { ...order, unitKind: unit_kinds.indexOf(order.unitKind), orderClass: order_classes.indexOf(order.orderClass) };
+  for (const [name, value] of Object.entries(message)) if (/^\d+$/.test(value)) message[name] = BigInt(value);
+  const wallet = createWalletClient({ account: privateKeyToAccount(key), chain: chain.chain, transport: http(chain.url) });
+  const hash = await wallet.writeContract({ address: deployment.leases, abi, functionName: `cancel${side}`, args: [message] });
+  const receipt = await chain.client.waitForTransactionReceipt({ hash });
+  if (receipt.status !== "success") throw new Error(`the cancellation was reverted (${hash})`);
+  return receipt;
 }
 
 /** Atoms of the settlement token (6 decimals) as people read them. */

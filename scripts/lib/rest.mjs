@@ -12,8 +12,8 @@ export const message_types = {
   Bid: fields("address buyer,bytes32 jobSpecHash,uint8 unitKind,uint64 priceCeiling,uint64 maxAmount,bytes32 constraintsHash,uint8 orderClass,uint8 verificationTier,uint64 earliest,uint64 deadline,uint64 expiry,uint64 volume,address matcher,bytes32 salt"),
   Delegation: fields("address owner,address delegate,uint8 scope,uint64 spendCap,uint64 expiry,uint64 nonce"),
 };
-const unit_kinds = ["gpu_ms", "input_token", "output_token", "training_step"];
-const order_classes = ["on_demand", "interruptible", "reserved", "standing"];
+export const unit_kinds = ["gpu_ms", "input_token", "output_token", "training_step"];
+export const order_classes = ["on_demand", "interruptible", "reserved", "standing"];
 
 /** Canonical JSON: keys sorted, no spaces; only what documents may hold. */
 export function canonical(value) {

@@ -5,7 +5,8 @@ import assert from "node:assert/strict";
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { deposit_with_permit, dev_keys, generatePrivateKey, privateKeyToAccount, root } from "../../scripts/lib/chain.mjs";
+import { events } from "../../scripts/lib/chain_totals.mjs";
+import { cancel_order, deposit_with_permit, dev_keys, generatePrivateKey, privateKeyToAccount, root } from "../../scripts/lib/chain.mjs";
 import { Devnet } from "../../scripts/lib/devnet.mjs";
 import { job_id, random_hash, small_text_spec } from "../../scripts/lib/rest.mjs";
 import { connect_worker, register_worker } from "../../scripts/lib/worker_socket.mjs";
@@ -275,5 +276,99 @@ describe("a match", () => {
     const text = await net.command("millrace", [...net.cli_options("buyer"), "market", "trades"]);
     assert.match(text, /training_step +cpu +local +on_demand +0\.0004 +40/);
     assert.ok(text.split("\n").every((line) => line.length <= 80), text);
+  });
+});
+
+describe("cancelling on chain", () => {
+  const cancelled_on_chain = async () =>
+    (await events(net.chain, net.deployment, "Leases", "leases")).filter((event) => event.eventName === "OrderCancelled").map((event) => event.args.order);
+  const code_of = async (promise) => promise.then(() => "done", (error) => error);
+  const until_ended = (id) => net.processes.until("market", `${id} to end`, async () => {
+    const job = await rest.get(`/v1/jobs/${id}`);
+    return job.final ? job : undefined;
+  }, { every_ms: 200 });
+  const bid_of = async (job) => (await rest.get(`/v1/market/bids?buyer=${buyer.address}&limit=100`)).data.find((bid) => bid.job === job);
+  const on_chain = (who, side, order) => cancel_order(net.chain, net.deployment, dev_keys[who], side, order);
+  /** Returns once the market has read the chain up to here: events come in order. */
+  const caught_up = async () => {
+    const body = await rest.ask_body(provider, worker.address, { price: 900n });
+    const { id } = (await rest.request("POST", "/v1/market/orders", { body })).json;
+    await on_chain("provider1", "Ask", body.ask);
+    await net.processes.until("market", "a cancellation to be seen", async () => (await rest.get(`/v1/market/orders/${id}`)).state === "closed");
+  };
+
+  test("an ask leaves the book, and cannot be posted again", async () => {
+    await net.make_wallet("provider1");
+    await rest.sign_in(buyer); // the restart forgot
+    for (const job of (await rest.get("/v1/jobs?limit=100")).data)
+      if (!job.final) await rest.request("POST", `/v1/jobs/${job.id}/cancel`);
+    const posted = await post_ask({ price: 650n });
+    const answer = await net.cli("provider1", "orders", "cancel", posted.id.slice(0, 20), "--on-chain");
+    assert.deepEqual([answer.order, answer.seen], [posted.id, true]);
+    assert.deepEqual(await cancelled_on_chain(), [posted.id]);
+    assert.equal((await rest.get(`/v1/market/orders/${posted.id}`)).state, "closed");
+    const { signature, resource, ask: message } = await rest.get(`/v1/market/orders/${posted.id}`);
+    const again = await rest.request("POST", "/v1/market/orders", { body: { ask: message, signature, resource: JSON.stringify(resource) } });
+    assert.equal(again.json.code, "replayed_order", again.text);
+  });
+
+  test("a bid that waits ends with its job; who does not own it does not find it", async () => {
+    const posted = await rest.post_job(buyer, spec(), { priceCeiling: 10n });
+    const bid = await bid_of(posted.id);
+    const foreign = await code_of(net.cli("provider1", "orders", "cancel", bid.id, "--on-chain"));
+    assert.match(foreign.output, /not_found/);
+    await net.cli("buyer", "orders", "cancel", bid.id, "--on-chain");
+    const job = await rest.get(`/v1/jobs/${posted.id}`);
+    assert.deepEqual([job.state, job.reason], ["cancelled", "buyer_cancelled"]);
+    assert.ok((await cancelled_on_chain()).includes(bid.id));
+    const gone = await code_of(net.cli("buyer", "orders", "cancel", bid.id));
+    assert.match(gone.output, /already_cancelled/);
+  });
+
+  test("a job at work goes on", async () => {
+    const body = await rest.job_body(buyer, spec(), { priceCeiling: 600n });
+    const posted = await rest.request("POST", "/v1/jobs", { body });
+    await net.processes.until("market", "the lease to be open", async () => (await rest.get(`/v1/jobs/${posted.json.id}`)).state === "assigned");
+    await on_chain("buyer", "Bid", body.bids[0].bid);
+    await caught_up();
+    assert.equal((await rest.get(`/v1/jobs/${posted.json.id}`)).state, "assigned");
+    await rest.request("POST", `/v1/jobs/${posted.json.id}/cancel`);
+    await net.settled(posted.json.id);
+  });
+
+  test("orders cancelled before they are posted are found out at the opening, once", async () => {
+    const free = async () => (await rest.get(`/v1/accounts/${buyer.address}`)).available;
+    const before_all = await free();
+    // An ask: the job that matched it goes on elsewhere, the ask is off.
+    const ask_body = await rest.ask_body(provider, worker.address, { price: 350n });
+    await on_chain("provider1", "Ask", ask_body.ask);
+    await on_chain("buyer", "Bid", (await rest.job_body(buyer, spec())).bids[0].bid); // of no effect
+    await caught_up();
+    const doomed = await rest.request("POST", "/v1/market/orders", { body: ask_body });
+    assert.equal(doomed.status, 201, doomed.text);
+    const job_body = await rest.job_body(buyer, spec(), { priceCeiling: 360n });
+    const posted = await rest.request("POST", "/v1/jobs", { body: job_body });
+    assert.equal(posted.json.leases.length, 1, posted.text);
+    await net.processes.until("market", "the ask to be taken off", async () => (await rest.get(`/v1/market/orders/${doomed.json.id}`)).state === "closed");
+    const waiting = await rest.get(`/v1/jobs/${posted.json.id}`);
+    assert.deepEqual([waiting.state, waiting.reason, waiting.attempts], ["open", "chain_refused", 1]);
+    assert.equal((await net.job_leases(posted.json.id))[0].state, "open_failed");
+    await rest.request("POST", `/v1/jobs/${posted.json.id}/cancel`);
+    // A bid: its job ends instead of trying every other ask.
+    const sold = await post_ask({ price: 340n });
+    const bid_body = await rest.job_body(buyer, spec(), { priceCeiling: 345n });
+    await on_chain("buyer", "Bid", bid_body.bids[0].bid);
+    await caught_up();
+    const refused = await rest.request("POST", "/v1/jobs", { body: bid_body });
+    assert.equal(refused.json.leases.length, 1, refused.text);
+    const job = await until_ended(refused.json.id);
+    assert.deepEqual([job.state, job.reason], ["cancelled", "buyer_cancelled"]);
+    assert.deepEqual((await net.job_leases(job.id)).map((lease) => lease.state), ["open_failed"]);
+    assert.equal((await rest.get(`/v1/market/orders/${sold.id}`)).state, "open");
+    assert.equal(await free(), before_all, "nothing stays locked");
+  });
+
+  test("the market's replay holds", async () => {
+    assert.equal((await net.cli("buyer", "replay", net.market_url)).ok ?? true, true);
   });
 });

@@ -78,6 +78,8 @@ interface ILeases {
     event CloseRequested(bytes32 indexed lease, address by, uint8 reason, uint64 finalAt);
     event LeaseClosed(bytes32 indexed lease, uint64 paid, uint64 refunded, uint8 reason);
     event DelegationsRevoked(address indexed owner, uint64 nonce);
+    /// @param order struct hash of the ask or bid
+    event OrderCancelled(bytes32 indexed order, address indexed by);
 
     // Opening
     error NotMatcher(address matcher, address caller);
@@ -102,6 +104,7 @@ interface ILeases {
     error AskVolumeExceeded(uint64 wanted, uint64 left);
     error BidVolumeExceeded(uint64 wanted, uint64 left);
     error InsufficientFree(uint64 free, uint64 wanted);
+    error OrderIsCancelled(bytes32 order);
     // Claiming
     error UnknownLease(bytes32 lease, bytes32 partiesHash);
     error LeaseIsClosed(bytes32 lease);
@@ -111,6 +114,8 @@ interface ILeases {
     error AmountAbovePrice(uint64 amount, uint64 most);
     // Both
     error BadSignature(address signer, bytes32 digest);
+    // Cancelling
+    error NotOrderOwner(address owner, address caller);
     // Closing
     error UnknownReason(uint8 reason);
     error NotAParty(address caller);
@@ -139,6 +144,16 @@ interface ILeases {
 
     /// @notice Makes every delegation the caller signed so far useless for new leases.
     function revokeDelegations() external;
+
+    /// @notice Takes an ask back for good: no lease is opened under it any more. Leases it has go
+    /// on. By its provider only, whom the ask names; a signature is not needed. Again: no effect.
+    function cancelAsk(Ask calldata ask) external;
+
+    /// @notice The same for a bid, by its buyer only, also when a delegate signed it.
+    function cancelBid(Bid calldata bid) external;
+
+    /// @notice Whether the owner of this ask or bid (struct hash) has cancelled it.
+    function isCancelled(bytes32 order) external view returns (bool);
 
     /// @notice What the contract knows of a lease between these parties (`partiesHash` is
     /// keccak256(abi.encode(parties))). State: 0 none, 1 open, 2 closing, 3 closed.
@@ -171,7 +186,7 @@ interface ILeases {
     /// @notice Units out under an ask at this time.
     function askOutstanding(bytes32 askHash) external view returns (uint64);
 
-    /// @notice Units a bid has left for further leases.
+    /// @notice Units a bid has left for further leases; none once it is cancelled.
     function bidLeft(Bid calldata bid) external view returns (uint64);
 
     /// @notice Who may ask for a close on the market's side.

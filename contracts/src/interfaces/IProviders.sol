@@ -91,4 +91,7 @@ interface IProviders {
     function unbondDelay() external view returns (uint64);
 
     function slasher() external view returns (address);
+
+    /// @notice What a worker key signs to work for `provider`, before the EIP-191 prefix.
+    function workerProofHash(address provider) external view returns (bytes32);
 }

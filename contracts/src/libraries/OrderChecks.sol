@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {ILeases, OpenItem} from "../interfaces/ILeases.sol";
+import {ILeases, OpenItem, Parties} from "../interfaces/ILeases.sol";
 import {Ask, Bid, Units} from "./Messages.sol";
 
 /// @title What can be said of two orders without looking at the chain's state
@@ -10,6 +10,7 @@ import {Ask, Bid, Units} from "./Messages.sol";
 library OrderChecks {
     uint8 internal constant CLASSES = 4;
     uint8 internal constant INTERRUPTIBLE = 1;
+    uint8 internal constant SCOPE_VOUCHERS = 2;
 
     /// @dev In this order: who, what, how much, when, what it costs.
     function refusal(OpenItem calldata item, bytes32 askHash, bytes32 bidHash, uint256 amount)
@@ -112,5 +113,16 @@ library OrderChecks {
             return abi.encodeWithSelector(ILeases.DeadlineTooFar.selector, bid.deadline);
         }
         return "";
+    }
+
+    /// @notice Who the lease of two orders is between.
+    function partiesOf(OpenItem calldata item) internal pure returns (Parties memory) {
+        bool delegated = item.delegation.scope & SCOPE_VOUCHERS != 0;
+        return Parties({
+            buyer: item.bid.buyer,
+            provider: item.ask.provider,
+            voucherSigner: delegated ? item.delegation.delegate : item.bid.buyer,
+            workerKey: item.workerKey
+        });
     }
 }

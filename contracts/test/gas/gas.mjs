@@ -102,6 +102,12 @@ async function measure(market) {
   life += await gasOf('leases', 'finalizeClose', [market.leaseOf(big), market.partiesOf(big)]);
   figures.receipt_of_10000 = life / 10_000;
 
+  const gasAs = async (address, ...call) =>
+    Number((await market.asAccount(address, 'leases', ...call)).gasUsed);
+  const unsold = await market.openItem(providers[9], buyers[49], 1_000, {});
+  figures.cancel_ask = await gasAs(unsold.ask.provider, 'cancelAsk', [unsold.ask]);
+  figures.cancel_bid = await gasAs(unsold.bid.buyer, 'cancelBid', [unsold.bid]);
+
   const tree = makeTree();
   let size = 0;
   for (const next of [1_000, 2_000, 5_000]) {

@@ -30,8 +30,12 @@ contract Handler is Fixture {
     uint256[] internal workerKeys;
     address public attacker = makeAddr("attacker");
     Known[] internal known;
+    uint256[] internal live; // of known, those not closed
+    mapping(bytes32 lease => bool) internal named;
     bool internal immutable moody;
     uint64 internal nextSalt;
+    uint64[ACTORS] internal askSalts;
+    bytes32[] internal cancelledOrders;
     mapping(string => uint256) public done;
 
     constructor(bool moody_) {
@@ -176,6 +180,31 @@ contract Handler is Fixture {
         leases.revokeDelegations();
     }
 
+    /// @notice A provider takes its ask back and offers under another from then on.
+    function cancelAsk(uint256 who) external checked("cancelAsk") {
+        Ask memory ask = _makeAsk(who % ACTORS);
+        vm.prank(attacker);
+        try leases.cancelAsk(ask) {
+            fail("a stranger cancelled an ask");
+        } catch {}
+        vm.prank(ask.provider);
+        leases.cancelAsk(ask);
+        ++askSalts[who % ACTORS];
+        cancelledOrders.push(messages.hashAsk(ask));
+    }
+
+    function cancelBid(uint256 which) external checked("cancelBid") {
+        if (known.length == 0) return;
+        Bid memory bid = known[which % known.length].item.bid;
+        vm.prank(attacker);
+        try leases.cancelBid(bid) {
+            fail("a stranger cancelled a bid");
+        } catch {}
+        vm.prank(bid.buyer);
+        leases.cancelBid(bid);
+        cancelledOrders.push(messages.hashBid(bid));
+    }
+
     function attack(uint256 who, uint64 amount) external checked("attack") {
         vm.startPrank(attacker);
         try escrow.tryLock(buyers[who % ACTORS], amount) {
@@ -211,12 +240,17 @@ contract Handler is Fixture {
 
     // ── what must be true ───────────────────────────────────────────────────────────────────────
 
-    /// @dev After every action: every lease moved along a drawn arrow and its totals only rose.
+    /// @dev After every action: every lease moved along a drawn arrow and its totals only rose. One
+    /// that is closed is looked at once more at the very end.
     modifier checked(string memory name) {
         _;
         ++done[name];
-        for (uint256 i = 0; i < known.length; ++i) {
-            _checkLease(known[i]);
+        for (uint256 i = live.length; i > 0; --i) {
+            Known storage lease = known[live[i - 1]];
+            _checkLease(lease);
+            if (lease.state != 3) continue;
+            live[i - 1] = live[live.length - 1];
+            live.pop();
         }
     }
 
@@ -243,9 +277,9 @@ contract Handler is Fixture {
             owed += _owedTo(buyers[i]) + _owedTo(sellers[i]);
         }
         owed += _owedTo(address(treasury)) + _owedTo(attacker) + _owedTo(buyer);
-        for (uint256 i = 0; i < known.length; ++i) {
-            if (known[i].state == 3) continue;
-            owed += known[i].locked - known[i].paid + known[i].paid / 100;
+        for (uint256 i = 0; i < live.length; ++i) {
+            Known storage lease = known[live[i]];
+            owed += lease.locked - lease.paid + lease.paid / 100;
         }
         assertEq(owed, escrow.liabilities(), "every atom is owed to somebody");
         assertGe(token.balanceOf(address(escrow)), escrow.liabilities(), "I-05 solvent");
@@ -255,12 +289,21 @@ contract Handler is Fixture {
     function checkLocks() external view {
         for (uint256 b = 0; b < ACTORS; ++b) {
             uint256 locked = 0;
-            for (uint256 i = 0; i < known.length; ++i) {
-                if (known[i].state != 3 && known[i].item.bid.buyer == buyers[b]) {
-                    locked += known[i].locked;
-                }
+            for (uint256 i = 0; i < live.length; ++i) {
+                Known storage lease = known[live[i]];
+                if (lease.item.bid.buyer == buyers[b]) locked += lease.locked;
             }
             assertEq(lockedOf(buyers[b]), locked);
+        }
+    }
+
+    /// @notice What was closed or cancelled stays so, whatever came after.
+    function checkEnded() external {
+        for (uint256 i = 0; i < known.length; ++i) {
+            _checkLease(known[i]);
+        }
+        for (uint256 i = 0; i < cancelledOrders.length; ++i) {
+            assertTrue(leases.isCancelled(cancelledOrders[i]));
         }
     }
 
@@ -278,6 +321,7 @@ contract Handler is Fixture {
             if (known[i].state == 2) leases.finalizeClose(known[i].id, partiesOf(known[i].item));
             known[i].state = 3;
         }
+        delete live;
         vm.stopPrank();
         for (uint256 i = 0; i < ACTORS; ++i) {
             assertEq(lockedOf(buyers[i]), 0);
@@ -323,17 +367,21 @@ contract Handler is Fixture {
 
     // ── making messages ─────────────────────────────────────────────────────────────────────────
 
-    function _makeItem(uint256 who, uint256 seller, uint64 units, uint64 price, uint8 flags)
-        private
-        returns (OpenItem memory item)
-    {
-        Ask memory ask = makeAsk();
-        Bid memory bid = makeBid();
+    function _makeAsk(uint256 seller) private view returns (Ask memory ask) {
+        ask = makeAsk();
         ask.provider = sellers[seller];
         ask.price = PRICE - 100;
         ask.volume = 2_000;
         ask.expiry = START + 3650 days;
-        ask.salt = bytes32(seller);
+        ask.salt = bytes32(uint256(askSalts[seller]));
+    }
+
+    function _makeItem(uint256 who, uint256 seller, uint64 units, uint64 price, uint8 flags)
+        private
+        returns (OpenItem memory item)
+    {
+        Ask memory ask = _makeAsk(seller);
+        Bid memory bid = makeBid();
         bid.buyer = buyers[who];
         bid.volume = uint64(bound(units, 1, 1_000)) * (flags % 3 + 1);
         bid.maxAmount = 10e6;
@@ -368,6 +416,8 @@ contract Handler is Fixture {
         bytes32 id = leaseOf(item);
         bytes32 partiesHash = hashOf(partiesOf(item));
         (,,,,, uint8 before,) = leases.leases(id, partiesHash);
+        LeaseKey memory key = keyOf(item);
+        bool cancelled = leases.isCancelled(key.askHash) || leases.isCancelled(key.bidHash);
         uint64 free = freeOf(item.bid.buyer);
         vm.prank(operator);
         leases.open(only(item));
@@ -376,14 +426,15 @@ contract Handler is Fixture {
             assertEq(freeOf(item.bid.buyer), free, "a refused item has no effect");
             return;
         }
+        assertFalse(cancelled, "a lease under a cancelled order");
         assertEq(free - freeOf(item.bid.buyer), locked);
         assertLe(
             locked, uint256(item.maxUnits) * item.bid.priceCeiling, "I-04 lock <= ceiling x units"
         );
         assertLe(leases.askOutstanding(messages.hashAsk(item.ask)), item.ask.volume);
-        for (uint256 i = 0; i < known.length; ++i) {
-            assertNotEq(known[i].id, id, "a lease's name is used once");
-        }
+        assertFalse(named[id], "a lease's name is used once");
+        named[id] = true;
+        live.push(known.length);
         Known storage lease = known.push();
         lease.item = item;
         (lease.id, lease.partiesHash, lease.locked, lease.state) = (id, partiesHash, locked, state);

@@ -13,7 +13,7 @@ abstract contract MarketInvariants is Test {
         handler = new Handler(moody);
         handler.init();
         targetContract(address(handler));
-        bytes4[] memory selectors = new bytes4[](14);
+        bytes4[] memory selectors = new bytes4[](16);
         selectors[0] = Handler.deposit.selector;
         selectors[1] = Handler.open.selector;
         selectors[2] = Handler.openAgain.selector;
@@ -28,6 +28,8 @@ abstract contract MarketInvariants is Test {
         selectors[11] = Handler.pass.selector;
         selectors[12] = Handler.changeMood.selector;
         selectors[13] = Handler.claim.selector;
+        selectors[14] = Handler.cancelAsk.selector;
+        selectors[15] = Handler.cancelBid.selector;
         targetSelector(FuzzSelector(address(handler), selectors));
     }
 
@@ -39,6 +41,7 @@ abstract contract MarketInvariants is Test {
     function afterInvariant() public {
         emit log_named_uint("opened", handler.done("opened"));
         emit log_named_uint("paid", handler.paidTotal());
+        handler.checkEnded();
         handler.checkExits();
     }
 }

@@ -199,6 +199,12 @@ contract ProvidersTest is Fixture {
         assertEq(providers.bondOf(provider), MIN_BOND + 5);
     }
 
+    function test_SaysWhatAWorkerKeySigns() public view {
+        bytes32 text =
+            keccak256(abi.encode("millrace.worker", block.chainid, address(providers), provider));
+        assertEq(providers.workerProofHash(provider), text);
+    }
+
     function test_UnbondsAfterTheDelay() public {
         vm.startPrank(provider);
         vm.expectEmit(address(providers));

@@ -97,6 +97,42 @@ contract WalletsTest is Fixture {
         assertEq(stateOf(items[5]), 1);
     }
 
+    /// @notice The most a batch bears: what a wallet burns is bounded, and the rest still opens.
+    function test_ABatchBearsThirtyWalletsThatBurnTheirGas() public {
+        OpenItem[] memory items = new OpenItem[](31);
+        for (uint256 i = 0; i < 30; ++i) {
+            Bid memory bid = makeBid();
+            bid.buyer = address(new BadWallet(BadWallet.Way.BurnGas));
+            items[i] = signItem(makeAsk(), bid, noDelegation());
+        }
+        items[30] = makeItem();
+        vm.prank(operator);
+        leases.open{gas: 16_777_216}(items);
+        assertEq(stateOf(items[29]), 0);
+        assertEq(stateOf(items[30]), 1);
+    }
+
+    function test_AHundredOpensAndClaimsFitIntoATransaction() public {
+        OpenItem[] memory items = new OpenItem[](100);
+        ClaimItem[] memory claims = new ClaimItem[](100);
+        for (uint256 i = 0; i < 100; ++i) {
+            Bid memory bid = makeBid();
+            bid.salt = keccak256(abi.encode("salt", i)); // no two in one storage word
+            items[i] = signItem(makeAsk(), bid, makeDelegation());
+            items[i].delegation.spendCap = 100e6;
+            items[i].delegationSignature =
+                sign(buyerKey, digestOf(messages.hashDelegation(items[i].delegation)));
+            claims[i] = signVoucher(makeVoucher(leaseOf(items[i]), 100), partiesOf(items[i]));
+        }
+        vm.prank(operator);
+        leases.open{gas: 16_777_216}(items);
+        leases.claim{gas: 16_777_216}(claims);
+        for (uint256 i = 0; i < 100; ++i) {
+            assertEq(stateOf(items[i]), 1);
+        }
+        assertEq(creditOf(provider), 100 * 148_500);
+    }
+
     function test_AnAccountWithDelegatedCodeSignsWithItsKey() public {
         vm.etch(buyer, address(new BadWallet(BadWallet.Way.Revert)).code);
         openOne(makeItem());

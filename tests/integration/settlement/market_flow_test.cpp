@@ -208,3 +208,42 @@ TEST_CASE("settlement: a lease goes from open to sweep, and the audit explains e
     flow.send(flow.provider, at.token, encode_transfer(at.escrow, 5));
     CHECK(has(audited(flow, flow.log), FindingCode::transfer_unexplained));
 }
+
+TEST_CASE("settlement: a cancelled order opens no lease, and is seen as an event") {
+    auto started = MarketFlow::start();
+    if (!started) return;
+    MarketFlow& flow = *started;
+    const Deployment& at = flow.deployment;
+    flow.set_up(10'000'000, 100'000'000);
+    const OpenItem lease = flow.make_item(1, 10);
+    OpenItem same_bid = lease;
+    same_bid.index = 1;
+    const OpenItem other = flow.make_item(2, 10);
+    flow.send(flow.market_operator, at.leases, encode_open({lease}));
+    flow.send(flow.provider, at.leases, encode_cancel_ask(other.ask));
+    flow.send(flow.buyer, at.leases, encode_cancel_bid(lease.bid));
+    LocalTransactionSigner signer(flow.buyer);
+    const auto foreign =
+        send_and_wait(*flow.chain, signer, at.leases, encode_cancel_ask(lease.ask), 10'000);
+    REQUIRE(!foreign);
+    CHECK(explain_revert(foreign.error()).starts_with("NotOrderOwner("));
+
+    const auto receipt = flow.send(flow.market_operator, at.leases, encode_open({same_bid, other}));
+    std::vector<std::optional<Hash32>> refused;
+    for (const auto& entry : receipt.logs)
+        if (const auto event = decode_leases_event(entry); event && *event)
+            refused.push_back(cancelled_order(std::get<ItemFailed>(**event).reason));
+    CHECK(refused ==
+          std::vector<std::optional<Hash32>>{struct_hash(lease.bid), struct_hash(other.ask)});
+
+    Watcher watcher(*flow.chain, at, {1, 1'000});
+    const auto batch = watcher.poll(watcher.beginning());
+    REQUIRE(batch);
+    const auto* cancelled = find_event<OrderCancelled>(*batch);
+    REQUIRE(cancelled != nullptr);
+    CHECK(cancelled->order == struct_hash(other.ask));
+    CHECK(cancelled->by == flow.provider.address());
+    flow.anchor(0);
+    const auto report = audited(flow, flow.log);
+    CHECK_MESSAGE(report.ok(), ledger::audit::to_text(report));
+}

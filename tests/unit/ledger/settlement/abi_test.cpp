@@ -71,6 +71,8 @@ TEST_CASE("abi: every call of ours is a function of the contract it goes to") {
     CHECK(function_of("Leases", encode_finalize_close({}, {})) == "finalizeClose");
     CHECK(function_of("Leases", encode_reclaim({}, {})) == "reclaim");
     CHECK(function_of("Leases", encode_revoke_delegations()) == "revokeDelegations");
+    CHECK(function_of("Leases", encode_cancel_ask({})) == "cancelAsk");
+    CHECK(function_of("Leases", encode_cancel_bid({})) == "cancelBid");
     CHECK(function_of("Escrow", encode_deposit(someone, 1)) == "deposit");
     CHECK(function_of("Escrow", encode_deposit_with_permit(someone, 1, 2, signature)) ==
           "depositWithPermit");
@@ -121,6 +123,32 @@ TEST_CASE("abi: reverts without a known reason keep their bytes, and text is mad
     const auto free = ledger::eth::abi::selector("InsufficientFree(uint64,uint64)");
     const Bytes short_data(free.begin(), free.end());
     CHECK(explain_revert(short_data) == "InsufficientFree(?, ?)");
+}
+
+TEST_CASE("abi: an order cancelled on chain is read from event and error") {
+    ledger::base::Hash32 order;
+    order.data()[0] = 7;
+    ledger::rpc::LogEntry entry;
+    entry.topics = {ledger::eth::abi::event_topic("OrderCancelled(bytes32,address)"), order, {}};
+    entry.topics[2].data()[31] = 9;
+    const auto event = decode_leases_event(entry);
+    REQUIRE(event);
+    const auto& cancelled = std::get<OrderCancelled>(event->value());
+    CHECK(cancelled.order == order);
+    CHECK(cancelled.by.data()[19] == 9);
+    entry.topics[2].data()[0] = 1;  // no address
+    CHECK(decode_leases_event(entry).error().code() == ledger::base::ErrorCode::chain_bad_answer);
+
+    const auto selector = ledger::eth::abi::selector("OrderIsCancelled(bytes32)");
+    Bytes reason(selector.begin(), selector.end());
+    ledger::base::append(reason, order.span());
+    CHECK(cancelled_order(reason) == order);
+    reason.push_back(0);
+    CHECK(!cancelled_order(reason));
+    CHECK(!cancelled_order({}));
+    reason.pop_back();
+    reason[0] ^= 1;
+    CHECK(!cancelled_order(reason));
 }
 
 TEST_CASE("abi: a lease's name is the hash of its key") {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "marketplace/wire/order_json.hpp"
 
+#include "marketplace/wire/market_json.hpp"
+
 #include <doctest/doctest.h>
 
 using namespace marketplace;
@@ -57,6 +59,17 @@ TEST_CASE("order_json: wrong shapes are refused with a typed code") {
 TEST_CASE("order_json: an ask round trips") {
     const auto ask = example_ask();
     CHECK(*wire::parse_post_ask(wire::post_ask_json(ask)) == ask);
+}
+
+TEST_CASE("order_json: the signed messages alone round trip") {
+    const ledger::eth::Ask ask = example_ask().ask;
+    CHECK(*wire::parse_ask(wire::ask_json(ask)) == ask);
+    CHECK(wire::parse_ask("[]").error().code() == ErrorCode::invalid_request);
+    CHECK(wire::parse_ask("{}").error().code() == ErrorCode::missing_field);
+    const ledger::eth::Bid bid = example_job().command.legs[0].bid;
+    CHECK(*wire::parse_bid(wire::bid_json(bid)) == bid);
+    CHECK(wire::parse_bid(with(wire::bid_json(bid), "{", "{\"extra\":1,")).error().code() ==
+          ErrorCode::unknown_field);
 }
 
 TEST_CASE("order_json: a job must be the one its bids sign") {
