@@ -62,7 +62,7 @@ std::string post_ask_json(const domain::PostAsk& ask) {
     writer.object("ask", ask.ask, ask_fields);
     writer.hex("signature", ask.signature);
     writer.text("resource", resource_document(ask.resource));
-    return ledger::rpc::to_text(writer.take());
+    return writer.take();
 }
 
 Result<PostJobBody> parse_post_job(std::string_view body) {
@@ -104,7 +104,7 @@ std::string post_job_json(const PostJobBody& job) {
         writer.object("delegation", *job.command.delegation, delegation_fields);
         writer.hex("delegation_signature", job.command.delegation_signature);
     }
-    return ledger::rpc::to_text(writer.take());
+    return writer.take();
 }
 
 }  // namespace marketplace::wire
