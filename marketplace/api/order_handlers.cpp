@@ -103,7 +103,7 @@ struct SignedAsk {
 /// The signed ask of the body, or an answer that says what is wrong with it.
 [[nodiscard]] std::optional<SignedAsk> read_ask(Services& services, const http::RequestPtr& request,
                                                 const http::Reply& reply) {
-    auto command = wire::parse_post_ask(request->body);
+    auto command = wire::parse_post_ask(request->body, services.resources);
     if (!command) {
         reply(error_response(*request, command.error()));
         return std::nullopt;

@@ -7,6 +7,7 @@
 #include "marketplace/api/signatures.hpp"
 #include "marketplace/api/task_thread.hpp"
 #include "marketplace/http/router.hpp"
+#include "marketplace/wire/resource_cache.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -32,6 +33,7 @@ class Services {
 
     Context& context;
     const OrderDomain order_domain;
+    wire::ResourceCache resources;
     RateLimiter limiter;        ///< per address
     RateLimiter order_limiter;  ///< per account
     IdempotencyCache idempotency;
