@@ -39,7 +39,7 @@ class BoundedBuilder final : public nlohmann::json_sax<json> {
         auto& object = stack_.back()->get_ref<json::object_t&>();
         if (object.size() >= limits_.keys)
             return refuse("an object has more than " + std::to_string(limits_.keys) + " keys");
-        const auto [member, added] = object.try_emplace(name);
+        const auto [member, added] = object.try_emplace(std::move(name));
         if (!added) return refuse("a key comes twice in an object");
         next_member_ = &member->second;
         return true;

@@ -29,6 +29,21 @@ class IdempotencyCache::Recorder final : public http::Reply::Sink {
         cache_.keep(key_, response);
         inner_(std::move(response));
     }
+    /// The answer is kept where it is made: that happens also when the client is gone.
+    void send_later(std::function<http::Response()> make) override {
+        if (sent_.exchange(true)) return;
+        inner_.later([&cache = cache_, key = key_, make = std::move(make)] {
+            http::Response response = http::Response::empty(0);
+            try {
+                response = make();
+            } catch (...) {
+                cache.keep(key, response);
+                throw;
+            }
+            cache.keep(key, response);
+            return response;
+        });
+    }
 
  private:
     IdempotencyCache& cache_;

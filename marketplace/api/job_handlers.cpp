@@ -95,7 +95,7 @@ void take_job(Services& services, const http::RequestPtr& request, const http::R
     auto body = wire::parse_post_job(request->body);
     if (!body) return reply(error_response(*request, body.error()));
     if (const auto valid =
-            check_job(services.context.domain, body->command, services.context.clock.now_ms());
+            check_job(services.order_domain, body->command, services.context.clock.now_ms());
         !valid)
         return reply(error_response(*request, valid.error()));
     if (!allow_order(services, *request, reply, to_hex(body->command.legs.front().bid.buyer)))

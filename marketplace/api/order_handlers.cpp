@@ -68,45 +68,59 @@ constexpr const char* kAskSchema = R"({"type":"object","required":["ask","signat
     return out;
 }
 
+/// Answers with an ask as it is now. The engine's thread copies it, the connection's makes the
+/// text.
+void answer_with_ask(Services& services, const http::RequestPtr& request, const http::Reply& reply,
+                     const domain::Hash32& id, int status) {
+    const bool queued = services.context.engine.query([request, reply, id,
+                                                       status](const engine::Engine& engine) {
+        const auto* ask = engine.find_ask(id);
+        if (ask == nullptr)
+            return reply(error_response(*request, Error(ErrorCode::not_found, "no such order")));
+        reply.later([ask = *ask, status] {
+            return http::Response(status, "application/json", ask_text(ask));
+        });
+    });
+    if (!queued) reply(error_response(*request, Error(ErrorCode::queue_full, "the engine")));
+}
+
 /// Submits a command and answers with the ask as it is then.
 void submit_ask(Services& services, const http::RequestPtr& request, const http::Reply& reply,
                 domain::Command command, const domain::Hash32& id, int status) {
-    services.context.engine.submit(
-        std::move(command), [&services, request, reply, id, status](const auto& events) {
-            if (!events) return reply(error_response(*request, events.error()));
-            answer_from_engine(
-                services, request, reply,
-                [id](const engine::Engine& engine) -> Result<Json> {
-                    const auto* ask = engine.find_ask(id);
-                    if (ask == nullptr) return fail(ErrorCode::not_found, "no such order");
-                    return ask_view(*ask);
-                },
-                status);
-        });
+    services.context.engine.submit(std::move(command),
+                                   [&services, request, reply, id, status](const auto& events) {
+                                       if (!events)
+                                           return reply(error_response(*request, events.error()));
+                                       answer_with_ask(services, request, reply, id, status);
+                                   });
 }
 
+struct SignedAsk {
+    domain::Hash32 id;
+    domain::PostAsk command;
+};
+
 /// The signed ask of the body, or an answer that says what is wrong with it.
-[[nodiscard]] std::optional<domain::PostAsk> read_ask(Services& services,
-                                                      const http::RequestPtr& request,
-                                                      const http::Reply& reply) {
-    auto command = wire::parse_post_ask(request->body);
+[[nodiscard]] std::optional<SignedAsk> read_ask(Services& services, const http::RequestPtr& request,
+                                                const http::Reply& reply) {
+    auto command = wire::parse_post_ask(request->body, services.resources);
     if (!command) {
         reply(error_response(*request, command.error()));
         return std::nullopt;
     }
-    if (const auto valid = check_ask(services.context.domain, *command); !valid) {
-        reply(error_response(*request, valid.error()));
+    const auto id = check_ask(services.order_domain, *command);
+    if (!id) {
+        reply(error_response(*request, id.error()));
         return std::nullopt;
     }
     if (!allow_order(services, *request, reply, to_hex(command->ask.provider))) return std::nullopt;
-    return std::move(*command);
+    return SignedAsk{*id, std::move(*command)};
 }
 
 void post_ask(Services& services, const http::RequestPtr& request, const http::Reply& reply) {
     auto ask = read_ask(services, request, reply);
     if (!ask) return;
-    const domain::Hash32 id = ledger::eth::struct_hash(ask->ask);
-    submit_ask(services, request, reply, std::move(*ask), id, 201);
+    submit_ask(services, request, reply, std::move(ask->command), ask->id, 201);
 }
 
 void amend_ask(Services& services, const http::RequestPtr& request, const http::Reply& reply) {
@@ -115,11 +129,10 @@ void amend_ask(Services& services, const http::RequestPtr& request, const http::
         return reply(error_response(*request, Error(ErrorCode::not_found, "no such order")));
     auto ask = read_ask(services, request, reply);
     if (!ask) return;
-    const domain::Hash32 id = ledger::eth::struct_hash(ask->ask);
     domain::AmendAsk command;
     command.old_ask = *old_id;
-    command.replacement = std::move(*ask);
-    submit_ask(services, request, reply, std::move(command), id, 201);
+    command.replacement = std::move(ask->command);
+    submit_ask(services, request, reply, std::move(command), ask->id, 201);
 }
 
 void cancel_ask(Services& services, const http::RequestPtr& request, const http::Reply& reply) {
@@ -355,13 +368,9 @@ void add_ask_routes(RouteTable& table, Services& services, const std::string& pa
     RouteDoc one{http::Method::kGet, path + "/{id}", "getAsk" + suffix, "market", "One ask"};
     table.add(std::move(one), [&services](const auto& request, const auto& reply) {
         const auto id = ledger::base::parse_fixed<domain::Hash32>(request->param("id"));
-        answer_from_engine(services, request, reply,
-                           [id](const engine::Engine& engine) -> Result<Json> {
-                               const auto* ask = id ? engine.find_ask(*id) : nullptr;
-                               if (ask == nullptr)
-                                   return fail(ErrorCode::not_found, "no such order");
-                               return ask_view(*ask);
-                           });
+        if (!id)
+            return reply(error_response(*request, Error(ErrorCode::not_found, "no such order")));
+        answer_with_ask(services, request, reply, *id, 200);
     });
     RouteDoc cancel{http::Method::kDelete,
                     path + "/{id}",

@@ -4,8 +4,10 @@
 #include "marketplace/api/context.hpp"
 #include "marketplace/api/idempotency.hpp"
 #include "marketplace/api/rate_limiter.hpp"
+#include "marketplace/api/signatures.hpp"
 #include "marketplace/api/task_thread.hpp"
 #include "marketplace/http/router.hpp"
+#include "marketplace/wire/resource_cache.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -24,11 +26,14 @@ class Services {
  public:
     explicit Services(Context& ports)
         : context(ports),
+          order_domain(ports.domain),
           limiter(ports.options.requests_per_s, ports.options.request_burst, ports.clock),
           order_limiter(ports.options.orders_per_s, ports.options.order_burst, ports.clock),
           idempotency(ports.clock) {}
 
     Context& context;
+    const OrderDomain order_domain;
+    wire::ResourceCache resources;
     RateLimiter limiter;        ///< per address
     RateLimiter order_limiter;  ///< per account
     IdempotencyCache idempotency;

@@ -8,11 +8,29 @@
 /// Order signatures, checked over the message that was received. Externally owned accounts.
 namespace marketplace::api {
 
-/// invalid_signature; wrong_chain when it is good for another chain we can name.
-[[nodiscard]] ledger::base::Result<void> check_ask(const ledger::eth::Domain& domain,
-                                                   const domain::PostAsk& ask);
+/// The domain that orders are signed for, with its separator: one hash less per signature.
+class OrderDomain {
+ public:
+    explicit OrderDomain(const ledger::eth::Domain& domain)
+        : domain_(domain), separator_(ledger::eth::domain_separator(domain)) {}
+
+    [[nodiscard]] std::uint64_t chain_id() const noexcept { return domain_.chain_id; }
+    [[nodiscard]] const domain::Address& contract() const noexcept { return domain_.contract; }
+    [[nodiscard]] domain::Hash32 digest_of(const domain::Hash32& struct_hash) const {
+        return ledger::eth::typed_digest(separator_, struct_hash);
+    }
+
+ private:
+    ledger::eth::Domain domain_;
+    domain::Hash32 separator_;
+};
+
+/// The ask's id (its struct hash), when its provider signed it. invalid_signature; wrong_chain when
+/// it is good for another chain we can name.
+[[nodiscard]] ledger::base::Result<domain::Hash32> check_ask(const OrderDomain& domain,
+                                                             const domain::PostAsk& ask);
 /// Each leg by the buyer, or by the delegate of a delegation that allows orders.
-[[nodiscard]] ledger::base::Result<void> check_job(const ledger::eth::Domain& domain,
+[[nodiscard]] ledger::base::Result<void> check_job(const OrderDomain& domain,
                                                    const domain::PostJob& job,
                                                    ledger::base::TimeMs now_ms);
 

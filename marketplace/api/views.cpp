@@ -7,6 +7,8 @@
 #include "marketplace/wire/document.hpp"
 #include "marketplace/wire/market_json.hpp"
 
+#include <fmt/format.h>
+
 namespace marketplace::api {
 
 using ledger::base::to_hex;
@@ -70,18 +72,17 @@ json job_view(const engine::Job& job) {
     return out;
 }
 
+std::string ask_text(const engine::AskEntry& entry) {
+    return fmt::format(
+        R"({{"ask":{},"id":"{}","object":"order","posted_ms":{},"resource":{},"side":"ask",)"
+        R"("signature":"{}","state":"{}","units_out":"{}"}})",
+        wire::ask_json(entry.ask), to_hex(entry.id), entry.posted_ms,
+        wire::resource_document(entry.resource), to_hex(entry.signature),
+        entry.open ? "open" : "closed", entry.units_out);
+}
+
 json ask_view(const engine::AskEntry& entry) {
-    json out;
-    out["id"] = to_hex(entry.id);
-    out["object"] = "order";
-    out["side"] = "ask";
-    out["state"] = entry.open ? "open" : "closed";
-    out["posted_ms"] = entry.posted_ms;
-    out["units_out"] = std::to_string(entry.units_out);
-    out["ask"] = embed(wire::ask_json(entry.ask));
-    out["signature"] = to_hex(entry.signature);
-    out["resource"] = embed(wire::resource_document(entry.resource));
-    return out;
+    return embed(ask_text(entry));
 }
 
 json quote_view(const engine::Engine::Quote& quote) {

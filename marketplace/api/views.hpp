@@ -11,6 +11,8 @@ namespace marketplace::api {
 
 [[nodiscard]] nlohmann::json job_view(const engine::Job& job);
 [[nodiscard]] nlohmann::json ask_view(const engine::AskEntry& ask);
+/// The text of `ask_view`, without a tree on the way.
+[[nodiscard]] std::string ask_text(const engine::AskEntry& ask);
 [[nodiscard]] nlohmann::json lease_view(const domain::Lease& lease);
 [[nodiscard]] nlohmann::json mismatches_view(const domain::Mismatches& reasons);
 [[nodiscard]] nlohmann::json quote_view(const engine::Engine::Quote& quote);

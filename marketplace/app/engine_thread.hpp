@@ -102,13 +102,15 @@ class EngineThread final : public api::EnginePort {
     };
     using Seen = std::function<void(const engine::Record&, ledger::base::ByteView)>;
 
-    [[nodiscard]] bool push(Task task);
+    /// False, and the task is untouched, when the queue is full.
+    [[nodiscard]] bool push(Task& task);
     void run();
     void run_group(std::vector<Task> group);
     [[nodiscard]] ledger::base::Result<std::vector<domain::Event>> run_task(
         Task& task, std::vector<Written>& written);
+    /// The command goes into its record when there is one.
     [[nodiscard]] ledger::base::Result<std::vector<domain::Event>> apply_one(
-        const domain::Command& command, std::vector<Written>& written);
+        domain::Command& command, std::vector<Written>& written);
     [[nodiscard]] ledger::base::Result<std::vector<Decoded>> read_ahead(std::uint64_t first,
                                                                         domain::Hash32 previous,
                                                                         const Seen& seen);

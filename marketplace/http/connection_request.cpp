@@ -12,12 +12,37 @@ using ledger::base::ErrorCode;
 
 namespace {
 
+/// Stands for an answer that failed: the connection renders it.
+[[nodiscard]] Response unanswered() {
+    return Response::empty(0);
+}
+
+/// What `make` returns. What it throws is an incident, told of and not to the client.
+[[nodiscard]] Response make_response(const ServerShared& shared, const Request& request,
+                                     const std::function<Response()>& make) {
+    const auto incident = [&](std::string_view what) {
+        if (shared.options.on_incident) shared.options.on_incident(request.id, what);
+        return unanswered();
+    };
+    try {
+        return make();
+    } catch (const std::exception& error) {
+        return incident(error.what());
+    } catch (...) {
+        return incident("unknown exception");
+    }
+}
+
 /// Brings an answer back to the connection's thread; sees to it that there is one.
 class ReplySink final : public Reply::Sink {
  public:
-    ReplySink(std::shared_ptr<IoThread> thread, std::weak_ptr<Connection> connection,
-              std::uint64_t serial)
-        : thread_(std::move(thread)), connection_(std::move(connection)), serial_(serial) {}
+    ReplySink(std::shared_ptr<IoThread> thread, std::shared_ptr<ServerShared> shared,
+              RequestPtr request, std::weak_ptr<Connection> connection, std::uint64_t serial)
+        : thread_(std::move(thread)),
+          shared_(std::move(shared)),
+          request_(std::move(request)),
+          connection_(std::move(connection)),
+          serial_(serial) {}
 
     ~ReplySink() override {
         if (!answered_.load()) post(unanswered());
@@ -35,11 +60,17 @@ class ReplySink final : public Reply::Sink {
             connection->respond(serial_, std::move(response));
     }
 
- private:
-    static Response unanswered() {
-        Response response = Response::empty(0);  // the connection renders it
-        return response;
+    /// `make` runs also when the client is gone: it may have more to do than to answer.
+    void send_later(std::function<Response()> make) override {
+        if (answered_.exchange(true)) return;
+        thread_->post([shared = shared_, request = request_, connection = connection_,
+                       serial = serial_, make = std::move(make)] {
+            Response answer = make_response(*shared, *request, make);
+            if (const auto open = connection.lock()) open->respond(serial, std::move(answer));
+        });
     }
+
+ private:
     // The connection is locked on its own thread only: it must not die on another one.
     void post(Response response) {
         thread_->post(
@@ -49,6 +80,8 @@ class ReplySink final : public Reply::Sink {
     }
 
     std::shared_ptr<IoThread> thread_;
+    std::shared_ptr<ServerShared> shared_;
+    RequestPtr request_;
     std::weak_ptr<Connection> connection_;
     std::uint64_t serial_;
     std::atomic<bool> answered_{false};
@@ -179,10 +212,11 @@ void Connection::handle() {
     const auto keep = shared_from_this();
     const std::shared_ptr<Request> request = request_;
     const std::uint64_t serial = serial_;
-    const Reply reply(std::make_shared<ReplySink>(thread_, weak_from_this(), serial));
+    const Reply reply(
+        std::make_shared<ReplySink>(thread_, shared_, request, weak_from_this(), serial));
     const auto incident = [&](std::string_view what) {
         if (shared_->options.on_incident) shared_->options.on_incident(request->id, what);
-        reply(Response::empty(0));
+        reply(unanswered());
     };
     try {
         route_->handler(request, reply);

@@ -8,6 +8,34 @@
 
 namespace marketplace::http {
 
+namespace {
+thread_local PostBatch* current_batch = nullptr;
+}
+
+PostBatch::PostBatch() : outer_(std::exchange(current_batch, this)) {}
+
+PostBatch::~PostBatch() {
+    current_batch = outer_;
+    for (auto& [thread, work] : posts_)
+        thread->post([work = std::move(work)] {
+            for (const auto& one : work)
+                one();
+        });
+}
+
+PostBatch* PostBatch::current() noexcept {
+    return current_batch;
+}
+
+void PostBatch::add(std::shared_ptr<IoThread> thread, std::function<void()> work) {
+    for (auto& [known, items] : posts_) {
+        if (known != thread) continue;
+        items.push_back(std::move(work));
+        return;
+    }
+    posts_.emplace_back(std::move(thread), Work()).second.push_back(std::move(work));
+}
+
 IoThread::IoThread() {
     renew_date();
 }

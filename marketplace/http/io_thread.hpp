@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "marketplace/http/post_batch.hpp"
+
 #include <boost/asio/basic_stream_socket.hpp>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
@@ -44,7 +46,7 @@ class Registered {
 
 /// One thread with its own io_context: everything registered here is touched by this thread only,
 /// so no lock and no strand is needed. One coarse timer serves all deadlines.
-class IoThread {
+class IoThread : public std::enable_shared_from_this<IoThread> {
  public:
     IoThread();
 
@@ -53,9 +55,14 @@ class IoThread {
     void finish();
     void join();
 
-    /// Thread-safe; dropped after the thread has ended.
+    /// Thread-safe; dropped after the thread has ended. Waits for the caller's PostBatch, if any.
     template <typename F>
     void post(F work) {
+        if (PostBatch* const batch = PostBatch::current()) {
+            const auto held = std::make_shared<F>(std::move(work));  // it may not be copyable
+            batch->add(shared_from_this(), [held] { (*held)(); });
+            return;
+        }
         const std::lock_guard lock(mutex_);
         if (!ended_) boost::asio::post(context_, std::move(work));
     }

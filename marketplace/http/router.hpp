@@ -25,9 +25,13 @@ class Reply {
      public:
         virtual ~Sink() = default;
         virtual void send(Response response) = 0;
+        virtual void send_later(std::function<Response()> make) { send(make()); }
     };
     explicit Reply(std::shared_ptr<Sink> sink) noexcept : sink_(std::move(sink)) {}
     void operator()(Response response) const { sink_->send(std::move(response)); }
+    /// Answers with what `make` returns. It runs on the connection's thread where there is one: for
+    /// callers whose thread is dear.
+    void later(std::function<Response()> make) const { sink_->send_later(std::move(make)); }
 
  private:
     std::shared_ptr<Sink> sink_;

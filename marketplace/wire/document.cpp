@@ -69,16 +69,29 @@ Result<void> check_values(const json& value) {
     return {};
 }
 
-/// Parses only what is in canonical form already.
-Result<json> parse_canonical(std::string_view text) {
+Result<json> parse_document(std::string_view text) {
     ledger::rpc::JsonLimits bounds;
     bounds.bytes = limits::kJobSpecBytes;
-    TRY_ASSIGN(json document, ledger::rpc::parse_json(text, bounds));
+    return ledger::rpc::parse_json(text, bounds);
+}
+
+Result<void> check_canonical(const json& document, std::string_view text) {
     TRY(check_values(document));
     if (ledger::rpc::to_text(document) != text)
         return fail(ErrorCode::invalid_encoding,
                     "the document is not canonical: sort the keys and remove the spaces");
-    return document;
+    return {};
+}
+
+/// A document of known fields, canonical form only.
+template <typename Value, typename List>
+Result<Value> read_document(std::string_view text, List list) {
+    TRY_ASSIGN(const json document, parse_document(text));
+    Result<Value> value = read_fields<Value>(document, list);
+    // The text that our writer makes of the value is canonical: usually the question ends here.
+    if (value && write_fields(*value, list) == text) return value;
+    TRY(check_canonical(document, text));
+    return value;
 }
 
 tl::unexpected<Error> invalid(const std::string& field, const std::string& problem) {
@@ -178,33 +191,30 @@ domain::Hash32 document_hash(std::string_view canonical) {
 }
 
 Result<std::string> canonicalise(std::string_view text) {
-    ledger::rpc::JsonLimits bounds;
-    bounds.bytes = limits::kJobSpecBytes;
-    TRY_ASSIGN(const json document, ledger::rpc::parse_json(text, bounds));
+    TRY_ASSIGN(const json document, parse_document(text));
     TRY(check_values(document));
     return ledger::rpc::to_text(document);
 }
 
 std::string resource_document(const domain::Resource& resource) {
-    return ledger::rpc::to_text(write_fields(resource, resource_fields));
+    return write_fields(resource, resource_fields);
 }
 
 Result<domain::Resource> parse_resource(std::string_view canonical) {
-    TRY_ASSIGN(const json document, parse_canonical(canonical));
-    return read_fields<domain::Resource>(document, resource_fields);
+    return read_document<domain::Resource>(canonical, resource_fields);
 }
 
 std::string constraints_document(const domain::Constraints& constraints) {
-    return ledger::rpc::to_text(write_fields(constraints, constraint_fields));
+    return write_fields(constraints, constraint_fields);
 }
 
 Result<domain::Constraints> parse_constraints(std::string_view canonical) {
-    TRY_ASSIGN(const json document, parse_canonical(canonical));
-    return read_fields<domain::Constraints>(document, constraint_fields);
+    return read_document<domain::Constraints>(canonical, constraint_fields);
 }
 
 Result<JobSpec> parse_job_spec(std::string_view canonical) {
-    TRY_ASSIGN(const json document, parse_canonical(canonical));
+    TRY_ASSIGN(const json document, parse_document(canonical));
+    TRY(check_canonical(document, canonical));
     if (!document.is_object()) return invalid("/", "must be an object");
     TRY(integer(document, "version", 1, 1));
     TRY_ASSIGN(const std::string kind, text(document, "kind"));

@@ -6,18 +6,22 @@
 #include "ledger/base/money.hpp"
 #include "ledger/crypto/address.hpp"
 #include "ledger/eth/messages.hpp"
+#include "ledger/rpc/json.hpp"
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
+#include <array>
+#include <charconv>
 #include <cmath>
 #include <limits>
-#include <set>
+#include <numeric>
 #include <string>
 #include <string_view>
 #include <vector>
 
 /// One list of fields per type serves both directions: a template `fields(visitor, value)` names
-/// each member once; FieldWriter makes JSON of it, FieldReader takes JSON apart strictly.
+/// each member once; FieldWriter makes JSON text of it, FieldReader takes JSON apart strictly.
 /// For the .cpp files of this room.
 namespace marketplace::wire {
 
@@ -30,17 +34,64 @@ using nlohmann::json;
 inline constexpr std::size_t kTextMax = 64 * 1024;
 inline constexpr std::size_t kListMax = 1024;
 
-/// Makes a JSON object.
+/// A JSON string. Our own texts need no escapes; the library knows what to do with the others.
+inline void append_quoted(std::string& out, std::string_view text) {
+    const bool plain = std::all_of(text.begin(), text.end(), [](char c) {
+        return c >= ' ' && c < '\x7f' && c != '"' && c != '\\';
+    });
+    if (!plain) {
+        out += ledger::rpc::to_text(json(text));
+        return;
+    }
+    out += '"';
+    out += text;
+    out += '"';
+}
+
+/// Makes the text of a JSON object: compact, keys sorted, which is the canonical form. It grows in
+/// one buffer, without a tree.
 class FieldWriter {
  public:
-    [[nodiscard]] json take() { return std::move(object_); }
+    FieldWriter() {
+        text_.reserve(1024);
+        members_.reserve(24);
+    }
 
-    void decimal(const char* name, std::uint64_t value) { object_[name] = std::to_string(value); }
+    /// The object, once.
+    [[nodiscard]] std::string take() {
+        members_.push_back({{}, text_.size()});
+        std::vector<std::size_t> order(members_.size() - 1);
+        std::iota(order.begin(), order.end(), std::size_t{0});
+        std::sort(order.begin(), order.end(), [this](std::size_t left, std::size_t right) {
+            return members_[left].name < members_[right].name;
+        });
+        std::string out = "{";
+        out.reserve(text_.size() + 24 * members_.size());
+        for (const std::size_t i : order) {
+            if (out.size() > 1) out += ',';
+            append_quoted(out, members_[i].name);
+            out += ':';
+            out.append(text_, members_[i].begin, members_[i + 1].begin - members_[i].begin);
+        }
+        out += '}';
+        return out;
+    }
+
+    void decimal(const char* name, std::uint64_t value) {
+        begin(name);
+        text_ += '"';
+        append_number(value);
+        text_ += '"';
+    }
     template <typename Integer>
     void integer(const char* name, Integer value) {
-        object_[name] = value;
+        begin(name);
+        append_number(value);
     }
-    void text(const char* name, const std::string& value) { object_[name] = value; }
+    void text(const char* name, std::string_view value) {
+        begin(name);
+        append_quoted(text_, value);
+    }
     /// A field that is left out when it has its usual value.
     template <typename Value>
     void optional(const char* name, const Value& value, const Value& usual) {
@@ -57,52 +108,76 @@ class FieldWriter {
     /// One of the texts that `to_string` gives for `count` values; value 0 is left out.
     template <typename Enum>
     void optional_name(const char* name, Enum value, std::uint8_t /*count*/) {
-        if (value != Enum{}) object_[name] = std::string(to_string(value));
+        if (value != Enum{}) text(name, to_string(value));
     }
     template <std::size_t N, typename Tag>
     void hex(const char* name, const ledger::base::FixedBytes<N, Tag>& value) {
-        object_[name] = ledger::base::to_hex(value);
+        text(name, ledger::base::to_hex(value));
     }
     void address(const char* name, const ledger::base::Address& value) {
-        object_[name] = ledger::crypto::to_checksum(value);
+        text(name, ledger::crypto::to_checksum(value));
     }
-    void id(const char* name, const ledger::base::JobId& value) {
-        object_[name] = value.to_string();
-    }
+    void id(const char* name, const ledger::base::JobId& value) { text(name, value.to_string()); }
     void unit_kind(const char* name, ledger::eth::UnitKind value) {
-        object_[name] = std::string(ledger::eth::to_string(value));
+        text(name, ledger::eth::to_string(value));
     }
     void order_class(const char* name, ledger::eth::OrderClass value) {
-        object_[name] = std::string(ledger::eth::to_string(value));
+        text(name, ledger::eth::to_string(value));
     }
     void real(const char* name, double value) {
-        object_[name] = std::isfinite(value) ? json(value) : json(nullptr);
+        begin(name);
+        text_ += ledger::rpc::to_text(std::isfinite(value) ? json(value) : json(nullptr));
     }
-    void texts(const char* name, const std::vector<std::string>& values) { object_[name] = values; }
+    void texts(const char* name, const std::vector<std::string>& values) {
+        list(name, values, [this](const std::string& value) { append_quoted(text_, value); });
+    }
     void addresses(const char* name, const std::vector<ledger::base::Address>& values) {
-        json& list = object_[name] = json::array();
-        for (const auto& value : values)
-            list.push_back(ledger::crypto::to_checksum(value));
+        list(name, values, [this](const ledger::base::Address& value) {
+            append_quoted(text_, ledger::crypto::to_checksum(value));
+        });
     }
-    /// A member object whose fields are listed by `list(visitor, value)`.
-    template <typename Value, typename List>
-    void object(const char* name, const Value& value, List list) {
-        FieldWriter inner;
-        list(inner, value);
-        object_[name] = inner.take();
+    /// A member object whose fields are listed by `fields(visitor, value)`.
+    template <typename Value, typename Fields>
+    void object(const char* name, const Value& value, Fields fields) {
+        begin(name);
+        append_object(value, fields);
     }
-    template <typename Value, typename List>
-    void objects(const char* name, const std::vector<Value>& values, List list) {
-        json& out = object_[name] = json::array();
-        for (const Value& value : values) {
-            FieldWriter inner;
-            list(inner, value);
-            out.push_back(inner.take());
-        }
+    template <typename Value, typename Fields>
+    void objects(const char* name, const std::vector<Value>& values, Fields fields) {
+        list(name, values, [&](const Value& value) { append_object(value, fields); });
     }
 
  private:
-    json object_ = json::object();
+    struct Member {
+        std::string_view name;
+        std::size_t begin = 0;  ///< of its value, which ends where the next one begins
+    };
+    void begin(const char* name) { members_.push_back({name, text_.size()}); }
+    template <typename Integer>
+    void append_number(Integer value) {
+        std::array<char, 20> digits{};
+        const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), value).ptr;
+        text_.append(digits.data(), end);
+    }
+    template <typename Value, typename Append>
+    void list(const char* name, const std::vector<Value>& values, Append append) {
+        begin(name);
+        text_ += '[';
+        for (std::size_t i = 0; i < values.size(); ++i) {
+            if (i > 0) text_ += ',';
+            append(values[i]);
+        }
+        text_ += ']';
+    }
+    template <typename Value, typename Fields>
+    void append_object(const Value& value, Fields fields) {
+        FieldWriter inner;
+        fields(inner, value);
+        text_ += inner.take();
+    }
+
+    std::string text_;  ///< the values, in the order they came
+    std::vector<Member> members_;
 };
 
 /// Takes a JSON object apart. Keeps the first trouble (missing, wrong type, out of range, unknown)
@@ -111,6 +186,7 @@ class FieldReader {
  public:
     explicit FieldReader(const json& object, std::string path = {})
         : object_(object), path_(std::move(path)) {
+        seen_.reserve(24);
         if (!object.is_object()) set(ErrorCode::invalid_request, path_, "must be an object");
     }
 
@@ -118,7 +194,7 @@ class FieldReader {
     [[nodiscard]] Result<void> finish() {
         if (!error_)
             for (const auto& [key, value] : object_.items())
-                if (!seen_.contains(key)) {
+                if (std::find(seen_.begin(), seen_.end(), key) == seen_.end()) {
                     set(ErrorCode::unknown_field, path_ + "/" + key.substr(0, 64), "is not known");
                     break;
                 }
@@ -293,7 +369,7 @@ class FieldReader {
     }
     [[nodiscard]] const json* find(const char* name) {
         if (!object_.is_object()) return nullptr;
-        seen_.insert(name);
+        seen_.emplace_back(name);
         const auto found = object_.find(name);
         if (found == object_.end()) {
             set(ErrorCode::missing_field, at(name), "is missing");
@@ -304,7 +380,7 @@ class FieldReader {
 
     const json& object_;
     std::string path_;
-    std::set<std::string, std::less<>> seen_;
+    std::vector<std::string_view> seen_;  ///< names asked for
     std::optional<Error> error_;
 };
 
@@ -318,7 +394,7 @@ template <typename Value, typename List>
     return value;
 }
 template <typename Value, typename List>
-[[nodiscard]] json write_fields(const Value& value, List list) {
+[[nodiscard]] std::string write_fields(const Value& value, List list) {
     FieldWriter writer;
     list(writer, value);
     return writer.take();

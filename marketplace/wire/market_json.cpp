@@ -24,8 +24,8 @@ std::string lease_json(const domain::Lease& lease) {
     v.decimal("price", lease.price_atoms);
     v.decimal("max_units", lease.max_units);
     v.decimal("locked", lease.locked_atoms);
-    v.text("state", std::string(to_string(lease.state)));
-    v.text("close_reason", std::string(to_string(lease.close_reason)));
+    v.text("state", to_string(lease.state));
+    v.text("close_reason", to_string(lease.close_reason));
     v.decimal("start_units", lease.start_units);
     v.hex("start_checkpoint", lease.start_checkpoint);
     v.decimal("sequence", lease.sequence);
@@ -40,7 +40,7 @@ std::string lease_json(const domain::Lease& lease) {
     v.decimal("refunded", lease.refunded_atoms);
     v.integer("matched_ms", lease.matched_ms);
     v.integer("changed_ms", lease.changed_ms);
-    return to_text(v.take());
+    return v.take();
 }
 
 std::string mismatches_json(const domain::Mismatches& reasons) {
@@ -62,23 +62,23 @@ std::string mismatches_json(const domain::Mismatches& reasons) {
 }
 
 std::string ask_json(const ledger::eth::Ask& ask) {
-    return to_text(write_fields(ask, ask_fields));
+    return write_fields(ask, ask_fields);
 }
 
 std::string bid_json(const ledger::eth::Bid& bid) {
-    return to_text(write_fields(bid, bid_fields));
+    return write_fields(bid, bid_fields);
 }
 
 std::string receipt_json(const ledger::eth::Receipt& receipt) {
-    return to_text(write_fields(receipt, receipt_fields));
+    return write_fields(receipt, receipt_fields);
 }
 
 std::string voucher_json(const ledger::eth::Voucher& voucher) {
-    return to_text(write_fields(voucher, voucher_fields));
+    return write_fields(voucher, voucher_fields);
 }
 
 std::string delegation_json(const ledger::eth::Delegation& delegation) {
-    return to_text(write_fields(delegation, delegation_fields));
+    return write_fields(delegation, delegation_fields);
 }
 
 }  // namespace marketplace::wire

@@ -39,9 +39,8 @@ Result<domain::BidLeg> to_leg(const LegBody& body, const domain::Hash32& spec_ha
     return leg;
 }
 
-}  // namespace
-
-Result<domain::PostAsk> parse_post_ask(std::string_view body) {
+template <typename ParseResource>
+Result<domain::PostAsk> read_post_ask(std::string_view body, ParseResource parse) {
     TRY_ASSIGN(const json document, parse_body(body));
     domain::PostAsk out;
     std::string resource;
@@ -53,8 +52,18 @@ Result<domain::PostAsk> parse_post_ask(std::string_view body) {
     if (document_hash(resource) != out.ask.resource_hash)
         return fail(ErrorCode::invalid_field,
                     "/ask/resourceHash is not the hash of the resource document");
-    TRY_ASSIGN(out.resource, parse_resource(resource));
+    TRY_ASSIGN(out.resource, parse(resource));
     return out;
+}
+
+}  // namespace
+
+Result<domain::PostAsk> parse_post_ask(std::string_view body) {
+    return read_post_ask(body, parse_resource);
+}
+
+Result<domain::PostAsk> parse_post_ask(std::string_view body, ResourceCache& resources) {
+    return read_post_ask(body, [&](std::string_view text) { return resources.parse(text); });
 }
 
 std::string post_ask_json(const domain::PostAsk& ask) {
@@ -62,7 +71,7 @@ std::string post_ask_json(const domain::PostAsk& ask) {
     writer.object("ask", ask.ask, ask_fields);
     writer.hex("signature", ask.signature);
     writer.text("resource", resource_document(ask.resource));
-    return ledger::rpc::to_text(writer.take());
+    return writer.take();
 }
 
 Result<ledger::eth::Ask> parse_ask(std::string_view text) {
@@ -114,7 +123,7 @@ std::string post_job_json(const PostJobBody& job) {
         writer.object("delegation", *job.command.delegation, delegation_fields);
         writer.hex("delegation_signature", job.command.delegation_signature);
     }
-    return ledger::rpc::to_text(writer.take());
+    return writer.take();
 }
 
 }  // namespace marketplace::wire

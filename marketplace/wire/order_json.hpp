@@ -4,6 +4,7 @@
 #include "ledger/base/result.hpp"
 #include "marketplace/domain/command.hpp"
 #include "marketplace/wire/document.hpp"
+#include "marketplace/wire/resource_cache.hpp"
 
 #include <string>
 #include <string_view>
@@ -16,6 +17,9 @@ namespace marketplace::wire {
 /// POST /v1/market/orders: {"ask":{…},"signature":"0x…","resource":"<canonical document>"}.
 /// Checks that the document is the one the ask signs; the signature is the caller's to check.
 [[nodiscard]] ledger::base::Result<domain::PostAsk> parse_post_ask(std::string_view body);
+/// The same for who reads many.
+[[nodiscard]] ledger::base::Result<domain::PostAsk> parse_post_ask(std::string_view body,
+                                                                   ResourceCache& resources);
 [[nodiscard]] std::string post_ask_json(const domain::PostAsk& ask);
 
 /// The signed messages alone, as `ask_json` and `bid_json` write them.

@@ -151,9 +151,10 @@ static_assert(std::size(kMarketTypes) == std::variant_size_v<MarketMessage>);
 
 template <typename Variant>
 std::string encode_as(const Variant& message, const char* const* types) {
-    json out = std::visit([](const auto& m) { return write_fields(m, fields); }, message);
-    out["type"] = types[message.index()];
-    return ledger::rpc::to_text(out);
+    FieldWriter writer;
+    std::visit([&writer](const auto& m) { fields(writer, m); }, message);
+    writer.text("type", types[message.index()]);
+    return writer.take();
 }
 
 template <typename Variant, std::size_t I = 0>

@@ -3,7 +3,7 @@
 
 #include "ledger/base/check.hpp"
 #include "ledger/crypto/keccak.hpp"
-#include "tests/bench/report.hpp"
+#include "tests/bench/cpu.hpp"
 
 #include <SQLiteCpp/SQLiteCpp.h>
 #include <arpa/inet.h>
@@ -11,11 +11,13 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <nlohmann/json.hpp>
+#include <pthread.h>
 #include <secp256k1.h>
 #include <secp256k1_recovery.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <array>
@@ -29,6 +31,16 @@ namespace {
 namespace eth = ledger::eth;
 using ledger::base::Hash32;
 
+/// CPU seconds of this thread per run of `work`.
+template <typename Work>
+double cpu_each(std::uint64_t count, Work&& work) {
+    const double all = cpu_seconds_of([&] {
+        for (std::uint64_t i = 0; i < count; ++i)
+            work(i);
+    });
+    return all / static_cast<double>(count);
+}
+
 struct ContextCloser {
     void operator()(secp256k1_context* context) const noexcept {
         secp256k1_context_destroy(context);
@@ -37,41 +49,39 @@ struct ContextCloser {
 
 double time_hash(const LimitInput& in) {
     const Hash32 separator = eth::domain_separator(in.domain);
-    return 1 / rate(in.samples.size(), [&](std::uint64_t i) {
-               const Sample& sample = in.samples[i];
-               MR_CHECK(eth::typed_digest(separator, eth::struct_hash(sample.ask)) ==
-                        sample.digest);
-           });
+    return cpu_each(in.samples.size(), [&](std::uint64_t i) {
+        const Sample& sample = in.samples[i];
+        MR_CHECK(eth::typed_digest(separator, eth::struct_hash(sample.ask)) == sample.digest);
+    });
 }
 
 double time_recover(const LimitInput& in) {
     const std::unique_ptr<secp256k1_context, ContextCloser> context(
         secp256k1_context_create(SECP256K1_CONTEXT_VERIFY));
-    return 1 / rate(in.samples.size(), [&](std::uint64_t i) {
-               const Sample& sample = in.samples[i];
-               const std::uint8_t* bytes = sample.signature.data();
-               secp256k1_ecdsa_recoverable_signature signature;
-               secp256k1_pubkey signer;
-               MR_CHECK(secp256k1_ecdsa_recoverable_signature_parse_compact(
-                            context.get(), &signature, bytes, bytes[64] - 27) == 1);
-               MR_CHECK(secp256k1_ecdsa_recover(context.get(), &signer, &signature,
-                                                sample.digest.data()) == 1);
-               std::array<std::uint8_t, 65> key{};
-               std::size_t size = key.size();
-               secp256k1_ec_pubkey_serialize(context.get(), key.data(), &size, &signer,
-                                             SECP256K1_EC_UNCOMPRESSED);
-               const Hash32 hash =
-                   ledger::crypto::keccak256(ledger::base::ByteView(key).subspan(1));
-               MR_CHECK(std::equal(hash.begin() + 12, hash.end(), sample.ask.provider.begin()));
-           });
+    return cpu_each(in.samples.size(), [&](std::uint64_t i) {
+        const Sample& sample = in.samples[i];
+        const std::uint8_t* bytes = sample.signature.data();
+        secp256k1_ecdsa_recoverable_signature signature;
+        secp256k1_pubkey signer;
+        MR_CHECK(secp256k1_ecdsa_recoverable_signature_parse_compact(context.get(), &signature,
+                                                                     bytes, bytes[64] - 27) == 1);
+        MR_CHECK(
+            secp256k1_ecdsa_recover(context.get(), &signer, &signature, sample.digest.data()) == 1);
+        std::array<std::uint8_t, 65> key{};
+        std::size_t size = key.size();
+        secp256k1_ec_pubkey_serialize(context.get(), key.data(), &size, &signer,
+                                      SECP256K1_EC_UNCOMPRESSED);
+        const Hash32 hash = ledger::crypto::keccak256(ledger::base::ByteView(key).subspan(1));
+        MR_CHECK(std::equal(hash.begin() + 12, hash.end(), sample.ask.provider.begin()));
+    });
 }
 
 double time_parse(const LimitInput& in) {
-    return 1 / rate(in.samples.size(), [&](std::uint64_t i) {
-               const auto body = nlohmann::json::parse(in.samples[i].body, nullptr, false);
-               const auto resource = nlohmann::json::parse(in.samples[i].resource, nullptr, false);
-               MR_CHECK(body.is_object() && resource.is_object());
-           });
+    return cpu_each(in.samples.size(), [&](std::uint64_t i) {
+        const auto body = nlohmann::json::parse(in.samples[i].body, nullptr, false);
+        const auto resource = nlohmann::json::parse(in.samples[i].resource, nullptr, false);
+        MR_CHECK(body.is_object() && resource.is_object());
+    });
 }
 
 double time_row(const LimitInput& in) {
@@ -85,14 +95,14 @@ double time_row(const LimitInput& in) {
     SQLite::Statement insert(database, "INSERT INTO journal VALUES(?, ?)");
     const std::string record(in.record_bytes, 'r');
     const std::uint64_t rows = in.group * 100;
-    return 1 / rate(rows, [&](std::uint64_t i) {
-               if (i % in.group == 0) database.exec("BEGIN");
-               insert.reset();
-               insert.bind(1, static_cast<std::int64_t>(i));
-               insert.bindNoCopy(2, record.data(), static_cast<int>(record.size()));
-               insert.exec();
-               if (i % in.group == in.group - 1) database.exec("COMMIT");
-           });
+    return cpu_each(rows, [&](std::uint64_t i) {
+        if (i % in.group == 0) database.exec("BEGIN");
+        insert.reset();
+        insert.bind(1, static_cast<std::int64_t>(i));
+        insert.bindNoCopy(2, record.data(), static_cast<int>(record.size()));
+        insert.exec();
+        if (i % in.group == in.group - 1) database.exec("COMMIT");
+    });
 }
 
 /// Reads `request` bytes and writes a fixed answer, on one thread, until it is told to end.
@@ -131,6 +141,14 @@ class EchoServer {
     EchoServer& operator=(const EchoServer&) = delete;
 
     [[nodiscard]] std::uint16_t port() const { return port_; }
+    /// CPU seconds the server has used.
+    [[nodiscard]] double cpu_s() {
+        clockid_t clock{};
+        MR_CHECK(::pthread_getcpuclockid(thread_.native_handle(), &clock) == 0);
+        timespec time{};
+        MR_CHECK(::clock_gettime(clock, &time) == 0);
+        return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
+    }
 
  private:
     void watch(int fd) const {
@@ -194,12 +212,13 @@ double time_http(const LimitInput& in) {
     std::size_t request_bytes = SIZE_MAX;
     for (const std::string& request : in.requests)
         request_bytes = std::min(request_bytes, request.size());
-    const EchoServer server(request_bytes, std::move(answer));
+    EchoServer server(request_bytes, std::move(answer));
     LoadOptions load = in.load;
     load.port = server.port();
+    const double before = server.cpu_s();
     const LoadResult result = run_load(in.requests, load);
     MR_CHECK(result.failed == 0);
-    return result.seconds / static_cast<double>(result.answered);
+    return (server.cpu_s() - before) / static_cast<double>(result.answered);
 }
 
 }  // namespace

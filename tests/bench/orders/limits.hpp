@@ -23,7 +23,7 @@ struct Sample {
     std::string resource;
 };
 
-/// Seconds that one order takes in each part, on the calling thread's core.
+/// CPU seconds that one order takes in each part: what others take from the core does not count.
 struct Parts {
     double hash_s = 0;     ///< EIP-712 struct hash and digest
     double recover_s = 0;  ///< libsecp256k1 recovery and the address

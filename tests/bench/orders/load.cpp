@@ -18,6 +18,7 @@
 #include <charconv>
 #include <chrono>
 #include <ctime>
+#include <deque>
 #include <string_view>
 #include <thread>
 
@@ -105,8 +106,9 @@ class Generator {
         while (next_ < requests_.size() && !free_.empty()) {
             const auto at = due(next_);
             if (at > Clock::now()) return;
-            Connection& connection = connections_[free_.back()];
-            free_.pop_back();
+            // In turns: the market closes connections that are not used.
+            Connection& connection = connections_[free_.front()];
+            free_.pop_front();
             connection.due = at;
             const std::string& request = requests_[next_++];
             // A request is smaller than an empty socket's buffer.
@@ -159,7 +161,7 @@ class Generator {
     const LoadOptions& options_;
     int epoll_;
     std::vector<Connection> connections_;
-    std::vector<std::size_t> free_;
+    std::deque<std::size_t> free_;
     std::size_t next_ = 0;
     Clock::time_point start_;
     LoadResult result_;

@@ -3,18 +3,13 @@
 // there is room again it goes on by itself.
 #include "marketplace/app/engine_thread.hpp"
 #include "marketplace/engine/journal.hpp"
+#include "tests/integration/durable/small_disk.hpp"
 #include "tests/integration/durable/workload.hpp"
 #include "tests/support/temp_database.hpp"
 
 #include <SQLiteCpp/SQLiteCpp.h>
 #include <doctest/doctest.h>
-#include <fcntl.h>
-#include <sched.h>
-#include <sys/mount.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <fstream>
 #include <string>
 
 namespace {
@@ -73,27 +68,9 @@ void check_stalled(Market& market, const domain::Hash32& before) {
     REQUIRE(rows.error().code() == ErrorCode::disk_full);
 }
 
-/// A file system of a few MiB that this process alone sees; false where the kernel forbids it.
-bool mount_small_disk(const std::filesystem::path& folder, const char* options) {
-    const auto put = [](const char* file, const std::string& text) {
-        std::ofstream out(file);
-        out << text;
-        return static_cast<bool>(out.flush());
-    };
-    const uid_t user = ::getuid();
-    const gid_t group = ::getgid();
-    if (::unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) return false;
-    if (!put("/proc/self/setgroups", "deny")) return false;
-    if (!put("/proc/self/uid_map", "0 " + std::to_string(user) + " 1")) return false;
-    if (!put("/proc/self/gid_map", "0 " + std::to_string(group) + " 1")) return false;
-    return ::mount("tmpfs", folder.c_str(), "tmpfs", 0, options) == 0;
-}
-
-constexpr int kNoMount = 77;
-
 /// In a process of its own, on a real file system that is really full.
 int run_on_small_disk(const std::filesystem::path& folder) {
-    if (!mount_small_disk(folder, "size=14m")) return kNoMount;
+    if (!durable::mount_small_disk(folder, "size=14m")) return durable::kNoMount;
     const auto path = folder / "market.db";
     const auto ballast = folder / "ballast";
     domain::Hash32 end;
@@ -101,11 +78,7 @@ int run_on_small_disk(const std::filesystem::path& folder) {
         Market market(path);
         for (int i = 0; i < 100; ++i)
             if (!market.post()) return 10;
-        std::ofstream fill(ballast, std::ios::binary);
-        const std::string piece(64 * 1024, 'x');
-        while (fill.write(piece.data(), static_cast<std::streamsize>(piece.size())).flush()) {
-        }
-        fill.close();
+        durable::fill_disk(ballast);
         const domain::Hash32 before = market.state_hash();
         for (int i = 0; i < 20; ++i) {
             const auto answer = market.post();
@@ -154,15 +127,11 @@ TEST_CASE("durable: a database that cannot grow refuses writers, serves readers,
 TEST_CASE("durable: a full file system refuses writers, serves readers, and goes on") {
     const tests::TempFolder folder;
     std::filesystem::create_directories(folder.file("disk"));
-    const pid_t child = ::fork();
-    REQUIRE(child >= 0);
-    if (child == 0) ::_exit(run_on_small_disk(folder.file("disk")));
-    int status = 0;
-    REQUIRE(::waitpid(child, &status, 0) == child);
-    REQUIRE(WIFEXITED(status));
-    if (WEXITSTATUS(status) == kNoMount) {
+    const int status =
+        durable::run_in_child([&] { return run_on_small_disk(folder.file("disk")); });
+    if (status == durable::kNoMount) {
         MESSAGE("skipped: no user namespace with mounts here");
         return;
     }
-    CHECK(WEXITSTATUS(status) == 0);
+    CHECK(status == 0);
 }

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "marketplace/http/post_batch.hpp"
 #include "tests/unit/marketplace/http/http_fixture.hpp"
 
 #include <atomic>
+#include <future>
 #include <mutex>
 
 using namespace http_test;
@@ -70,6 +72,60 @@ TEST_CASE("server: a handler that throws or forgets to answer gives 500 without 
     CHECK(thrown.body.find("secret") == std::string::npos);
     CHECK(client.request("GET", "/never").status == 500);
     CHECK(client.request("GET", "/hello").status == 200);
+}
+
+TEST_CASE(
+    "server: an answer made later is made on the connection's thread, and its failure is 500") {
+    Router router;
+    std::promise<std::pair<std::thread::id, Reply>> handled;
+    std::promise<std::thread::id> made;
+    router.add(Method::kGet, "/later", [&](const RequestPtr&, Reply reply) {
+        handled.set_value({std::this_thread::get_id(), std::move(reply)});
+    });
+    router.add(Method::kGet, "/throw", [](const RequestPtr&, Reply reply) {
+        reply.later([]() -> Response { throw std::runtime_error("secret"); });
+    });
+    RunningServer running(std::move(router));
+    auto client = running.client();
+    client.send("GET /later HTTP/1.1\r\nHost: a\r\n\r\n");
+    const auto [handler_thread, reply] = handled.get_future().get();
+    reply.later([&made] {
+        made.set_value(std::this_thread::get_id());
+        return Response::text("made");
+    });
+    reply(Response::text("second"));
+    CHECK(client.read_answer().body == "made");
+    CHECK(made.get_future().get() == handler_thread);
+    const auto thrown = client.request("GET", "/throw");
+    CHECK(thrown.status == 500);
+    CHECK(thrown.body.find("secret") == std::string::npos);
+}
+
+TEST_CASE("server: answers of a batch leave together, when it ends") {
+    Router router;
+    std::mutex mutex;
+    std::vector<Reply> kept;
+    std::promise<void> both;
+    router.add(Method::kGet, "/kept", [&](const RequestPtr&, Reply reply) {
+        const std::lock_guard lock(mutex);
+        kept.push_back(std::move(reply));
+        if (kept.size() == 2) both.set_value();
+    });
+    RunningServer running(std::move(router));
+    auto first = running.client();
+    auto second = running.client();
+    for (auto* client : {&first, &second})
+        client->send("GET /kept HTTP/1.1\r\nHost: a\r\n\r\n");
+    both.get_future().wait();
+    {
+        const marketplace::http::PostBatch together;
+        for (const Reply& reply : kept)
+            reply(Response::text("now"));
+        CHECK_FALSE(first.fill(0));
+        CHECK_FALSE(second.fill(0));
+    }
+    CHECK(first.read_answer().body == "now");
+    CHECK(second.read_answer().body == "now");
 }
 
 TEST_CASE("server: a handler that takes too long gives 504 and its late answer is dropped") {

@@ -144,6 +144,20 @@ void check_optional_fields(const std::string& full, const std::vector<OptionalFi
 }
 }  // namespace
 
+TEST_CASE("document: texts that need escapes are written as the JSON library writes them") {
+    domain::Resource resource;
+    for (const std::string text : {"a\"b\\c", "tab\there", "\x01", "\x7f", "GPU \u00e9", ""}) {
+        resource.gpu_model = text;
+        resource.interconnect = text;
+        const std::string document = wire::resource_document(resource);
+        CHECK(*wire::canonicalise(document) == document);
+        CHECK(*wire::parse_resource(document) == resource);
+    }
+    // Not UTF-8: replaced, never thrown.
+    resource.gpu_model = "\xff";
+    CHECK(wire::resource_document(resource).find("\xef\xbf\xbd") != std::string::npos);
+}
+
 TEST_CASE("document: only canonical bytes are taken") {
     CHECK(wire::parse_job_spec("").error().code() == ErrorCode::invalid_json);
     CHECK(wire::parse_job_spec("{\"a\":1,\"a\":2}").error().code() == ErrorCode::invalid_json);

@@ -72,6 +72,39 @@ TEST_CASE("order_json: the signed messages alone round trip") {
           ErrorCode::unknown_field);
 }
 
+TEST_CASE(
+    "order_json: a resource document that is known gives the same ask, and no other text does") {
+    wire::ResourceCache resources;
+    const std::string body = wire::post_ask_json(example_ask());
+    for (int i = 0; i < 2; ++i) {
+        CHECK(*wire::parse_post_ask(body, resources) == example_ask());
+        CHECK(resources.size() == 1);
+    }
+    const std::string other = with(body, "\\\"gpu_count\\\":0", "\\\"gpu_count\\\":2");
+    CHECK(wire::parse_post_ask(other, resources).error().code() == ErrorCode::invalid_field);
+    // Refused documents are refused again.
+    const std::string spaced = wire::resource_document(example_ask().resource) + " ";
+    for (int i = 0; i < 2; ++i)
+        CHECK(resources.parse(spaced).error().code() == ErrorCode::invalid_encoding);
+    CHECK(resources.size() == 1);
+}
+
+TEST_CASE("order_json: the documents kept are bounded, in number and in length") {
+    wire::ResourceCache resources;
+    domain::Resource resource = example_ask().resource;
+    for (std::uint64_t i = 0; i < wire::ResourceCache::kDocumentsMax; ++i) {
+        resource.ram_mib = i;
+        REQUIRE(resources.parse(wire::resource_document(resource)));
+    }
+    CHECK(resources.size() == wire::ResourceCache::kDocumentsMax);
+    resource.ram_mib = wire::ResourceCache::kDocumentsMax;
+    CHECK(*resources.parse(wire::resource_document(resource)) == resource);
+    CHECK(resources.size() == 1);
+    resource.gpu_model.assign(wire::ResourceCache::kBytesMax, 'x');
+    CHECK(*resources.parse(wire::resource_document(resource)) == resource);
+    CHECK(resources.size() == 1);
+}
+
 TEST_CASE("order_json: a job must be the one its bids sign") {
     const std::string body = wire::post_job_json(example_job());
     CHECK(wire::parse_post_job(with(body, "\\\"steps\\\":4", "\\\"steps\\\":5")).error().code() ==
