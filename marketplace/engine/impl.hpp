@@ -22,6 +22,10 @@
 #include <unordered_set>
 #include <vector>
 
+namespace marketplace::domain {
+class Reader;
+}
+
 namespace marketplace::engine {
 
 using domain::Address;
@@ -354,6 +358,19 @@ class Engine::Impl {
     void add_timer(TimeMs at_ms, TimerKind kind, Index index) {
         timers_.insert({at_ms, kind, index});
     }
+
+    // The state as bytes (engine_state.cpp)
+    void save(SnapshotWriter& out) const;
+    void save_money(SnapshotWriter& out) const;
+    Result<void> load(ledger::base::ByteView bytes);
+    Result<void> load_workers(domain::Reader& in);
+    Result<void> load_asks(domain::Reader& in);
+    Result<void> load_jobs(domain::Reader& in);
+    Result<void> load_leases(domain::Reader& in);
+    Result<void> add_loaded_lease(Index index);
+    Result<void> rebuild_books();
+    Result<void> load_timers(domain::Reader& in);
+    Result<void> load_money(domain::Reader& in);
 
     EngineConfig config_;
     TimeMs now_ms_ = 0;   ///< of the command being applied
