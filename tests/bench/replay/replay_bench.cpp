@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Replay of a seeded journal with every check a start makes (decoding, chain of hashes, events and
-// state hash of each record), the share of each part, and a restart with 1,000,000 open orders.
-#include "marketplace/app/engine_thread.hpp"
+// state hash of each record), the share of each part, and a restart with 1,000,000 open orders: by
+// full replay, and from a snapshot with the longest tail that is usual (100,000 records) and none.
+#include "marketplace/app/restart.hpp"
 #include "tests/bench/replay/journal_maker.hpp"
 #include "tests/bench/report.hpp"
 
@@ -14,6 +15,7 @@
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <string_view>
 
 namespace {
 
@@ -23,6 +25,7 @@ using ledger::base::Bytes;
 constexpr std::uint64_t kSeed = 20'260'101;
 constexpr std::uint64_t kRecords = 400'000;
 constexpr std::uint64_t kOpenOrders = 1'000'000;
+constexpr std::uint64_t kTail = 100'000;
 constexpr int kRounds = 3;
 
 class Stopwatch {
@@ -143,19 +146,80 @@ void bench_replay(bench::Report& report, const std::filesystem::path& file) {
     report.goal("replayed commands per second", rate, 2e6, "1/s", bench::Better::kHigher);
 }
 
+/// A start as the market makes it: engine, market data and log.
+struct FullStart {
+    double open_s = 0;
+    double load_s = 0;
+    double keep_s = 0;
+    std::uint64_t from_snapshot = 0;
+    domain::Hash32 state_hash;
+};
+enum class Keep : std::uint8_t { kNo, kSnapshot };
+FullStart start_all(const std::filesystem::path& file, const std::filesystem::path& snapshots,
+                    Keep keep) {
+    const ledger::base::SystemClock clock;
+    FullStart out;
+    const Stopwatch opening;
+    const auto database = open(file);
+    const auto reads = open(file);
+    out.open_s = opening.seconds();
+    storage::JournalStore rows(*reads);
+    const auto journal = [&rows](std::uint64_t first, std::size_t limit) {
+        return rows.read(first, limit).value_or(std::vector<Bytes>{});
+    };
+    app::EngineThread engine(tests::make_config(), *database, clock, 16);
+    app::MarketFeed market;
+    app::PublicLog log(journal);
+    app::SnapshotFiles files(snapshots, tests::make_config());
+    const app::Folds folds{engine, market, log};
+    const Stopwatch loading;
+    const auto spared = app::restart(folds, files, journal);
+    MR_CHECK(spared.has_value());
+    out.load_s = loading.seconds();
+    out.from_snapshot = *spared;
+    out.state_hash = engine.stand().engine.state_hash();
+    const Stopwatch keeping;
+    if (keep == Keep::kSnapshot) MR_CHECK(app::keep_snapshot(folds, files).has_value());
+    out.keep_s = keeping.seconds();
+    return out;
+}
+
+std::uint64_t bytes_in(const std::filesystem::path& folder) {
+    std::uint64_t out = 0;
+    for (const auto& entry : std::filesystem::directory_iterator(folder))
+        out += entry.file_size();
+    return out;
+}
+
 void bench_restart(bench::Report& report, const std::filesystem::path& file) {
+    const auto snapshots = file.parent_path() / "snapshots";
+    FullStart full;
     {
         const auto database = open(file);
         bench::JournalMaker journal(*database);
         std::mt19937_64 random(kSeed);
-        for (std::uint64_t serial = 0; serial < kOpenOrders; ++serial)
+        for (std::uint64_t serial = 0; serial < kOpenOrders; ++serial) {
             MR_CHECK(!journal.add(bench::varied_ask(random, serial)).empty());
+            if (serial + 1 == kOpenOrders - kTail)
+                full = start_all(file, snapshots, Keep::kSnapshot);
+        }
     }
+    report.metric("restart_900000_replayed_with_all_folds_s", full.load_s);
+    report.metric("snapshot_write_s", full.keep_s);
+    report.metric("snapshot_bytes_per_order",
+                  static_cast<double>(bytes_in(snapshots)) / (kOpenOrders - kTail));
     const Start start = start_market(file);
     report.metric("restart_open_file_s", start.open_s);
     report.metric("restart_load_s", start.load_s);
-    report.goal("restart with 1,000,000 open orders", start.open_s + start.load_s, 5, "s",
-                bench::Better::kLower);
+    const FullStart tail = start_all(file, snapshots, Keep::kSnapshot);
+    MR_CHECK(tail.from_snapshot == kOpenOrders - kTail);
+    const FullStart clean = start_all(file, snapshots, Keep::kNo);
+    MR_CHECK(clean.from_snapshot == kOpenOrders);
+    MR_CHECK(clean.state_hash == tail.state_hash);
+    report.metric("restart_snapshot_no_tail_s", clean.open_s + clean.load_s);
+    report.metric("restart_full_replay_s", start.open_s + start.load_s);
+    report.goal("restart with 1,000,000 open orders, 100,000 of them in the tail",
+                tail.open_s + tail.load_s, 5, "s", bench::Better::kLower);
     report.goal("memory per resting order, whole engine",
                 static_cast<double>(start.resident_bytes) / static_cast<double>(kOpenOrders), 256,
                 "bytes", bench::Better::kLower);
@@ -163,12 +227,14 @@ void bench_restart(bench::Report& report, const std::filesystem::path& file) {
 
 }  // namespace
 
-int main() {
+/// `restart`: that part alone.
+int main(int argc, char** argv) {
+    const bool restart_only = argc > 1 && std::string_view(argv[1]) == "restart";
     const auto folder =
         std::filesystem::current_path() / "build" / "bench" / fmt::format("replay-{}", getpid());
     std::filesystem::create_directories(folder);
     bench::Report report("replay");
-    bench_replay(report, folder / "mixed.db");
+    if (!restart_only) bench_replay(report, folder / "mixed.db");
     bench_restart(report, folder / "open.db");
     std::filesystem::remove_all(folder);
     fmt::print("{}\n", report.json());
