@@ -161,6 +161,24 @@ Result<void> Books::replay(const Entry& entry) {
     return {};
 }
 
+Result<Books> Books::restore(std::map<AccountId, Money> balances, std::map<Hash32, Hold> holds,
+                             std::uint64_t entries, const Hash32& journal_hash) {
+    const bool keeps_nothing =
+        std::any_of(balances.begin(), balances.end(),
+                    [](const auto& entry) { return entry.second.atoms() == 0; }) ||
+        std::any_of(holds.begin(), holds.end(),
+                    [](const auto& entry) { return entry.second.amount.atoms() <= 0; });
+    if (keeps_nothing) return fail(ErrorCode::invalid_encoding, "an empty account or hold");
+    Books books;
+    books.balances_ = std::move(balances);
+    books.holds_ = std::move(holds);
+    books.entries_ = entries;
+    books.journal_hash_ = journal_hash;
+    if (const auto violation = books.find_violation())
+        return fail(ErrorCode::invalid_encoding, *violation);
+    return books;
+}
+
 Money Books::balance(const AccountId& account) const {
     const auto found = balances_.find(account);
     return found == balances_.end() ? Money() : found->second;

@@ -58,6 +58,13 @@ class Books {
     /// would have made in this state.
     [[nodiscard]] base::Result<void> replay(const Entry& entry);
 
+    /// Books as they stood after `entries` entries. invalid_encoding when they break I-01 or I-02,
+    /// or keep an empty account or hold.
+    [[nodiscard]] static base::Result<Books> restore(std::map<AccountId, base::Money> balances,
+                                                     std::map<base::Hash32, Hold> holds,
+                                                     std::uint64_t entries,
+                                                     const base::Hash32& journal_hash);
+
     /// Zero for an account never used.
     [[nodiscard]] base::Money balance(const AccountId& account) const;
     [[nodiscard]] base::Money available(const base::Address& owner) const {

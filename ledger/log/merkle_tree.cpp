@@ -83,6 +83,23 @@ std::uint64_t MerkleTree::size() const noexcept {
     return levels_.empty() ? 0 : levels_.front().size();
 }
 
+MerkleTree::MerkleTree(std::vector<Hash32> leaves) {
+    levels_.push_back(std::move(leaves));
+    while (levels_.back().size() >= 2) {
+        const auto& below = levels_.back();
+        std::vector<Hash32> level;
+        level.reserve(below.size() / 2);
+        for (std::size_t i = 0; i + 1 < below.size(); i += 2)
+            level.push_back(node_hash(below[i], below[i + 1]));
+        levels_.push_back(std::move(level));
+    }
+}
+
+std::span<const Hash32> MerkleTree::leaves() const noexcept {
+    if (levels_.empty()) return {};
+    return levels_.front();
+}
+
 std::uint64_t MerkleTree::append(const Hash32& leaf) {
     if (levels_.empty()) levels_.emplace_back();
     levels_.front().push_back(leaf);

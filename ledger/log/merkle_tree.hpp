@@ -49,6 +49,10 @@ class CompactTree {
 /// All complete nodes in memory (64 bytes per leaf): roots of old sizes and proofs in O(log n).
 class MerkleTree {
  public:
+    MerkleTree() = default;
+    /// The tree of these leaf hashes.
+    explicit MerkleTree(std::vector<base::Hash32> leaves);
+
     /// Returns the new leaf's index.
     std::uint64_t append(const base::Hash32& leaf);
     std::uint64_t append_data(base::ByteView data) { return append(leaf_hash(data)); }
@@ -57,6 +61,8 @@ class MerkleTree {
     [[nodiscard]] base::Hash32 root() const;
     /// out_of_range when `size` is above the tree's.
     [[nodiscard]] base::Result<base::Hash32> root_at(std::uint64_t size) const;
+    /// All leaf hashes, in order.
+    [[nodiscard]] std::span<const base::Hash32> leaves() const noexcept;
     /// The leaf hash at `index`.
     [[nodiscard]] base::Result<base::Hash32> leaf(std::uint64_t index) const;
 

@@ -14,7 +14,9 @@
 #include "marketplace/app/market_feed.hpp"
 #include "marketplace/app/public_log.hpp"
 #include "marketplace/app/read_store.hpp"
+#include "marketplace/app/restart.hpp"
 #include "marketplace/app/settlement_loop.hpp"
+#include "marketplace/app/snapshot_maker.hpp"
 #include "marketplace/app/worker_gateway.hpp"
 #include "marketplace/http/server.hpp"
 
@@ -164,7 +166,11 @@ class Application::Parts {
         if (server) server->stop(kStopDeadline);
         if (gateway) gateway->stop();
         if (settlement) settlement->stop();
+        if (maker) maker->stop();
         if (engine) engine->stop();
+        if (!maker) return;
+        const auto kept = keep_snapshot(folds(), *snapshots);
+        if (!kept) spdlog::warn("no snapshot: {}", kept.error().message());
     }
 
     void tick() {
@@ -190,6 +196,8 @@ class Application::Parts {
     std::unique_ptr<EngineThread> engine;
     JobRecords records;
     MarketFeed market;
+    std::unique_ptr<SnapshotFiles> snapshots;
+    std::unique_ptr<SnapshotMaker> maker;
     std::unique_ptr<Catalog> catalog;
     std::unique_ptr<WorkerGateway> gateway;
     std::unique_ptr<InferenceRouter> inference;
@@ -219,21 +227,32 @@ class Application::Parts {
         return {};
     }
 
+    [[nodiscard]] std::vector<domain::Bytes> read_records(std::uint64_t first, std::size_t limit) {
+        auto rows =
+            reads->with([&](Database& db) { return storage::JournalStore(db).read(first, limit); });
+        return rows ? std::move(*rows) : std::vector<domain::Bytes>();
+    }
+
+    [[nodiscard]] Folds folds() { return {*engine, market, *log}; }
+
     Result<void> load_engine() {
-        log = std::make_unique<PublicLog>([this](std::uint64_t first, std::size_t limit) {
-            auto records_read = reads->with(
-                [&](Database& db) { return storage::JournalStore(db).read(first, limit); });
-            return records_read ? std::move(*records_read) : std::vector<domain::Bytes>();
-        });
-        engine = std::make_unique<EngineThread>(engine_config(config, deployment), *database, clock,
-                                                limits::kEngineQueue);
-        const auto publish = [this](const engine::Record& record, ledger::base::ByteView bytes) {
-            log->append(bytes);
-            market.add(record);
+        const engine::EngineConfig rules = engine_config(config, deployment);
+        const auto journal = [this](std::uint64_t first, std::size_t limit) {
+            return read_records(first, limit);
         };
-        TRY(engine->load(publish));
-        engine->add_observer([publish](const engine::Record& record, ledger::base::ByteView bytes,
-                                       const engine::Engine&) { publish(record, bytes); });
+        log = std::make_unique<PublicLog>(journal);
+        engine = std::make_unique<EngineThread>(rules, *database, clock, limits::kEngineQueue);
+        snapshots = std::make_unique<SnapshotFiles>(config.data_dir / "snapshots", rules);
+        TRY_ASSIGN(const std::uint64_t spared, restart(folds(), *snapshots, journal));
+        spdlog::info("{} records, {} of them from a snapshot", log->size(), spared);
+        maker = std::make_unique<SnapshotMaker>(*snapshots, journal, rules);
+        engine->add_observer([this](const engine::Record& record, ledger::base::ByteView bytes,
+                                    const engine::Engine&) {
+            folds().publish(record, bytes);
+            maker->note(record.sequence + 1);
+        });
+        maker->start(spared);
+        maker->note(log->size());
         catalog = std::make_unique<Catalog>(*engine, *reads);
         return {};
     }

@@ -62,15 +62,16 @@ Result<std::vector<EngineThread::Decoded>> EngineThread::read_ahead(std::uint64_
     return out;
 }
 
-Result<void> EngineThread::load(const Seen& seen) {
-    engine::Engine fresh(config_);
-    std::uint64_t sequence = 0;
-    domain::Hash32 previous;
+Result<void> EngineThread::load(const Seen& seen, std::optional<Start> start) {
+    if (!start) start.emplace(Start{engine::Engine(config_), 0, {}});
+    engine::Engine fresh = std::move(start->engine);
+    std::uint64_t sequence = start->records;
+    domain::Hash32 previous = start->last_record;
     const auto ahead = [&](std::uint64_t first, const domain::Hash32& before) {
         return std::async(std::launch::async,
                           [this, first, before, &seen] { return read_ahead(first, before, seen); });
     };
-    for (auto next = ahead(0, previous);;) {
+    for (auto next = ahead(sequence, previous);;) {
         TRY_ASSIGN(const std::vector<Decoded> chunk, next.get());
         if (chunk.empty()) break;
         previous = chunk.back().hash;

@@ -14,6 +14,7 @@
 #include <functional>
 #include <future>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -41,19 +42,36 @@ class EngineThread final : public api::EnginePort {
         kAnswered,    ///< everybody was answered
     };
 
+    /// Where a replay begins: an engine that has applied the journal's first `records` records.
+    struct Start {
+        engine::Engine engine;
+        std::uint64_t records = 0;
+        domain::Hash32 last_record;  ///< the hash of the last of them
+    };
+    /// How much of the journal is on disk, and the engine that stands there.
+    struct Stand {
+        std::uint64_t records = 0;
+        domain::Hash32 last_record;
+        const engine::Engine& engine;
+    };
+
     EngineThread(engine::EngineConfig config, storage::Database& database,
                  const ledger::base::Clock& clock, std::size_t queue_max);
     ~EngineThread() override;
 
-    /// Replays the journal; audit_failed names the first record that does not follow. Records are
-    /// read, hashed and decoded on a helper thread, ahead of the engine. `seen` is called there for
-    /// every record in order (to fill the public log), also for one that does not replay after all.
+    /// Replays the journal, all of it or from `start` on; audit_failed names the first record that
+    /// does not follow. Records are read, hashed and decoded on a helper thread, ahead of the
+    /// engine. `seen` is called there for every record in order (to fill the public log), also for
+    /// one that does not replay after all.
     [[nodiscard]] ledger::base::Result<void> load(
-        const std::function<void(const engine::Record&, ledger::base::ByteView)>& seen);
+        const std::function<void(const engine::Record&, ledger::base::ByteView)>& seen,
+        std::optional<Start> start = std::nullopt);
     void add_observer(Observer observer);  ///< before `start`
     /// Called on the engine thread at every stage; before `start`.
     void on_stage(std::function<void(Stage)> seen);
     void start();
+    /// Only before `start` and after `stop`.
+    [[nodiscard]] Stand stand() const { return {next_sequence_, previous_, engine_}; }
     /// Ends what is queued, then the thread. Later calls fail with `unavailable`.
     void stop();
 

@@ -12,6 +12,11 @@ namespace marketplace::app {
 /// Market data over the journal's records that are on disk. Thread-safe.
 class MarketFeed final : public api::MarketDataPort {
  public:
+    /// Begins with what a snapshot has.
+    void restore(engine::MarketData data) {
+        const std::unique_lock lock(mutex_);
+        data_ = std::move(data);
+    }
     /// Records in order, each once: first those of the journal, then what the engine's thread adds.
     void add(const engine::Record& record) {
         const std::unique_lock lock(mutex_);

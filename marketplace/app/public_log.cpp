@@ -5,6 +5,16 @@
 
 namespace marketplace::app {
 
+void PublicLog::restore(ledger::log::MerkleTree tree) {
+    const std::unique_lock lock(mutex_);
+    tree_ = std::move(tree);
+}
+
+void PublicLog::read_tree(const std::function<void(const ledger::log::MerkleTree&)>& use) const {
+    const std::shared_lock lock(mutex_);
+    use(tree_);
+}
+
 void PublicLog::append(ledger::base::ByteView record) {
     const domain::Hash32 leaf = ledger::log::leaf_hash(record);
     const std::unique_lock lock(mutex_);

@@ -17,6 +17,10 @@ class PublicLog final : public api::LogPort {
         std::function<std::vector<domain::Bytes>(std::uint64_t first, std::size_t limit)>;
     explicit PublicLog(ReadRecords read) : read_(std::move(read)) {}
 
+    /// Begins with what a snapshot has.
+    void restore(ledger::log::MerkleTree tree);
+    /// The whole tree, while nobody changes it.
+    void read_tree(const std::function<void(const ledger::log::MerkleTree&)>& use) const;
     /// Adds a record that is on disk.
     void append(ledger::base::ByteView record);
     void set_signed_head(const Head& head);

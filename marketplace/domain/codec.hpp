@@ -2,6 +2,7 @@
 #pragma once
 
 #include "ledger/base/bytes.hpp"
+#include "ledger/base/checked.hpp"
 #include "ledger/eth/messages.hpp"
 #include "marketplace/domain/event.hpp"
 #include "marketplace/domain/job.hpp"
@@ -15,6 +16,7 @@
 #include <optional>
 #include <string>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 /// The canonical binary form. Each struct names its fields once, in `fields`; Writer and Reader
@@ -101,6 +103,15 @@ class Writer {
             bytes[i] = static_cast<std::uint8_t>(value >> (8 * i));
         raw(bytes);
     }
+    void put(const ledger::base::Uint128& value) {
+        put_integer(static_cast<std::uint64_t>(value));
+        put_integer(static_cast<std::uint64_t>(value >> 64U));
+    }
+    template <typename T, typename U>
+    void put(const std::pair<T, U>& both) {
+        put(both.first);
+        put(both.second);
+    }
     void put(const std::string& text) {
         put_integer(static_cast<std::uint32_t>(text.size()));
         raw(ledger::base::as_bytes(text));
@@ -180,6 +191,18 @@ class Reader {
         value = 0;
         for (std::size_t i = 0; i < sizeof(T); ++i)
             value = static_cast<T>(value | static_cast<T>(T{bytes[i]} << (8 * i)));
+    }
+    void get(ledger::base::Uint128& value) {
+        std::uint64_t low = 0;
+        std::uint64_t high = 0;
+        get_integer(low);
+        get_integer(high);
+        value = ledger::base::Uint128{high} << 64U | low;
+    }
+    template <typename T, typename U>
+    void get(std::pair<T, U>& both) {
+        get(both.first);
+        get(both.second);
     }
     void get(std::string& text) {
         std::uint32_t size = 0;

@@ -12,6 +12,8 @@
 
 namespace marketplace::engine {
 
+class SnapshotWriter;
+
 /// Rules that are part of the market's identity: replay needs the same values.
 struct EngineConfig {
     ledger::eth::Domain domain;                    ///< of orders, receipts and vouchers
@@ -129,6 +131,13 @@ class Engine {
     /// The best voucher of a lease with both signatures; empty when there is none.
     [[nodiscard]] std::optional<domain::RecordVoucher> best_voucher(
         const domain::Hash32& lease) const;
+
+    /// The whole state; see snapshot.hpp, which puts a head and a hash around it.
+    void save(SnapshotWriter& out) const;
+    /// An engine that goes on as the saved one would have: same events, hashes and answers.
+    /// invalid_encoding when the bytes are no state of an engine with these rules.
+    [[nodiscard]] static ledger::base::Result<Engine> load(EngineConfig config,
+                                                           ledger::base::ByteView bytes);
 
     /// Checks I-01, I-02, I-04, I-11, I-13 over the whole state; the first violation as text.
     [[nodiscard]] std::optional<std::string> find_violation() const;

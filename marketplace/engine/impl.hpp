@@ -27,6 +27,10 @@
 #include <unordered_set>
 #include <vector>
 
+namespace marketplace::domain {
+class Reader;
+}
+
 namespace marketplace::engine {
 
 using domain::Address;
@@ -362,6 +366,19 @@ class Engine::Impl {
         timers_.push({at_ms, kind, index});
     }
 
+    // The state as bytes (engine_state.cpp)
+    void save(SnapshotWriter& out) const;
+    void save_money(SnapshotWriter& out) const;
+    Result<void> load(ledger::base::ByteView bytes);
+    Result<void> load_workers(domain::Reader& in);
+    Result<void> load_asks(domain::Reader& in);
+    Result<void> load_jobs(domain::Reader& in);
+    Result<void> load_leases(domain::Reader& in);
+    Result<void> add_loaded_lease(Index index);
+    Result<void> rebuild_books();
+    Result<void> load_timers(domain::Reader& in);
+    Result<void> load_money(domain::Reader& in);
+
     EngineConfig config_;
     TimeMs now_ms_ = 0;               ///< of the command being applied
     std::span<const Hash32> hashes_;  ///< of the messages in it
@@ -401,7 +418,11 @@ class Engine::Impl {
     std::set<Index> to_claim_;
     std::set<Index> to_close_;
     using Timer = std::tuple<TimeMs, TimerKind, Index>;
-    std::priority_queue<Timer, std::vector<Timer>, std::greater<>> timers_;  ///< equal ones: once
+    /// The earliest first; equal ones count once.
+    struct Timers : std::priority_queue<Timer, std::vector<Timer>, std::greater<>> {
+        [[nodiscard]] const std::vector<Timer>& all() const noexcept { return c; }
+    };
+    Timers timers_;
 
     ledger::books::Books books_;
     std::map<Address, std::uint64_t> shortfall_;  ///< withdrawn on chain, still held here

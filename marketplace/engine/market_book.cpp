@@ -85,12 +85,16 @@ bool MarketBook::is_exclusive(const AskRow& row) noexcept {
            row.order_class != ledger::eth::OrderClass::kReserved;
 }
 
-void MarketBook::refresh(AskRow& row) {
+std::uint64_t MarketBook::free_units(const AskRow& row) noexcept {
     const Worker& worker = row.worker->second;
     const bool there = worker.connected && worker.provider == row.provider;
     const bool busy = worker.busy > 0 && is_exclusive(row);
     const std::uint64_t left = row.volume_units - std::min(row.volume_units, row.sold_units);
-    show(Side::kAsk, row, there && !busy ? left : 0);
+    return there && !busy ? left : 0;
+}
+
+void MarketBook::refresh(AskRow& row) {
+    show(Side::kAsk, row, free_units(row));
 }
 
 void MarketBook::refresh_asks_of(Worker& worker) {

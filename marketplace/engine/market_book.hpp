@@ -87,6 +87,11 @@ class MarketBook {
     /// Levels changed since the last call, as they are now, in order.
     [[nodiscard]] std::vector<PriceLevel> take_changed_levels();
 
+    /// Between `take_changed_levels` and the next change.
+    void save(SnapshotWriter& out) const;
+    /// Into an empty book; false when it cannot be one.
+    [[nodiscard]] bool load(domain::Reader& in);
+
  private:
     /// Orders with the same key differ in price and age only. Regions of a good lie together.
     struct ShelfKey {
@@ -138,6 +143,8 @@ class MarketBook {
         bool exclusive = false;
     };
 
+    /// What can be had of an ask now.
+    [[nodiscard]] static std::uint64_t free_units(const AskRow& row) noexcept;
     void refresh(AskRow& row);
     void refresh_asks_of(Worker& worker);
     void drop_if_idle(Workers::iterator worker);
@@ -145,6 +152,15 @@ class MarketBook {
     /// Replaces an order's part of its level.
     template <typename Row>
     void show(Side side, Row& row, std::uint64_t units);
+    /// Counts a loaded order's part of its level.
+    template <typename Row>
+    static void count_in(Row& row, std::uint64_t units);
+    [[nodiscard]] bool load_leases(domain::Reader& in,
+                                   std::unordered_map<domain::Hash32, std::uint64_t>& sold_units);
+    [[nodiscard]] bool load_asks(
+        domain::Reader& in, const std::vector<Workers::iterator>& workers,
+        const std::unordered_map<domain::Hash32, std::uint64_t>& sold_units);
+    [[nodiscard]] bool load_bids(domain::Reader& in);
     template <typename Id, typename Row>
     static void take_off_shelf(Shelves<Id>& shelves, const Row& row);
     template <typename Id>

@@ -77,6 +77,11 @@ class MarketData {
     [[nodiscard]] std::optional<std::vector<NumberedChange>> changes(
         std::optional<std::uint64_t> after, std::size_t limit) const;
 
+    /// Everything kept, so that the fold goes on as if it had seen the records.
+    void save(SnapshotWriter& out) const;
+    /// invalid_encoding when the bytes are no fold.
+    [[nodiscard]] static ledger::base::Result<MarketData> load(ledger::base::ByteView bytes);
+
  private:
     struct JobRow {
         std::vector<MarketBook::Bid> legs;
@@ -100,6 +105,7 @@ class MarketData {
     template <typename Other>
     void on(const Other& /*event*/) {}
     void list(const domain::JobId& id, JobRow& job, std::uint64_t units_done);
+    [[nodiscard]] bool load_from(domain::Reader& in);
     void tell(Change change);
 
     TradeHistory history_;

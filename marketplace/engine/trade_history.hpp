@@ -16,7 +16,13 @@
 #include <tuple>
 #include <vector>
 
+namespace marketplace::domain {
+class Reader;
+}
+
 namespace marketplace::engine {
+
+class SnapshotWriter;
 
 using domain::TimeMs;
 using ledger::base::Uint128;
@@ -94,6 +100,10 @@ class TradeHistory {
     [[nodiscard]] std::optional<std::uint64_t> mean_price(const Good& good, TimeMs now_ms) const;
     /// Goods with candles, in order.
     [[nodiscard]] std::vector<Good> goods() const;
+
+    void save(SnapshotWriter& out) const;
+    /// Into an empty history; false when it cannot be one.
+    [[nodiscard]] bool load(domain::Reader& in);
 
  private:
     struct Series {
