@@ -266,6 +266,32 @@ TEST_CASE("snapshot: bytes that were changed are refused or give a market withou
     CHECK(refused > 0);
 }
 
+TEST_CASE("snapshot: names of asks that are gone still count against the book's limit") {
+    constexpr std::uint64_t kNames = 10'000;
+    Folded market;
+    const auto ask_of = [](std::uint64_t n) {
+        auto ask = make_ask(n, n);
+        ask.resource.gpu_model = "model-" + std::to_string(n);
+        return ask;
+    };
+    for (std::uint64_t n = 0; n < kNames; ++n) {
+        const auto ask = ask_of(n);
+        REQUIRE(market.apply({ask, kStartS * 1000}));
+        REQUIRE(
+            market.apply({md::CancelAsk{struct_hash(ask.ask), ask.ask.provider}, kStartS * 1000}));
+    }
+    for (int life = 0; life < 2; ++life) {
+        CAPTURE(life);
+        const auto more = market.apply({ask_of(kNames), kStartS * 1000});
+        REQUIRE_FALSE(more);
+        CHECK(more.error().code() == ledger::base::ErrorCode::out_of_range);
+        auto known = ask_of(5);
+        known.ask.salt = fixed<Hash32>(kNames + 10 + static_cast<std::uint64_t>(life));
+        CHECK(market.apply({known, kStartS * 1000}));
+        market.restart();
+    }
+}
+
 TEST_CASE("snapshot: one of other rules or another version is refused") {
     Folded market;
     for (const Duel::Timed& timed : random_stream(3, 50))
