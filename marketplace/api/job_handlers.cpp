@@ -6,6 +6,7 @@
 #include "marketplace/api/job_events.hpp"
 #include "marketplace/api/signatures.hpp"
 #include "marketplace/api/views.hpp"
+#include "marketplace/engine/journal.hpp"
 #include "marketplace/wire/order_json.hpp"
 
 #include <algorithm>
@@ -112,6 +113,13 @@ void take_job(Services& services, const http::RequestPtr& request, const http::R
     if (!queued) reply(error_response(*request, Error(ErrorCode::queue_full, "the disk")));
 }
 
+/// Nobody reads a sealed bid in a list; who posted it knows its id.
+[[nodiscard]] bool is_sealed(const engine::Job& job, domain::TimeMs now_ms,
+                             std::uint64_t batch_period_ms) {
+    return job.legs.front().constraints.clearing == domain::Clearing::kBatch &&
+           now_ms < engine::unsealed_ms(job.created_ms, batch_period_ms);
+}
+
 void list_jobs(Services& services, const http::RequestPtr& request, const http::Reply& reply) {
     const auto limit = read_limit(*request, 50, 100);
     if (!limit) return reply(error_response(*request, limit.error()));
@@ -125,9 +133,12 @@ void list_jobs(Services& services, const http::RequestPtr& request, const http::
     answer_from_engine(
         services, request, reply,
         [limit = *limit, buyer, newest_first, after = request->query_value("after"),
-         state = request->query_value("state")](const engine::Engine& engine) -> Result<Json> {
+         state = request->query_value("state"), now_ms = services.context.clock.now_ms(),
+         period_ms = services.context.info.rules.batch_period_ms](
+            const engine::Engine& engine) -> Result<Json> {
             std::vector<const engine::Job*> found;
             engine.for_each_job([&](const engine::Job& job) {
+                if (is_sealed(job, now_ms, period_ms)) return true;
                 if ((!buyer || job.buyer == *buyer) && (!state || *state == to_string(job.state)))
                     found.push_back(&job);
                 return true;

@@ -240,7 +240,7 @@ class Application::Parts {
         const auto journal = [this](std::uint64_t first, std::size_t limit) {
             return read_records(first, limit);
         };
-        log = std::make_unique<PublicLog>(journal);
+        log = std::make_unique<PublicLog>(journal, clock, rules.batch_period_ms);
         engine = std::make_unique<EngineThread>(rules, *database, clock, limits::kEngineQueue);
         snapshots = std::make_unique<SnapshotFiles>(config.data_dir / "snapshots", rules);
         TRY_ASSIGN(const std::uint64_t spared, restart(folds(), *snapshots, journal));

@@ -125,7 +125,7 @@ bool EngineThread::push(Task& task) {
 
 void EngineThread::submit(domain::Command command, Done done) {
     Task task;
-    task.commands.push_back(std::move(command));
+    task.commands.emplace_back(std::move(command));
     task.done = std::move(done);
     if (!push(task)) task.done(fail(ErrorCode::queue_full, "the market is busy"));
 }
@@ -151,7 +151,8 @@ Result<void> EngineThread::transact(std::vector<domain::Command> commands, Write
     auto promise = std::make_shared<std::promise<Result<std::vector<domain::Event>>>>();
     auto future = promise->get_future();
     Task task;
-    task.commands = std::move(commands);
+    for (domain::Command& command : commands)
+        task.commands.emplace_back(std::move(command));
     task.write = std::move(write);
     task.tolerant = true;
     task.done = [promise](auto result) { promise->set_value(std::move(result)); };
@@ -186,18 +187,19 @@ void EngineThread::run() {
     }
 }
 
-Result<std::vector<domain::Event>> EngineThread::apply_one(domain::Command& command,
+Result<std::vector<domain::Event>> EngineThread::apply_one(Submitted& submitted,
                                                            std::vector<Written>& written) {
     const domain::TimeMs now = std::max(clock_.now_ms(), engine_.last_time_ms());
     const domain::Hash32 before = engine_.state_hash();
-    TRY_ASSIGN(std::vector<domain::Event> events, engine_.apply(command, now));
+    TRY_ASSIGN(std::vector<domain::Event> events,
+               engine_.apply(submitted.command, submitted.messages, now));
     // A repetition changes nothing and leaves no record.
     if (events.empty() && engine_.state_hash() == before) return events;
     engine::Record record;
     record.sequence = next_sequence_;
     record.time_ms = now;
     record.previous = previous_;
-    record.command = std::move(command);
+    record.command = std::move(submitted.command);
     record.events = events;
     record.state_hash = engine_.state_hash();
     domain::Bytes bytes = engine::encode_record(record);
@@ -215,11 +217,12 @@ Result<std::vector<domain::Event>> EngineThread::run_task(Task& task,
     // Rows first: when they fail, no command has changed the engine.
     if (task.write) TRY(task.write(database_));
     std::vector<domain::Event> events;
-    for (domain::Command& command : task.commands) {
-        auto result = apply_one(command, written);
+    for (Submitted& submitted : task.commands) {
+        auto result = apply_one(submitted, written);
         if (!result) {
             if (is_of_disk(result.error()) || !task.tolerant) return result;
-            spdlog::debug("{} left out: {}", domain::name_of(command), result.error().message());
+            spdlog::debug("{} left out: {}", domain::name_of(submitted.command),
+                          result.error().message());
             continue;
         }
         events.insert(events.end(), result->begin(), result->end());

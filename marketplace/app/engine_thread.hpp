@@ -102,8 +102,14 @@ class EngineThread final : public api::EnginePort {
 
  private:
     using Done = std::function<void(ledger::base::Result<std::vector<domain::Event>>)>;
+    /// Its hashes are computed by whoever submits it: Keccak is not for the engine's thread.
+    struct Submitted {
+        explicit Submitted(domain::Command from) : command(std::move(from)), messages(command) {}
+        domain::Command command;
+        domain::MessageHashes messages;
+    };
     struct Task {
-        std::vector<domain::Command> commands;
+        std::vector<Submitted> commands;
         Write write;
         std::function<void(const engine::Engine&)> read;
         Done done;
@@ -128,7 +134,7 @@ class EngineThread final : public api::EnginePort {
         Task& task, std::vector<Written>& written);
     /// The command goes into its record when there is one.
     [[nodiscard]] ledger::base::Result<std::vector<domain::Event>> apply_one(
-        domain::Command& command, std::vector<Written>& written);
+        Submitted& submitted, std::vector<Written>& written);
     [[nodiscard]] ledger::base::Result<std::vector<Decoded>> read_ahead(std::uint64_t first,
                                                                         domain::Hash32 previous,
                                                                         const Seen& seen);

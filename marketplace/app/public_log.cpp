@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "marketplace/app/public_log.hpp"
 
+#include <algorithm>
 #include <mutex>
 
 namespace marketplace::app {
@@ -15,10 +16,14 @@ void PublicLog::read_tree(const std::function<void(const ledger::log::MerkleTree
     use(tree_);
 }
 
-void PublicLog::append(ledger::base::ByteView record) {
-    const domain::Hash32 leaf = ledger::log::leaf_hash(record);
+void PublicLog::append(const engine::Record& record, ledger::base::ByteView bytes) {
+    const domain::Hash32 leaf = ledger::log::leaf_hash(bytes);
     const std::unique_lock lock(mutex_);
     tree_.append(leaf);
+    while (!seals_.empty() && seals_.front().until_ms <= record.time_ms)
+        seals_.pop_front();
+    if (engine::holds_sealed_bid(record))
+        seals_.push_back({record.sequence, engine::unsealed_ms(record.time_ms, batch_period_ms_)});
 }
 
 void PublicLog::set_signed_head(const Head& head) {
@@ -27,8 +32,11 @@ void PublicLog::set_signed_head(const Head& head) {
 }
 
 std::uint64_t PublicLog::size() const {
+    const domain::TimeMs now = clock_.now_ms();
     const std::shared_lock lock(mutex_);
-    return tree_.size();
+    const auto sealed = std::find_if(seals_.begin(), seals_.end(),
+                                     [now](const Seal& seal) { return now < seal.until_ms; });
+    return sealed == seals_.end() ? tree_.size() : sealed->record;
 }
 
 std::optional<api::LogPort::Head> PublicLog::signed_head() const {
@@ -37,7 +45,9 @@ std::optional<api::LogPort::Head> PublicLog::signed_head() const {
 }
 
 std::vector<domain::Bytes> PublicLog::records(std::uint64_t first, std::size_t limit) const {
-    return read_(first, limit);
+    const std::uint64_t end = size();
+    if (first >= end) return {};
+    return read_(first, std::min<std::uint64_t>(limit, end - first));
 }
 
 ledger::base::Result<std::vector<domain::Hash32>> PublicLog::inclusion_proof(

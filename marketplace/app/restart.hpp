@@ -18,7 +18,7 @@ struct Folds {
 
     /// A record that is on disk, for what is not the engine.
     void publish(const engine::Record& record, ledger::base::ByteView bytes) const {
-        log.append(bytes);
+        log.append(record, bytes);
         market.add(record);
     }
 };

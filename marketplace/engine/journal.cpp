@@ -77,6 +77,13 @@ Result<Record> decode_record(ByteView bytes) {
     return record;
 }
 
+bool holds_sealed_bid(const Record& record) {
+    const domain::PostJob* job = std::get_if<domain::PostJob>(&record.command);
+    if (const auto* amended = std::get_if<domain::AmendJob>(&record.command))
+        job = &amended->replacement;
+    return job != nullptr && job->legs.front().constraints.clearing == domain::Clearing::kBatch;
+}
+
 domain::Hash32 record_hash(ByteView bytes) {
     return ledger::base::sha256(bytes);
 }

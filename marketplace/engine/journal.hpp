@@ -25,6 +25,12 @@ struct Record {
 /// count u32, { len u32, bytes }… | state hash 32. Integers little-endian.
 [[nodiscard]] ledger::base::Bytes encode_record(const Record& record);
 [[nodiscard]] ledger::base::Result<Record> decode_record(ledger::base::ByteView bytes);
+/// A bid posted at this time for a batch is not shown before its first batch.
+[[nodiscard]] constexpr domain::TimeMs unsealed_ms(domain::TimeMs posted_ms,
+                                                   std::uint64_t batch_period_ms) noexcept {
+    return (posted_ms / batch_period_ms + 1) * batch_period_ms;
+}
+[[nodiscard]] bool holds_sealed_bid(const Record& record);
 /// SHA-256 of the record's bytes.
 [[nodiscard]] domain::Hash32 record_hash(ledger::base::ByteView bytes);
 

@@ -28,7 +28,8 @@ class RestMarket {
                std::size_t queue_max = ledger::base::limits::kEngineQueue)
         : database_(open(folder, marketplace::storage::Database::Mode::kReadWrite)),
           reads_(open(folder, marketplace::storage::Database::Mode::kReadOnly)),
-          log_([](auto, auto) { return std::vector<marketplace::domain::Bytes>(); }),
+          log_([](auto, auto) { return std::vector<marketplace::domain::Bytes>(); }, clock_,
+               config.batch_period_ms),
           engine_(config, *database_, clock_, queue_max),
           catalog_(engine_, reads_),
           blobs_(std::move(*marketplace::api::BlobStore::open(folder / "blobs", 1 << 20))),
@@ -36,7 +37,7 @@ class RestMarket {
           context_{engine_, catalog_, log_,   settlement_, inference_,    records_,   market_,
                    *blobs_, auth_,    clock_, {},          config.domain, unlimited()} {
         const auto publish = [this](const auto& record, auto bytes) {
-            log_.append(bytes);
+            log_.append(record, bytes);
             market_.add(record);
         };
         MR_CHECK(engine_.load(publish).has_value());

@@ -199,7 +199,7 @@ FullStart start_all(const std::filesystem::path& file, const std::filesystem::pa
     };
     app::EngineThread engine(tests::make_config(), *database, clock, 16);
     app::MarketFeed market;
-    app::PublicLog log(journal);
+    app::PublicLog log(journal, clock, tests::make_config().batch_period_ms);
     app::SnapshotFiles files(snapshots, tests::make_config());
     const app::Folds folds{engine, market, log};
     const Stopwatch loading;

@@ -28,7 +28,7 @@ int main(int argc, char** argv) {
     const durable::UnsteadyClock clock;
     app::EngineThread engine(tests::make_config(), **database, clock, 1024);
     app::MarketFeed market;
-    app::PublicLog log(journal);
+    app::PublicLog log(journal, clock, tests::make_config().batch_period_ms);
     const app::Folds folds{engine, market, log};
     app::SnapshotFiles files(argv[2], tests::make_config());
     std::atomic<std::uint64_t> left = number(7);

@@ -66,12 +66,13 @@ TEST_CASE("engine_thread: a refused command leaves no record") {
 TEST_CASE("engine_thread: what was answered is there after a restart, with the same log root") {
     Directory directory;
     StepClock clock;
-    app::PublicLog before([](auto, auto) { return std::vector<domain::Bytes>(); });
+    app::PublicLog before([](auto, auto) { return std::vector<domain::Bytes>(); }, clock, 1000);
     {
         auto database = storage::Database::open(directory.path / "market.db");
         app::EngineThread engine({}, **database, clock, 16);
         REQUIRE(engine.load([](const auto&, auto) {}));
-        engine.add_observer([&](const auto&, auto bytes, const auto&) { before.append(bytes); });
+        engine.add_observer(
+            [&](const auto& record, auto bytes, const auto&) { before.append(record, bytes); });
         engine.start();
         CHECK(engine.apply(deposit(1, 500)));
         CHECK(engine.apply(deposit(2, 700)));
@@ -79,8 +80,8 @@ TEST_CASE("engine_thread: what was answered is there after a restart, with the s
     }
     auto database = storage::Database::open(directory.path / "market.db");
     app::EngineThread engine({}, **database, clock, 16);
-    app::PublicLog after([](auto, auto) { return std::vector<domain::Bytes>(); });
-    REQUIRE(engine.load([&](const auto&, auto bytes) { after.append(bytes); }));
+    app::PublicLog after([](auto, auto) { return std::vector<domain::Bytes>(); }, clock, 1000);
+    REQUIRE(engine.load([&](const auto& record, auto bytes) { after.append(record, bytes); }));
     engine.start();
     CHECK(available(engine, 1) == 500);
     CHECK(available(engine, 2) == 700);

@@ -40,7 +40,7 @@ struct Life {
                   .value_or(std::vector<domain::Bytes>{});
           }),
           engine(rules, *database, clock, 16),
-          log(journal),
+          log(journal, clock, rules.batch_period_ms),
           files(folder.file("snapshots"), rules) {
         engine.add_observer([this](const engine::Record& record, ledger::base::ByteView bytes,
                                    const engine::Engine&) { folds.publish(record, bytes); });

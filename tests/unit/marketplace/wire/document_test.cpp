@@ -130,7 +130,9 @@ const std::vector<OptionalField> kConstraintFields = {
 template <typename Parse, typename Write>
 void check_optional_fields(const std::string& full, const std::vector<OptionalField>& fields,
                            Parse parse, Write write) {
-    for (const auto& [said, usual] : fields) {
+    for (const OptionalField& field : fields) {
+        const std::string& said = field.said;
+        const std::string& usual = field.usual;
         CAPTURE(said);
         CHECK(parse(with(full, said, usual)).error().code() == ErrorCode::invalid_field);
         const std::string name = said.substr(0, said.find(':') + 1);
