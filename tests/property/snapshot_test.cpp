@@ -175,11 +175,16 @@ std::vector<Duel::Timed> random_stream(std::uint64_t seed, std::uint64_t count) 
 
 constexpr std::uint64_t kStream = 500;
 
+/// One for so many commands that the oracle tries: each command here costs as many there.
+std::uint64_t streams_of(std::uint64_t commands) {
+    return std::max<std::uint64_t>(1, setting("MILLRACE_COMMANDS", 250'000) / commands);
+}
+
 }  // namespace
 
 TEST_CASE("snapshot: a market loaded before every command does what the others do") {
     const std::uint64_t first_seed = setting("MILLRACE_SEED", 1);
-    const std::uint64_t streams = setting("MILLRACE_COMMANDS", 15'000) / kStream;
+    const std::uint64_t streams = streams_of(10'000);
     MESSAGE("MILLRACE_SEED=", first_seed, ", ", streams, " streams of ", kStream);
     for (std::uint64_t seed = first_seed; seed < first_seed + streams; ++seed) {
         CAPTURE(seed);
@@ -209,8 +214,7 @@ TEST_CASE("snapshot: a market loaded before every command does what the others d
 
 TEST_CASE("snapshot: from every prefix the tail leads to the same state and answers") {
     const std::uint64_t first_seed = setting("MILLRACE_SEED", 1) + 1'000'000;
-    const std::uint64_t streams =
-        std::max<std::uint64_t>(1, setting("MILLRACE_COMMANDS", 15'000) / kStream / 10);
+    const std::uint64_t streams = streams_of(100'000);
     for (std::uint64_t seed = first_seed; seed < first_seed + streams; ++seed) {
         CAPTURE(seed);
         const auto stream = random_stream(seed, kStream);
