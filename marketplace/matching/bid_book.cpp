@@ -49,7 +49,7 @@ void BidBook::put(const BidRank& rank, ledger::eth::UnitKind kind, std::uint32_t
         rows_.changed(place);
         return;
     }
-    rows_.insert(ladder, need, row, {}, [](const Row::Hot&, Rows::Place) {});
+    rows_.insert(ladder, need, row, [](const Row::Hot&, Rows::Place) {});
     link(rank.job, ladder);
 }
 

@@ -78,7 +78,6 @@ class BidBook {
             Key key;
             std::uint64_t most_atoms = 0;  ///< the highest price it ever pays
         };
-        struct Cold {};
         struct Bound {
             Signature need = kNoNeed;
             std::uint64_t most_atoms = 0;

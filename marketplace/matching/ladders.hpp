@@ -11,7 +11,6 @@
 #include <limits>
 #include <memory>
 #include <optional>
-#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -38,15 +37,15 @@ struct Effort {
     std::uint64_t rows = 0;
 };
 
-/// Many queues of rows in order of their keys, which both books are made of. A ladder is a list of
-/// pages of blocks of up to 32 rows. Blocks are in order, the rows inside a block are not: a row
-/// is added and removed without moving the others. Beside each block, page and ladder stands its
-/// bound: what its rows may offer at best, so that a search skips what cannot serve it.
+/// Many queues of rows in order of their keys, which the book of bids is made of. A ladder is a
+/// list of pages of blocks of up to 32 rows. Blocks are in order, the rows inside a block are not:
+/// a row is added and removed without moving the others. Beside each block, page and ladder stands
+/// its bound: what its rows may offer at best, so that a search skips what cannot serve it.
 ///
-/// A row is a signature, which every search looks at, a hot part with the `key` (looked at when the
-/// signature will do) and a cold part (when the hot part will do too). `Row` says what is kept:
-/// `Row::Hot`, `Row::Cold`, `Row::Bound` (default: of no row), and the static functions
-/// `widen(Bound&, const Signature&, const Hot&)` and `join(Bound&, const Bound&)`.
+/// A row is a signature, which every search looks at, and a hot part with the `key`, looked at when
+/// the signature will do. `Row` says what is kept: `Row::Hot`, `Row::Bound` (default: of no row),
+/// and the static functions `widen(Bound&, const Signature&, const Hot&)` and `join(Bound&, const
+/// Bound&)`.
 ///
 /// `Moved` is called as `moved(hot, place)` for every row that was put somewhere. Pure,
 /// deterministic, not thread-safe.
@@ -54,7 +53,6 @@ template <typename Row>
 class Ladders {
  public:
     using Hot = typename Row::Hot;
-    using Cold = typename Row::Cold;
     using Bound = typename Row::Bound;
     using LadderId = std::uint32_t;
     using Place = std::uint32_t;  ///< of a row, until it moves
@@ -63,7 +61,6 @@ class Ladders {
 
     struct Body {
         std::array<Hot, kRows> hot;
-        std::array<Cold, kRows> cold;
     };
     /// The signatures lie close together, apart from the rest: a search that skips rows touches
     /// little memory.
@@ -76,12 +73,9 @@ class Ladders {
 
         [[nodiscard]] Hot& hot(std::uint32_t i) { return body->hot[i]; }
         [[nodiscard]] const Hot& hot(std::uint32_t i) const { return body->hot[i]; }
-        [[nodiscard]] Cold& cold(std::uint32_t i) { return body->cold[i]; }
-        [[nodiscard]] const Cold& cold(std::uint32_t i) const { return body->cold[i]; }
         void copy(std::uint32_t to, const Block& other, std::uint32_t from) {
             signatures[to] = other.signatures[from];
             body->hot[to] = other.body->hot[from];
-            body->cold[to] = other.body->cold[from];
         }
     };
 
@@ -101,15 +95,9 @@ class Ladders {
     [[nodiscard]] const Hot& hot(Place place) const {
         return block(place / kRows).hot(place % kRows);
     }
-    [[nodiscard]] Cold& cold(Place place) { return block(place / kRows).cold(place % kRows); }
-    [[nodiscard]] const Cold& cold(Place place) const {
-        return block(place / kRows).cold(place % kRows);
-    }
-    [[nodiscard]] LadderId ladder_of(Place place) const { return block(place / kRows).ladder; }
 
     template <typename Moved>
-    void insert(LadderId id, const Signature& signature, const Hot& hot, const Cold& cold,
-                Moved&& moved) {
+    void insert(LadderId id, const Signature& signature, const Hot& hot, Moved&& moved) {
         Ladder& ladder = ladders_[id];
         if (ladder.pages.empty()) open_first(ladder, id, hot.key);
         Spot spot = locate(ladder, hot.key);
@@ -123,7 +111,6 @@ class Ladders {
         const Place place = entry.block * kRows + into.count;
         into.signatures[into.count] = signature;
         into.hot(into.count) = hot;
-        into.cold(into.count) = cold;
         ++into.count;
         ladder.first = std::min(ladder.first, hot.key);
         page.first = std::min(page.first, hot.key);
@@ -191,21 +178,6 @@ class Ladders {
                 if (visit(rows)) return;
             }
         }
-    }
-
-    /// Fetches what the searches of some ladders look at first, all of them at a time: each by
-    /// itself would wait for memory four times over.
-    void prefetch_fronts(std::span<const LadderId> ids) const noexcept {
-        for (const LadderId id : ids)
-            __builtin_prefetch(&ladders_[id]);
-        for (const LadderId id : ids)
-            __builtin_prefetch(ladders_[id].pages.data());
-        for (const LadderId id : ids)
-            if (!ladders_[id].pages.empty())
-                __builtin_prefetch(ladders_[id].pages.front().entries.data());
-        for (const LadderId id : ids)
-            if (!ladders_[id].pages.empty())
-                prefetch(block(ladders_[id].pages.front().entries.front().block));
     }
 
     /// Where the row with a key is; kNowhere when there is none.

@@ -12,7 +12,7 @@ namespace marketplace::matching {
 namespace {
 
 constexpr std::size_t kMaxNames = 10'000;     // models, regions, runtimes, interconnects: each
-constexpr std::size_t kMaxBuckets = 100'000;  // one with a single ask takes 5 KB
+constexpr std::size_t kMaxBuckets = 100'000;  // one with a single ask takes 9 KB
 constexpr std::uint32_t kMaxSeconds = std::numeric_limits<std::uint32_t>::max();
 
 template <typename To>

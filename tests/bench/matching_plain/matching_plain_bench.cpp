@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Price-time matching alone: one book of two sides, made of the ladders that the books of asks and
-// bids are made of, without their attributes. A crossing stream of adds and cancels, partial fills
+// Price-time matching alone: one book of two sides, made of the ladders that the book of bids is
+// made of, without their attributes. A crossing stream of adds and cancels, partial fills
 // by quantity, cancels by id.
 //
 //     scripts/bench matching-plain [FILE]     FILE: where the stream is written, and kept
@@ -114,7 +114,6 @@ struct PlainRows {
         mm::Key key;  ///< price (falling for buyers), then age
         std::uint64_t quantity = 0;
     };
-    struct Cold {};
     struct Bound {
         friend bool operator==(const Bound&, const Bound&) = default;
     };
@@ -146,7 +145,7 @@ class LadderBook {
         }
         if (left == 0) return;
         const std::uint64_t rank = buys ? ~record.price : record.price;
-        rows_.insert(buys ? kBuy : kSell, {}, {{rank, record.id}, left}, {}, Moved{places_});
+        rows_.insert(buys ? kBuy : kSell, {}, {{rank, record.id}, left}, Moved{places_});
     }
     Trades trades;
 
