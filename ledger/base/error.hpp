@@ -67,7 +67,9 @@ namespace ledger::base {
     X(chain_unreachable, "start the node, or point --rpc at one that answers") \
     X(chain_mismatch, "the node serves another chain than the deployment; check --rpc") \
     X(chain_bad_answer, "the node's answer makes no sense; point --rpc at another node") \
-    X(foreign_nonce, "another program uses the operator key; stop it, then see ledger/settlement/README.md") \
+    X(foreign_nonce, "another program uses the operator key, or this database is an older copy; see ledger/settlement/README.md") \
+    X(ledger_mismatch, "nothing is signed until the ledger and the chain agree; see ledger/settlement/README.md") \
+    X(log_damaged, "bring back the newest good copy of the data folder; no head is signed over changed records") \
     X(audit_failed, "read the findings; the first one names the record") \
     /* work */ \
     X(data_missing, "upload the blob the job names with `millrace upload FILE`") \

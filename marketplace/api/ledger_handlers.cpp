@@ -5,6 +5,7 @@
 #include "ledger/crypto/address.hpp"
 #include "marketplace/api/handlers.hpp"
 #include "marketplace/api/views.hpp"
+#include "marketplace/wire/log_json.hpp"
 
 #include <fmt/format.h>
 
@@ -148,16 +149,33 @@ void get_log(Services& services, const http::RequestPtr& request, const http::Re
 }
 
 void get_log_head(Services& services, const http::RequestPtr&, const http::Reply& reply) {
+    const LogPort& log = services.context.log;
     Json out;
     out["object"] = "log_head";
-    out["size"] = services.context.log.size();
+    out["size"] = log.size();
+    out["witness"] = nullptr;
     out["signed_head"] = nullptr;
-    if (const auto head = services.context.log.signed_head())
-        out["signed_head"] = {{"size", std::to_string(head->size)},
-                              {"root", to_hex(head->root)},
-                              {"timeMs", std::to_string(head->time_ms)},
-                              {"signature", to_hex(head->signature)}};
+    if (const auto witness = log.witness()) out["witness"] = to_checksum(*witness);
+    if (const auto head = log.signed_head()) {
+        Json& shown = out["signed_head"];
+        shown = {{"size", std::to_string(head->size)},
+                 {"root", to_hex(head->root)},
+                 {"timeMs", std::to_string(head->time_ms)},
+                 {"signature", to_hex(head->signature)},
+                 {"cosignature", nullptr}};
+        if (head->cosignature) shown["cosignature"] = to_hex(*head->cosignature);
+    }
     reply(json_response(out));
+}
+
+/// The signature is the permission: nobody needs to be signed in.
+void post_cosignature(Services& services, const http::RequestPtr& request,
+                      const http::Reply& reply) {
+    const auto input = wire::parse_signed_head(request->body);
+    if (!input) return reply(error_response(*request, input.error()));
+    const auto taken = services.context.log.cosign(input->head, input->signature);
+    if (!taken) return reply(error_response(*request, taken.error()));
+    get_log_head(services, request, reply);
 }
 
 void get_inclusion(Services& services, const http::RequestPtr& request, const http::Reply& reply) {
@@ -227,6 +245,9 @@ void add_ledger_routes(RouteTable& table, Services& services) {
     table.add({http::Method::kGet, "/v1/log/head", "getLogHead", "log",
                "Size of the log and its last signed head"},
               bind(services, get_log_head));
+    RouteDoc cosign{http::Method::kPost, "/v1/log/head/cosignature", "postLogCosignature", "log",
+                    "The witness's signature of the head that waits for it"};
+    table.add(std::move(cosign), bind(services, post_cosignature));
     RouteDoc inclusion{http::Method::kGet, "/v1/log/proof/inclusion", "getInclusionProof", "log",
                        "RFC 9162 inclusion proof"};
     inclusion.query = {{"index", "integer", "leaf"}, {"size", "integer", "tree size"}};

@@ -69,6 +69,7 @@ void readyz(Services& services, const http::RequestPtr& request, const http::Rep
                        [&services](const engine::Engine& engine) -> Result<Json> {
                            Json out;
                            out["status"] = "ready";
+                           out["settlement"] = services.context.settlement.status();
                            out["log_size"] = services.context.log.size();
                            out["last_time_ms"] = engine.last_time_ms();
                            out["workers"] = engine.connected_workers().size();

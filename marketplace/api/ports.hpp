@@ -125,9 +125,16 @@ class LogPort {
         domain::Hash32 root;
         domain::TimeMs time_ms = 0;
         domain::Signature signature;  ///< by the operator, for the ReceiptLog contract
+        std::optional<domain::Signature> cosignature;  ///< by the witness, of the same head
     };
     [[nodiscard]] virtual std::uint64_t size() const = 0;
     [[nodiscard]] virtual std::optional<Head> signed_head() const = 0;
+    /// Who co-signs heads; empty: nobody is asked to.
+    [[nodiscard]] virtual std::optional<domain::Address> witness() const = 0;
+    /// Takes the witness's signature of the head that waits for it. invalid_signature; wrong_state
+    /// when it is another head; unsupported without a witness.
+    [[nodiscard]] virtual Result<void> cosign(const ledger::eth::TreeHead& head,
+                                              const domain::Signature& signature) = 0;
     /// Record bytes of [first, first + limit).
     [[nodiscard]] virtual std::vector<domain::Bytes> records(std::uint64_t first,
                                                              std::size_t limit) const = 0;
@@ -153,6 +160,8 @@ class SettlementPort {
     virtual ~SettlementPort() = default;
     [[nodiscard]] virtual std::vector<SettlementRow> settlements(std::uint64_t after,
                                                                  std::size_t limit) const = 0;
+    /// "ok"; "starting", "reconciling"; or the code of the error it waits for.
+    [[nodiscard]] virtual std::string status() const = 0;
 };
 
 /// Facts everybody may know: where to sign, whom to trust with what.

@@ -241,6 +241,7 @@ class Application::Parts {
             return read_records(first, limit);
         };
         log = std::make_unique<PublicLog>(journal, clock, rules.batch_period_ms);
+        if (!config.witness.is_zero()) log->set_witness(config.witness, deployment.log_domain());
         engine = std::make_unique<EngineThread>(rules, *database, clock, limits::kEngineQueue);
         snapshots = std::make_unique<SnapshotFiles>(config.data_dir / "snapshots", rules);
         TRY_ASSIGN(const std::uint64_t spared, restart(folds(), *snapshots, journal));

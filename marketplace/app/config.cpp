@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "marketplace/app/config.hpp"
 
+#include "ledger/crypto/address.hpp"
+
 #include <toml++/toml.h>
 
 #include <array>
@@ -28,6 +30,16 @@ Result<void> set_path(const toml::node& node, std::string_view key,
     std::string text;
     TRY(set_text(node, key, text));
     out = base / text;
+    return {};
+}
+
+Result<void> set_address(const toml::node& node, std::string_view key, ledger::base::Address& out) {
+    std::string text;
+    TRY(set_text(node, key, text));
+    const auto address = ledger::crypto::parse_address(text);
+    if (!address || address->is_zero())
+        return fail(ErrorCode::config_invalid, std::string(key) + " must be an address");
+    out = *address;
     return {};
 }
 
@@ -77,6 +89,9 @@ Result<void> set_key(std::string_view key, const toml::node& node,
     if (key == "worker_grace_ms") return set_number(node, key, c.worker_grace_ms, 100, kDayMs);
     if (key == "settle_poll_ms") return set_number(node, key, c.settle_poll_ms, 10, kDayMs);
     if (key == "claim_at_atoms") return set_number(node, key, c.claim_at_atoms, 1, kAny);
+    if (key == "atoms_per_coin") return set_number(node, key, c.atoms_per_coin, 1, kAny);
+    if (key == "witness") return set_address(node, key, c.witness);
+    if (key == "witness_patience_ms") return set_number(node, key, c.witness_patience_ms, 1, kAny);
     if (key == "anchor_every_ms") return set_number(node, key, c.anchor_every_ms, 100, kDayMs);
     if (key == "voucher_period_atoms")
         return set_number(node, key, c.voucher_period_atoms, 1, kAny);

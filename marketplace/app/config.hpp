@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "ledger/base/bytes.hpp"
 #include "ledger/base/result.hpp"
 
 #include <cstdint>
@@ -22,7 +23,11 @@ struct Config {
     std::uint64_t worker_grace_ms = 15'000;  ///< away this long: the worker is lost
     std::uint64_t settle_poll_ms = 500;      ///< between looks at the chain
     std::uint64_t claim_at_atoms = 250'000;  ///< unclaimed value that is worth a claim
-    std::uint64_t anchor_every_ms = 60'000;  ///< between anchored log heads
+    /// What the chain's coin (10^18 wei) is worth. Given, a claim is made at 100 times its gas.
+    std::uint64_t atoms_per_coin = 0;
+    ledger::base::Address witness;                  ///< co-signs log heads; zero: none is asked
+    std::uint64_t witness_patience_ms = 3'600'000;  ///< without it that long: nothing is opened
+    std::uint64_t anchor_every_ms = 60'000;         ///< between anchored log heads
     std::uint64_t voucher_period_atoms = 250'000;
     std::uint64_t max_failovers = 5;
     std::uint64_t batch_period_ms = 10'000;  ///< sealed batches clear at its multiples

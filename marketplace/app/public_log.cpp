@@ -1,10 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "marketplace/app/public_log.hpp"
 
+#include "ledger/crypto/secp256k1.hpp"
+
 #include <algorithm>
 #include <mutex>
 
 namespace marketplace::app {
+
+using ledger::base::ErrorCode;
+using ledger::base::fail;
+using ledger::base::Result;
 
 void PublicLog::restore(ledger::log::MerkleTree tree) {
     const std::unique_lock lock(mutex_);
@@ -31,6 +37,29 @@ void PublicLog::set_signed_head(const Head& head) {
     head_ = head;
 }
 
+void PublicLog::set_witness(const domain::Address& witness, const ledger::eth::Domain& domain) {
+    const std::unique_lock lock(mutex_);
+    witness_ = witness;
+    domain_ = domain;
+}
+
+std::optional<domain::Address> PublicLog::witness() const {
+    const std::shared_lock lock(mutex_);
+    return witness_;
+}
+
+Result<void> PublicLog::cosign(const ledger::eth::TreeHead& head,
+                               const domain::Signature& signature) {
+    const std::unique_lock lock(mutex_);
+    if (!witness_) return fail(ErrorCode::unsupported, "this market has no witness");
+    TRY(ledger::crypto::verify(ledger::eth::digest(domain_, head), signature, *witness_));
+    if (!head_ || head_->size != head.size || head_->root != head.root ||
+        head_->time_ms != head.time_ms)
+        return fail(ErrorCode::wrong_state, "another head waits for the witness");
+    head_->cosignature = signature;
+    return {};
+}
+
 std::uint64_t PublicLog::size() const {
     const domain::TimeMs now = clock_.now_ms();
     const std::shared_lock lock(mutex_);
@@ -50,19 +79,24 @@ std::vector<domain::Bytes> PublicLog::records(std::uint64_t first, std::size_t l
     return read_(first, std::min<std::uint64_t>(limit, end - first));
 }
 
-ledger::base::Result<std::vector<domain::Hash32>> PublicLog::inclusion_proof(
-    std::uint64_t index, std::uint64_t size) const {
+Result<std::vector<domain::Hash32>> PublicLog::inclusion_proof(std::uint64_t index,
+                                                               std::uint64_t size) const {
     const std::shared_lock lock(mutex_);
     return tree_.inclusion_proof(index, size);
 }
 
-ledger::base::Result<std::vector<domain::Hash32>> PublicLog::consistency_proof(
-    std::uint64_t old_size, std::uint64_t size) const {
+Result<std::vector<domain::Hash32>> PublicLog::consistency_proof(std::uint64_t old_size,
+                                                                 std::uint64_t size) const {
     const std::shared_lock lock(mutex_);
     return tree_.consistency_proof(old_size, size);
 }
 
-ledger::base::Result<domain::Hash32> PublicLog::root_at(std::uint64_t size) const {
+Result<domain::Hash32> PublicLog::leaf(std::uint64_t index) const {
+    const std::shared_lock lock(mutex_);
+    return tree_.leaf(index);
+}
+
+Result<domain::Hash32> PublicLog::root_at(std::uint64_t size) const {
     const std::shared_lock lock(mutex_);
     return tree_.root_at(size);
 }

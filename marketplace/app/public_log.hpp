@@ -30,10 +30,15 @@ class PublicLog final : public api::LogPort {
     /// Adds a record that is on disk.
     void append(const engine::Record& record, ledger::base::ByteView bytes);
     void set_signed_head(const Head& head);
+    /// Who may co-sign heads, and for which contract. Before others use the log.
+    void set_witness(const domain::Address& witness, const ledger::eth::Domain& domain);
 
     /// Of what is public.
     [[nodiscard]] std::uint64_t size() const override;
     [[nodiscard]] std::optional<Head> signed_head() const override;
+    [[nodiscard]] std::optional<domain::Address> witness() const override;
+    [[nodiscard]] ledger::base::Result<void> cosign(const ledger::eth::TreeHead& head,
+                                                    const domain::Signature& signature) override;
     [[nodiscard]] std::vector<domain::Bytes> records(std::uint64_t first,
                                                      std::size_t limit) const override;
     [[nodiscard]] ledger::base::Result<std::vector<domain::Hash32>> inclusion_proof(
@@ -41,6 +46,8 @@ class PublicLog final : public api::LogPort {
     [[nodiscard]] ledger::base::Result<std::vector<domain::Hash32>> consistency_proof(
         std::uint64_t old_size, std::uint64_t size) const override;
     [[nodiscard]] ledger::base::Result<domain::Hash32> root_at(std::uint64_t size) const;
+    /// Hash of a record as it was logged.
+    [[nodiscard]] ledger::base::Result<domain::Hash32> leaf(std::uint64_t index) const;
 
  private:
     struct Seal {
@@ -54,6 +61,8 @@ class PublicLog final : public api::LogPort {
     mutable std::shared_mutex mutex_;
     ledger::log::MerkleTree tree_;
     std::optional<Head> head_;
+    std::optional<domain::Address> witness_;
+    ledger::eth::Domain domain_;
     std::deque<Seal> seals_;  // in order of both
 };
 

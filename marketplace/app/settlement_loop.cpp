@@ -3,11 +3,16 @@
 
 #include "ledger/base/hex.hpp"
 #include "ledger/base/sha256.hpp"
+#include "ledger/settlement/claim_policy.hpp"
 #include "ledger/settlement/leases_abi.hpp"
 #include "ledger/settlement/receipt_log_abi.hpp"
+#include "marketplace/app/chain_commands.hpp"
+#include "marketplace/app/reconciliation.hpp"
 
+#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <chrono>
 
 namespace marketplace::app {
@@ -23,15 +28,12 @@ using storage::SettlementStore;
 
 constexpr std::size_t kOpensPerBatch = 20;
 constexpr std::size_t kClaimsPerBatch = 50;
+constexpr std::size_t kClaimsLookedAt = 100'000;
 constexpr std::size_t kClosesPerRound = 8;
+constexpr std::uint64_t kDiskRecordsPerRead = 1'000;
+constexpr std::uint64_t kDiskRecordsPerRound = 100'000;
+constexpr domain::TimeMs kReconcileAgainMs = 5'000;
 constexpr const char* kCursor = "chain_cursor";
-
-template <typename... Fs>
-struct Overloaded : Fs... {
-    using Fs::operator()...;
-};
-template <typename... Fs>
-Overloaded(Fs...) -> Overloaded<Fs...>;
 
 domain::Bytes encode_cursor(const settlement::WatchCursor& cursor) {
     domain::Bytes out;
@@ -50,130 +52,11 @@ std::optional<settlement::WatchCursor> decode_cursor(ledger::base::ByteView byte
     return out;
 }
 
-/// Name of a contract's error without its arguments: it goes into the public log.
-std::string error_name(ledger::base::ByteView reason) {
-    const std::string text = settlement::explain_revert(reason);
-    return text.substr(0, text.find('('));
-}
-
-settlement::Parties parties_of(const domain::Lease& lease) {
-    return {lease.buyer, lease.provider, lease.voucher_signer, lease.worker};
-}
-
 domain::Bytes to_bytes(const domain::Signature& signature) {
     return {signature.begin(), signature.end()};
 }
 
-// What an event of the contracts means to the engine.
-
-/// As if the owner had cancelled here. A job at work goes on: the chain leaves its leases alone,
-/// and refuses the next one.
-void add_commands(std::vector<domain::Command>& out, const settlement::OrderCancelled& event,
-                  const engine::Engine& engine) {
-    const engine::Job* job = engine.find_job_of_bid(event.order);
-    if (job == nullptr)
-        out.push_back(domain::CancelAsk{event.order, event.by});
-    else if (job->state == domain::JobState::kOpen)
-        out.push_back(domain::CancelJob{job->id, event.by});
-}
-
-/// A cancelled order ends before the lease that the chain refused it: afterwards the job would look
-/// for another ask, and others would be tried under the ask.
-void add_commands(std::vector<domain::Command>& out, const settlement::ItemFailed& event,
-                  const engine::Engine& engine) {
-    spdlog::warn("the chain refused lease {}: {}", ledger::base::to_hex(event.lease),
-                 settlement::explain_revert(event.reason));
-    const domain::Lease* lease = engine.find_lease(event.lease);
-    const auto cancelled = settlement::cancelled_order(event.reason);
-    if (lease != nullptr && cancelled == lease->ask_hash)
-        out.push_back(domain::CancelAsk{lease->ask_hash, lease->provider});
-    if (lease != nullptr && cancelled == lease->bid_hash)
-        out.push_back(domain::CancelJob{lease->job, lease->buyer});
-    out.push_back(domain::LeaseOpenFailed{event.lease, error_name(event.reason)});
-}
-
-std::vector<domain::Command> commands_of(const settlement::WatchBatch& batch,
-                                         const engine::Engine& engine) {
-    std::vector<domain::Command> out;
-    for (const settlement::ChainEvent& event : batch.events) {
-        const domain::Hash32& txn = event.transaction_hash;
-        const auto index = static_cast<std::uint32_t>(event.log_index);
-        const auto leases = Overloaded{
-            [&](const settlement::LeaseOpened& e) {
-                out.push_back(domain::LeaseOpened{e.lease, e.locked_atoms, txn});
-            },
-            [&](const settlement::Claimed& e) {
-                out.push_back(domain::ClaimConfirmed{e.lease, e.sequence, e.cumulative_amount_atoms,
-                                                     e.paid_atoms, e.fee_atoms, txn});
-            },
-            [&](const settlement::CloseRequested& e) {
-                out.push_back(domain::LeaseCloseRequested{e.lease, txn});
-            },
-            [&](const settlement::LeaseClosed& e) {
-                out.push_back(
-                    domain::LeaseCloseConfirmed{e.lease, e.paid_atoms, e.refunded_atoms, txn});
-            },
-            [&](const auto& e) { add_commands(out, e, engine); }};
-        const auto escrow = Overloaded{
-            [&](const settlement::Deposited& e) {
-                out.push_back(domain::EscrowDeposited{e.account, e.amount_atoms, txn, index});
-            },
-            [&](const settlement::WithdrawRequested& e) {
-                out.push_back(domain::EscrowWithdrawn{e.account, e.amount_atoms, txn, index});
-            },
-            [](const auto&) {}};
-        std::visit(Overloaded{[&](const settlement::LeasesEvent& e) { std::visit(leases, e); },
-                              [&](const settlement::EscrowEvent& e) { std::visit(escrow, e); },
-                              [](const settlement::Anchored&) {}},
-                   event.event);
-    }
-    return out;
-}
-
 }  // namespace
-
-// ---- rows ----
-
-Result<std::vector<settlement::TransactionRecord>> SettlementRows::load_alive() {
-    auto out = std::make_shared<std::vector<settlement::TransactionRecord>>();
-    TRY(engine_.transact({}, [out](Database& db) -> Result<void> {
-        TRY_ASSIGN(*out, SettlementStore(db).load_alive());
-        return {};
-    }));
-    return std::move(*out);
-}
-
-Result<std::optional<settlement::TransactionRecord>> SettlementRows::find(
-    std::string_view instruction_id) {
-    auto out = std::make_shared<std::optional<settlement::TransactionRecord>>();
-    TRY(engine_.transact({}, [out, id = std::string(instruction_id)](Database& db) -> Result<void> {
-        TRY_ASSIGN(*out, SettlementStore(db).find(id));
-        return {};
-    }));
-    return std::move(*out);
-}
-
-Result<std::optional<std::uint64_t>> SettlementRows::next_nonce() {
-    auto out = std::make_shared<std::optional<std::uint64_t>>();
-    TRY(engine_.transact({}, [out](Database& db) -> Result<void> {
-        TRY_ASSIGN(*out, SettlementStore(db).next_nonce());
-        return {};
-    }));
-    return *out;
-}
-
-Result<void> SettlementRows::insert(const settlement::TransactionRecord& record) {
-    return engine_.transact({}, [record, items = items_, now = clock_.now_ms()](Database& db) {
-        return SettlementStore(db).insert(record, items, now);
-    });
-}
-
-Result<void> SettlementRows::update(const settlement::TransactionRecord& record) {
-    return engine_.transact({},
-                            [record](Database& db) { return SettlementStore(db).update(record); });
-}
-
-// ---- loop ----
 
 SettlementLoop::SettlementLoop(Deps deps)
     : deps_(std::move(deps)),
@@ -224,6 +107,7 @@ Result<void> SettlementLoop::start() {
         if (!stored) return fail(ErrorCode::config_invalid, "the stored chain cursor is damaged");
         cursor_ = *stored;
     }
+    cosigned_ms_ = deps_.clock.now_ms();
     // Everything bound may be final already; asking the chain again is harmless.
     finished_ = bound_;
     thread_ = std::thread([this] { run(); });
@@ -254,7 +138,8 @@ std::uint64_t SettlementLoop::head_time_s() const {
 
 void SettlementLoop::run() {
     for (;;) {
-        if (const auto result = round(); !result) {
+        const auto result = round();
+        if (!result) {
             // The same trouble is said once, not twice a second.
             if (const std::string text = result.error().message(); text != last_error_) {
                 spdlog::warn("settlement waits: {}", text);
@@ -265,6 +150,10 @@ void SettlementLoop::run() {
             last_error_.clear();
         }
         std::unique_lock lock(mutex_);
+        if (!result)
+            status_ = to_string(result.error().code());
+        else
+            status_ = reconciled_ ? "ok" : "reconciling";
         wake_.wait_for(lock, std::chrono::milliseconds(deps_.config.settle_poll_ms),
                        [this] { return stopping_ || woken_; });
         woken_ = false;
@@ -272,26 +161,39 @@ void SettlementLoop::run() {
     }
 }
 
+std::string SettlementLoop::status() const {
+    const std::scoped_lock lock(mutex_);
+    return status_;
+}
+
 Result<void> SettlementLoop::round() {
     if (!started_) {
         TRY(submitter_.start());
         started_ = true;
     }
-    TRY(follow_chain());
+    TRY_ASSIGN(const bool caught_up, follow_chain());
+    if (!reconciled_) {
+        if (!caught_up) {
+            wake();
+            return {};
+        }
+        TRY(reconcile_all());
+        reconciled_ = true;
+    }
     TRY(track_transactions());
-    TRY(open_leases());
     TRY(claim_vouchers());
     TRY(close_leases());
-    return anchor_log();
+    TRY(anchor_log());
+    return open_leases();
 }
 
-Result<void> SettlementLoop::follow_chain() {
+Result<bool> SettlementLoop::follow_chain() {
     TRY_ASSIGN(const settlement::WatchBatch batch, watcher_.poll(cursor_));
     {
         const std::scoped_lock lock(mutex_);
         head_time_s_ = batch.head_time_s;
     }
-    if (batch.cursor == cursor_) return {};
+    if (batch.cursor == cursor_) return true;
     TRY_ASSIGN(std::vector<domain::Command> commands,
                deps_.engine.ask(
                    [&batch](const engine::Engine& engine) { return commands_of(batch, engine); }));
@@ -299,6 +201,41 @@ Result<void> SettlementLoop::follow_chain() {
         return storage::CatalogStore(db).put_setting(kCursor, encode_cursor(cursor));
     }));
     cursor_ = batch.cursor;
+    return batch.head_number + 1 < deps_.config.finality_depth + cursor_.next_block;
+}
+
+Result<void> SettlementLoop::reconcile_all() {
+    // What differs is rarely healed by asking again at once.
+    const domain::TimeMs now = deps_.clock.now_ms();
+    if (mismatch_ && now < reconcile_at_ms_) return tl::make_unexpected(*mismatch_);
+    const auto agrees = compare_with_chain();
+    mismatch_.reset();
+    reconcile_at_ms_ = now + kReconcileAgainMs;
+    if (!agrees && agrees.error().code() == ErrorCode::ledger_mismatch)
+        mismatch_.emplace(agrees.error());
+    return agrees;
+}
+
+Result<void> SettlementLoop::compare_with_chain() {
+    TRY_ASSIGN(const ledger::eth::TreeHead anchored,
+               settlement::read_latest_head(deps_.chain, deps_.deployment.receipt_log,
+                                            ledger::rpc::BlockTag::Name::kLatest));
+    const auto root = deps_.log.root_at(anchored.size);
+    if (!root)
+        return fail(ErrorCode::ledger_mismatch,
+                    fmt::format("the chain anchored a log of {} records, and here are fewer: this "
+                                "database is an older copy",
+                                anchored.size));
+    if (anchored.size != 0 && *root != anchored.root)
+        return fail(ErrorCode::ledger_mismatch,
+                    fmt::format("the first {} records are not those that were anchored on chain",
+                                anchored.size));
+    if (cursor_ == watcher_.beginning()) return {};
+    TRY_ASSIGN(const LedgerItems items, deps_.engine.ask(ledger_items));
+    TRY(reconcile(deps_.chain, deps_.deployment, items,
+                  ledger::rpc::BlockTag::number(cursor_.next_block - 1)));
+    spdlog::info("ledger and chain agree: {} leases, {} accounts, {} records anchored",
+                 items.leases.size(), items.accounts.size(), anchored.size);
     return {};
 }
 
@@ -361,6 +298,7 @@ Result<bool> SettlementLoop::submit(const std::string& kind, const domain::Addre
 }
 
 Result<void> SettlementLoop::open_leases() {
+    if (misses_witness()) return fail(ErrorCode::unavailable, "the witness signs no heads");
     struct Wanted {
         settlement::OpenItem open;
         domain::Hash32 lease;
@@ -406,26 +344,44 @@ Result<void> SettlementLoop::open_leases() {
     return {};
 }
 
+/// With the price of gas of this moment, where the operator said what the chain's coin is worth.
+Result<settlement::ClaimPolicy> SettlementLoop::claim_policy() {
+    settlement::ClaimPolicy policy;
+    policy.least_atoms = deps_.config.claim_at_atoms;
+    policy.age_max_ms = deps_.deployment.withdraw_delay_s * 1000 / 2;
+    if (deps_.config.atoms_per_coin == 0) return policy;
+    TRY_ASSIGN(const ledger::rpc::FeeSuggestion fees, deps_.chain.suggest_fees());
+    policy.least_atoms = settlement::worthwhile_atoms(
+        fees.base_fee_per_gas + fees.max_priority_fee_per_gas, deps_.config.atoms_per_coin);
+    return policy;
+}
+
 Result<void> SettlementLoop::claim_vouchers() {
     struct Wanted {
         settlement::ClaimItem claim;
         Item item;
     };
-    const auto collect = [this](const engine::Engine& engine) {
+    TRY_ASSIGN(const settlement::ClaimPolicy policy, claim_policy());
+    std::map<domain::Hash32, domain::TimeMs> since;
+    const auto collect = [this, &policy, &since](const engine::Engine& engine) {
         std::vector<Wanted> out;
-        for (const domain::Hash32& id : engine.leases_to_claim(10 * kClaimsPerBatch)) {
-            if (out.size() == kClaimsPerBatch) break;
+        const domain::TimeMs now = deps_.clock.now_ms();
+        for (const domain::Hash32& id : engine.leases_to_claim(kClaimsLookedAt)) {
             const domain::Lease* lease = engine.find_lease(id);
             const auto voucher = engine.best_voucher(id);
             if (lease == nullptr || !voucher) continue;
-            const std::uint64_t unclaimed = lease->voucher_amount_atoms - lease->claimed_atoms;
-            // An open lease is claimed when it is worth its gas; a closing one at once.
-            if (lease->state < domain::LeaseState::kClosing &&
-                unclaimed < deps_.config.claim_at_atoms)
-                continue;
-            // No more receipts may come under the last voucher of a closing lease.
             const Item item{"claim", id, voucher->voucher.sequence};
             if (is_bound(item)) continue;
+            const auto known = unclaimed_since_.find(id);
+            const domain::TimeMs first = known != unclaimed_since_.end() ? known->second
+                                         : lease->claimed_atoms == 0     ? lease->matched_ms
+                                                                         : now;
+            since[id] = first;
+            // A closing lease is claimed at once: its close waits for it.
+            if (lease->state < domain::LeaseState::kClosing &&
+                !policy.is_due(lease->voucher_amount_atoms - lease->claimed_atoms, now - first))
+                continue;
+            if (out.size() == kClaimsPerBatch) continue;
             Wanted wanted;
             wanted.claim.voucher = voucher->voucher;
             wanted.claim.parties = parties_of(*lease);
@@ -437,6 +393,7 @@ Result<void> SettlementLoop::claim_vouchers() {
         return out;
     };
     TRY_ASSIGN(const std::vector<Wanted> wanted, deps_.engine.ask(collect));
+    unclaimed_since_ = std::move(since);
     if (wanted.empty()) return {};
     std::vector<settlement::ClaimItem> claims;
     std::vector<Item> items;
@@ -488,18 +445,46 @@ Result<void> SettlementLoop::close_leases() {
 
 Result<void> SettlementLoop::anchor_log() {
     const domain::TimeMs now = deps_.clock.now_ms();
-    const std::uint64_t size = deps_.log.size();
-    if (anchor_in_flight_ || size == 0 || now < anchored_ms_ + deps_.config.anchor_every_ms)
-        return {};
+    if (anchor_in_flight_) return {};
     if (!anchored_size_) {
         TRY_ASSIGN(const ledger::eth::TreeHead latest,
                    settlement::read_latest_head(deps_.chain, deps_.deployment.receipt_log,
                                                 ledger::rpc::BlockTag::Name::kLatest));
         anchored_size_ = latest.size;
     }
-    if (*anchored_size_ > size)
-        return fail(ErrorCode::chain_mismatch, "the chain anchored a longer log than this one");
-    if (*anchored_size_ == size) return {};
+    auto head = deps_.log.signed_head();
+    const bool waits = head && head->size > *anchored_size_;
+    // A head that a witness has signed goes to the chain; meanwhile a newer one takes its place.
+    if (now >= signed_ms_ + deps_.config.anchor_every_ms && !(waits && head->cosignature)) {
+        TRY_ASSIGN(const bool renewed, sign_head(now));
+        if (!renewed) return {};
+        head = deps_.log.signed_head();
+    } else if (!waits) {
+        return {};
+    }
+    if (!deps_.config.witness.is_zero()) {
+        if (!head->cosignature) return {};
+        cosigned_ms_ = now;
+    }
+    TRY_ASSIGN(const std::vector<domain::Hash32> proof,
+               deps_.log.consistency_proof(*anchored_size_, head->size));
+    const ledger::eth::TreeHead tree_head{head->size, head->root, head->time_ms};
+    TRY_ASSIGN(const bool sent,
+               submit("anchor", deps_.deployment.receipt_log,
+                      settlement::encode_anchor(tree_head, head->signature, proof), {}));
+    anchor_in_flight_ = sent;
+    if (!sent) anchored_size_.reset();
+    return {};
+}
+
+Result<bool> SettlementLoop::sign_head(domain::TimeMs now) {
+    const std::uint64_t size = deps_.log.size();
+    if (size <= *anchored_size_) return false;
+    TRY_ASSIGN(const bool checked, check_disk(size));
+    if (!checked) {
+        wake();
+        return false;
+    }
     ledger::eth::TreeHead head;
     head.size = size;
     head.time_ms = now;
@@ -507,15 +492,38 @@ Result<void> SettlementLoop::anchor_log() {
     TRY_ASSIGN(const domain::Signature signature,
                deps_.signer.sign_tree_head(deps_.deployment.market_operator,
                                            deps_.deployment.log_domain(), head));
-    deps_.log.set_signed_head({head.size, head.root, head.time_ms, signature});
-    TRY_ASSIGN(const std::vector<domain::Hash32> proof,
-               deps_.log.consistency_proof(*anchored_size_, size));
-    TRY_ASSIGN(const bool sent, submit("anchor", deps_.deployment.receipt_log,
-                                       settlement::encode_anchor(head, signature, proof), {}));
-    anchored_ms_ = now;
-    anchor_in_flight_ = sent;
-    if (!sent) anchored_size_.reset();
-    return {};
+    deps_.log.set_signed_head({head.size, head.root, head.time_ms, signature, std::nullopt});
+    signed_ms_ = now;
+    return true;
+}
+
+/// Nobody's pay depends on the witness, but nothing new begins without it for long.
+bool SettlementLoop::misses_witness() const {
+    return !deps_.config.witness.is_zero() &&
+           deps_.clock.now_ms() >= cosigned_ms_ + deps_.config.witness_patience_ms;
+}
+
+Result<bool> SettlementLoop::check_disk(std::uint64_t size) {
+    const std::uint64_t to = std::min(size, disk_tree_.size() + kDiskRecordsPerRound);
+    while (disk_tree_.size() < to) {
+        const std::uint64_t first = disk_tree_.size();
+        const auto records =
+            deps_.log.records(first, std::min<std::uint64_t>(to - first, kDiskRecordsPerRead));
+        if (records.empty()) return fail(ErrorCode::io_error, "the log cannot be read from disk");
+        for (const domain::Bytes& record : records) {
+            const domain::Hash32 leaf = ledger::log::leaf_hash(record);
+            TRY_ASSIGN(const domain::Hash32 logged, deps_.log.leaf(disk_tree_.size()));
+            if (leaf != logged)
+                return fail(ErrorCode::log_damaged,
+                            fmt::format("record {} changed on disk", disk_tree_.size()));
+            disk_tree_.append(leaf);
+        }
+    }
+    if (disk_tree_.size() != size) return false;
+    TRY_ASSIGN(const domain::Hash32 root, deps_.log.root_at(size));
+    if (root != disk_tree_.root())
+        return fail(ErrorCode::log_damaged, "the records on disk have another root");
+    return true;
 }
 
 std::vector<api::SettlementRow> SettlementLoop::settlements(std::uint64_t after,

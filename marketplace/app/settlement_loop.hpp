@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "ledger/log/merkle_tree.hpp"
 #include "ledger/rpc/chain.hpp"
+#include "ledger/settlement/claim_policy.hpp"
 #include "ledger/settlement/deployment.hpp"
 #include "ledger/settlement/submitter.hpp"
 #include "ledger/settlement/watcher.hpp"
@@ -10,7 +12,7 @@
 #include "marketplace/app/engine_thread.hpp"
 #include "marketplace/app/public_log.hpp"
 #include "marketplace/app/read_store.hpp"
-#include "marketplace/storage/settlement_store.hpp"
+#include "marketplace/app/settlement_rows.hpp"
 
 #include <condition_variable>
 #include <map>
@@ -22,31 +24,6 @@
 #include <vector>
 
 namespace marketplace::app {
-
-/// ledger/settlement's rows on the market's database. Each call is one durable transaction on the
-/// engine thread; `insert` also binds the items named before it.
-class SettlementRows final : public ledger::settlement::TransactionStore {
- public:
-    SettlementRows(EngineThread& engine, const ledger::base::Clock& clock)
-        : engine_(engine), clock_(clock) {}
-
-    void set_items(std::vector<storage::SettlementItem> items) { items_ = std::move(items); }
-
-    [[nodiscard]] ledger::base::Result<std::vector<ledger::settlement::TransactionRecord>>
-    load_alive() override;
-    [[nodiscard]] ledger::base::Result<std::optional<ledger::settlement::TransactionRecord>> find(
-        std::string_view instruction_id) override;
-    [[nodiscard]] ledger::base::Result<std::optional<std::uint64_t>> next_nonce() override;
-    [[nodiscard]] ledger::base::Result<void> insert(
-        const ledger::settlement::TransactionRecord& record) override;
-    [[nodiscard]] ledger::base::Result<void> update(
-        const ledger::settlement::TransactionRecord& record) override;
-
- private:
-    EngineThread& engine_;
-    const ledger::base::Clock& clock_;
-    std::vector<storage::SettlementItem> items_;
-};
 
 /// One thread between the engine and the chain: follows the contracts' events into commands, and
 /// turns what the engine wants (opens, claims, closes, log anchors) into transactions, each once.
@@ -72,6 +49,7 @@ class SettlementLoop final : public api::SettlementPort {
 
     [[nodiscard]] std::vector<api::SettlementRow> settlements(std::uint64_t after,
                                                               std::size_t limit) const override;
+    [[nodiscard]] std::string status() const override;
     /// Seconds since 1970 of the newest block seen; 0 before the first look.
     [[nodiscard]] std::uint64_t head_time_s() const;
 
@@ -80,12 +58,24 @@ class SettlementLoop final : public api::SettlementPort {
 
     void run();
     [[nodiscard]] ledger::base::Result<void> round();
-    [[nodiscard]] ledger::base::Result<void> follow_chain();
+    /// True when nothing final is left to read.
+    [[nodiscard]] ledger::base::Result<bool> follow_chain();
+    /// Before the first signature: the ledger item by item against the chain, and the log against
+    /// the head anchored last. An older copy of the database fails here.
+    [[nodiscard]] ledger::base::Result<void> reconcile_all();
+    [[nodiscard]] ledger::base::Result<void> compare_with_chain();
     [[nodiscard]] ledger::base::Result<void> track_transactions();
     [[nodiscard]] ledger::base::Result<void> open_leases();
+    [[nodiscard]] ledger::base::Result<ledger::settlement::ClaimPolicy> claim_policy();
     [[nodiscard]] ledger::base::Result<void> claim_vouchers();
     [[nodiscard]] ledger::base::Result<void> close_leases();
     [[nodiscard]] ledger::base::Result<void> anchor_log();
+    /// Signs a head of the log as it is. False: not yet, or there is nothing new.
+    [[nodiscard]] ledger::base::Result<bool> sign_head(domain::TimeMs now);
+    [[nodiscard]] bool misses_witness() const;
+    /// Hashes records again from disk up to this size, a part of them at a time. False: not there
+    /// yet. log_damaged: what was logged is not what is on disk.
+    [[nodiscard]] ledger::base::Result<bool> check_disk(std::uint64_t size);
     /// Submits one transaction that settles these items. False: not now.
     [[nodiscard]] ledger::base::Result<bool> submit(const std::string& kind,
                                                     const domain::Address& to, domain::Bytes data,
@@ -99,13 +89,19 @@ class SettlementLoop final : public api::SettlementPort {
     ledger::settlement::Submitter submitter_;
     ledger::settlement::Watcher watcher_;
     bool started_ = false;
+    bool reconciled_ = false;
+    std::optional<ledger::base::Error> mismatch_;
+    domain::TimeMs reconcile_at_ms_ = 0;
     ledger::settlement::WatchCursor cursor_;
     std::set<Item> bound_;
     std::set<Item> finished_;                            ///< bound by a transaction that is final
     std::map<domain::Hash32, domain::TimeMs> retry_at_;  ///< finalizing closes
+    std::map<domain::Hash32, domain::TimeMs> unclaimed_since_;
+    ledger::log::CompactTree disk_tree_;  ///< of the records read back from disk
     std::optional<std::uint64_t> anchored_size_;
     bool anchor_in_flight_ = false;
-    domain::TimeMs anchored_ms_ = 0;
+    domain::TimeMs signed_ms_ = 0;    ///< the last head
+    domain::TimeMs cosigned_ms_ = 0;  ///< the last head that the witness signed, or the start
     std::string last_error_;
 
     mutable std::mutex mutex_;
@@ -113,6 +109,7 @@ class SettlementLoop final : public api::SettlementPort {
     bool woken_ = false;
     bool stopping_ = false;
     std::uint64_t head_time_s_ = 0;
+    std::string status_ = "starting";
     std::thread thread_;
 };
 

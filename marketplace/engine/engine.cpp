@@ -5,6 +5,7 @@
 #include "marketplace/domain/codec.hpp"
 #include "marketplace/engine/impl.hpp"
 
+#include <set>
 #include <variant>
 
 namespace marketplace::engine {
@@ -88,8 +89,21 @@ const AskEntry* Engine::find_ask(const Hash32& id) const {
 
 Balance Engine::balance(const Address& account) const {
     const auto& books = impl_->books_;
+    const auto overdrawn = impl_->shortfall_.find(account);
     return {books.available(account).atoms(), books.held(account).atoms(),
-            books.credit(account).atoms()};
+            books.credit(account).atoms(),
+            overdrawn == impl_->shortfall_.end() ? 0 : overdrawn->second};
+}
+
+void Engine::for_each_account(
+    const std::function<void(const Address&, const Balance&)>& visit) const {
+    std::set<Address> owners;
+    for (const auto& [account, balance] : impl_->books_.accounts())
+        if (!account.owner.is_zero()) owners.insert(account.owner);
+    for (const auto& [account, atoms] : impl_->shortfall_)
+        owners.insert(account);
+    for (const Address& owner : owners)
+        visit(owner, balance(owner));
 }
 
 void Engine::for_each_job(const std::function<bool(const Job&)>& visit) const {

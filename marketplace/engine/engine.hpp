@@ -56,9 +56,10 @@ struct AskEntry {
 
 /// Books of one account, in atoms.
 struct Balance {
-    std::int64_t available = 0;  ///< free in escrow and not held
-    std::int64_t held = 0;       ///< reserved for matches and locks
-    std::int64_t earned = 0;     ///< paid to it as a provider, after the fee
+    std::int64_t available = 0;   ///< free in escrow and not held
+    std::int64_t held = 0;        ///< reserved for matches and locks
+    std::int64_t earned = 0;      ///< paid to it as a provider, after the fee
+    std::uint64_t overdrawn = 0;  ///< taken out on chain while it was still held here
 };
 
 /// The single writer: command in, events out. Pure and deterministic: no clock, I/O, thread,
@@ -110,6 +111,9 @@ class Engine {
     [[nodiscard]] const domain::Lease* find_lease(const domain::Hash32& id) const;
     [[nodiscard]] const AskEntry* find_ask(const domain::Hash32& id) const;
     [[nodiscard]] Balance balance(const domain::Address& account) const;
+    /// Visits accounts that have money or owe some, by address.
+    void for_each_account(
+        const std::function<void(const domain::Address&, const Balance&)>& visit) const;
     /// Visits in order of creation; stop by returning false.
     void for_each_job(const std::function<bool(const Job&)>& visit) const;
     void for_each_lease(const std::function<bool(const domain::Lease&)>& visit) const;

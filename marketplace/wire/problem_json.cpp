@@ -106,6 +106,8 @@ int http_status(ErrorCode code) noexcept {
         case ErrorCode::chain_mismatch:
         case ErrorCode::chain_bad_answer:
         case ErrorCode::foreign_nonce:
+        case ErrorCode::ledger_mismatch:
+        case ErrorCode::log_damaged:
         case ErrorCode::worker_lost:
         case ErrorCode::worker_failed:
         case ErrorCode::out_of_memory:

@@ -36,6 +36,8 @@ class FakeChain final : public ledger::rpc::Chain {
     /// Revert data with which estimates are refused; empty: they work.
     std::string estimate_refusal;
     std::vector<ledger::rpc::LogEntry> events;  ///< what `logs` draws from
+    /// What `call` answers; without it every call is refused.
+    std::function<Bytes(const ledger::rpc::CallRequest& request)> view;
 
     FakeChain() { add_block(); }
 
@@ -112,7 +114,9 @@ class FakeChain final : public ledger::rpc::Chain {
         return nonces_[account];
     }
     Result<Bytes> code(const Address&, ledger::rpc::BlockTag) override { return Bytes{}; }
-    Result<Bytes> call(const ledger::rpc::CallRequest&, ledger::rpc::BlockTag) override {
+    Result<Bytes> call(const ledger::rpc::CallRequest& request, ledger::rpc::BlockTag) override {
+        if (auto e = failed("call")) return tl::make_unexpected(*e);
+        if (view) return view(request);
         return ledger::base::fail(ErrorCode::chain_refused, "reverted");
     }
     Result<std::uint64_t> estimate_gas(const ledger::rpc::CallRequest&) override {

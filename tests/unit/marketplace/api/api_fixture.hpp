@@ -186,12 +186,17 @@ class FakeLog final : public api::LogPort {
         if (first > second || second > entries.size()) return fail(ErrorCode::out_of_range);
         return std::vector<domain::Hash32>{};
     }
+    std::optional<domain::Address> witness() const override { return std::nullopt; }
+    Result<void> cosign(const ledger::eth::TreeHead&, const domain::Signature&) override {
+        return fail(ErrorCode::unsupported, "this market has no witness");
+    }
     std::vector<domain::Bytes> entries;
     std::optional<Head> head;
 };
 
 class FakeSettlement final : public api::SettlementPort {
  public:
+    std::string status() const override { return "ok"; }
     std::vector<api::SettlementRow> settlements(std::uint64_t after,
                                                 std::size_t limit) const override {
         std::vector<api::SettlementRow> out;

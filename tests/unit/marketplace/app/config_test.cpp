@@ -27,6 +27,8 @@ TEST_CASE("config: wrong settings are refused with their name") {
     CHECK(refused(kPaths + "finality_depth = \"2\"\n"));
     CHECK(refused(kPaths + "claim_at_atoms = -5\n"));
     CHECK(refused(kPaths + "worker_grace_ms = 1.5\n"));
+    CHECK(refused(kPaths + "witness = \"0x12\"\n"));
+    CHECK(refused(kPaths + "witness = \"0x0000000000000000000000000000000000000000\"\n"));
     CHECK(parse_config(kPaths + "claim_at_atoms = -5\n", "/")
               .error()
               .detail()
