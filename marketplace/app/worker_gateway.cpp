@@ -117,8 +117,10 @@ void WorkerGateway::stop() {
 
 void WorkerGateway::tick() {
     std::vector<domain::Address> lost;
+    std::set<domain::Hash32> retried;
     {
         const std::scoped_lock lock(mutex_);
+        retried = unsigned_;
         const domain::TimeMs now = deps_.clock.now_ms();
         for (auto it = away_since_.begin(); it != away_since_.end();) {
             if (now < it->second + deps_.grace_ms) {
@@ -129,6 +131,8 @@ void WorkerGateway::tick() {
             it = away_since_.erase(it);
         }
     }
+    for (const domain::Hash32& lease : retried)
+        want_voucher(lease);
     for (const domain::Address& worker : lost) {
         spdlog::warn("worker {} is lost", to_checksum(worker));
         domain::WorkerLost command;
@@ -428,13 +432,20 @@ void WorkerGateway::issue_voucher(const domain::Hash32& id) {
     const auto signature = deps_.signer.sign_voucher(
         deps_.delegate, deps_.deployment.leases_domain(), pending.voucher);
     if (!signature) {
-        spdlog::error("voucher of lease {}: {}", ledger::base::to_hex(id),
-                      signature.error().message());
+        // A signer that is away comes back; what it refused it goes on refusing.
+        const bool comes_back = signature.error().code() == ErrorCode::unavailable ||
+                                signature.error().code() == ErrorCode::timeout;
+        const std::scoped_lock lock(mutex_);
+        const bool is_news = comes_back ? unsigned_.insert(id).second : true;
+        if (is_news)
+            spdlog::error("voucher of lease {}: {}", ledger::base::to_hex(id),
+                          signature.error().message());
         return;
     }
     pending.buyer_signature = *signature;
     {
         const std::scoped_lock lock(mutex_);
+        unsigned_.erase(id);
         pending_[id] = pending;
     }
     send(state.worker, wire::BuyerVoucher{pending.voucher, pending.buyer_signature});
@@ -487,6 +498,7 @@ void WorkerGateway::on_record(const engine::Record& record, const engine::Engine
                 const std::scoped_lock lock(mutex_);
                 assigned_.erase(lease->id);
                 pending_.erase(lease->id);
+                unsigned_.erase(lease->id);
             }
         } else if (const auto* receipt = std::get_if<domain::ReceiptAccepted>(&event)) {
             want_voucher(receipt->lease);

@@ -119,6 +119,7 @@ class WorkerGateway {
     std::unordered_map<domain::Hash32, Assigned> assigned_;  // leases handed out
     std::unordered_map<domain::Hash32, Pending> pending_;    // vouchers not yet countersigned
     std::set<domain::Hash32> wanted_;                        // vouchers queued
+    std::set<domain::Hash32> unsigned_;                      // vouchers whose signer was away
 };
 
 }  // namespace marketplace::app

@@ -3,6 +3,7 @@
 // command line and REST as anybody would. What the demo and the end-to-end tests share.
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { mkdtemp } from "node:fs/promises";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { events } from "./chain_totals.mjs";
@@ -96,15 +97,16 @@ export class Devnet {
     writeFileSync(this.file("signer", "policy.toml"), `${policy}\n`);
     // A socket's path may have 107 bytes only, and a checkout may lie deep.
     this.signer_socket = join(await mkdtemp(join(tmpdir(), "millrace-")), "signer.sock");
-    await this.#run_signer(keys);
+    await this.run_signer();
   }
 
-  async #run_signer(keys) {
+  /** Starts the signer, the first time or again after it ended. */
+  async run_signer({ env } = {}) {
     this.processes.start("signer", bin("millrace-signer"), [
-      ...["run", ...keys, "--socket", this.signer_socket],
+      ...["run", "--keystore", this.file("signer", "keys"), "--password-file", this.password_file, "--socket", this.signer_socket],
       ...["--state", this.file("signer", "state"), "--policy", this.file("signer", "policy.toml")],
-    ]);
-    await this.processes.until("signer", "the signer to be ready", () => this.processes.log_tail("signer").includes("ready at"));
+    ], { env });
+    await this.processes.until("signer", "the signer to be ready", () => accepts(this.signer_socket), { every_ms: 20 });
   }
 
   /** Writes the market's settings; `change` overrides or adds some. */
@@ -126,12 +128,12 @@ export class Devnet {
   }
 
   /** Starts the market, the first time or again after it ended: same port, same data. */
-  async start_market(change) {
+  async start_market(change, { env } = {}) {
     this.market_port ??= await free_port();
     this.market_url = `http://127.0.0.1:${this.market_port}`;
     this.rest ??= new Rest(this.market_url);
-    this.processes.start("market", bin("millrace-market"), ["--config", this.market_config("market", change)]);
-    await this.processes.until("market", "the market to be ready", async () => (await fetch(`${this.market_url}/readyz`)).ok);
+    this.processes.start("market", bin("millrace-market"), ["--config", this.market_config("market", change)], { env });
+    await this.processes.until("market", "the market to be ready", async () => (await fetch(`${this.market_url}/readyz`)).ok, { every_ms: 50 });
   }
 
   /** Sets up, registers and starts a worker; its asks are in the book when this returns. */
@@ -209,6 +211,15 @@ export class Devnet {
     await this.processes.stop_all();
     if (this.signer_socket) rmSync(dirname(this.signer_socket), { recursive: true, force: true });
   }
+}
+
+/** Whether somebody listens on a unix socket. */
+function accepts(path) {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    socket.once("connect", () => socket.end(() => resolve(true)));
+    socket.once("error", () => resolve(false));
+  });
 }
 
 function parse(text) {

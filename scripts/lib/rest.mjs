@@ -11,6 +11,8 @@ export const message_types = {
   Ask: fields("address provider,bytes32 resourceHash,uint8 unitKind,uint64 price,uint64 minUnits,uint64 maxUnits,uint8 orderClass,uint32 reclaimWindow,uint64 earliest,uint64 expiry,uint64 volume,address matcher,bytes32 salt"),
   Bid: fields("address buyer,bytes32 jobSpecHash,uint8 unitKind,uint64 priceCeiling,uint64 maxAmount,bytes32 constraintsHash,uint8 orderClass,uint8 verificationTier,uint64 earliest,uint64 deadline,uint64 expiry,uint64 volume,address matcher,bytes32 salt"),
   Delegation: fields("address owner,address delegate,uint8 scope,uint64 spendCap,uint64 expiry,uint64 nonce"),
+  Receipt: fields("bytes32 lease,uint64 sequence,bytes32 previous,uint8 unitKind,uint64 cumulativeUnits,uint64 price,uint64 cumulativeAmount,bytes32 modelHash,bytes32 requestHash,bytes32 responseHash,uint64 startMs,uint64 endMs"),
+  Voucher: fields("bytes32 lease,uint64 sequence,uint64 cumulativeUnits,uint64 cumulativeAmount,bytes32 receiptsRoot"),
 };
 export const unit_kinds = ["gpu_ms", "input_token", "output_token", "training_step"];
 export const order_classes = ["on_demand", "interruptible", "reserved", "standing"];
@@ -175,7 +177,7 @@ export class Rest {
 }
 
 /** A message as the market's JSON carries it: 64-bit numbers as text, kinds by name. */
-function wire_form(message) {
+export function wire_form(message) {
   return Object.fromEntries(Object.entries(message).map(([name, value]) => {
     if (name === "unitKind") return [name, unit_kinds[value]];
     if (name === "orderClass") return [name, order_classes[value]];

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+// A worker without a machine behind it: it takes leases, signs receipts and vouchers with viem, and comes back
+// whenever the market goes away. What it signs depends on the lease and the sequence only, so that a receipt it
+// repeats after a crash is the same to the byte.
+import { createHash } from "node:crypto";
+import { setTimeout as pause } from "node:timers/promises";
+import { hashStruct } from "viem";
+import { privateKeyToAccount } from "viem/accounts";
+import { WebSocket } from "ws";
+import { Rest, message_types, wire_form } from "./rest.mjs";
+
+const zero_hash = `0x${"0".repeat(64)}`;
+const hash_of = (text) => `0x${createHash("sha256").update(text).digest("hex")}`;
+
+export class ScriptedWorker {
+  acknowledged = new Map(); // lease → sequence that the market said is on disk
+  signed = 0;
+  #leases = new Map();
+  #stopping = false;
+
+  constructor(market_url, provider, worker_key, resource, units_per_receipt) {
+    Object.assign(this, { market_url, provider, resource, units_per_receipt });
+    this.account = privateKeyToAccount(worker_key);
+    this.rest = new Rest(market_url);
+    this.running = this.#run();
+  }
+
+  async stop() {
+    this.#stopping = true;
+    this.socket?.terminate();
+    await this.running;
+  }
+
+  async #run() {
+    while (!this.#stopping) {
+      try {
+        await this.#connection();
+      } catch (error) {
+        this.last_error = error;
+      }
+      if (!this.#stopping) await pause(50);
+    }
+  }
+
+  async #connection() {
+    const token = await this.rest.sign_in(this.account);
+    await this.rest.info();
+    await new Promise((resolve, reject) => {
+      const socket = new WebSocket(`${this.market_url.replace("http", "ws")}/v1/worker/ws`, { headers: { authorization: `Bearer ${token}` } });
+      this.socket = socket;
+      this.#leases.clear();
+      socket.on("open", () => this.#say({
+        type: "hello", version: 1, worker: this.account.address, provider: this.provider,
+        resource: { ...this.resource, worker: this.account.address }, leases: [], serving: [],
+      }));
+      let queue = Promise.resolve();
+      socket.on("message", (data) => {
+        queue = queue.then(() => this.#hear(JSON.parse(data.toString()))).catch(reject);
+      });
+      socket.on("close", resolve);
+      socket.on("error", reject);
+    });
+  }
+
+  #say(message) {
+    if (this.socket.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(message));
+  }
+
+  async #hear(message) {
+    if (message.type === "assign") {
+      const lease = {
+        ...message, sequence: Number(message.receipts.sequence), previous: message.receipts.previous,
+        units: BigInt(message.receipts.cumulative_units),
+      };
+      this.#leases.set(message.lease, lease);
+      this.#say({ type: "started", lease: message.lease });
+      await this.#next_receipt(lease);
+    } else if (message.type === "ack") {
+      this.acknowledged.set(message.lease, Math.max(message.sequence, this.acknowledged.get(message.lease) ?? 0));
+      const lease = this.#leases.get(message.lease);
+      if (lease?.sequence === message.sequence) await this.#next_receipt(lease);
+    } else if (message.type === "voucher") {
+      const { voucher } = message;
+      const signature = await this.rest.sign(this.account, "Voucher", voucher);
+      this.#say({ type: "voucher", voucher, worker_signature: signature });
+    } else if (message.type === "cancel") {
+      this.#leases.delete(message.lease);
+    } else if (message.type === "error") {
+      this.last_refusal = message;
+    }
+  }
+
+  async #next_receipt(lease) {
+    const most = BigInt(lease.max_units);
+    if (lease.units >= most) return this.#say({ type: "finished", lease: lease.lease });
+    const units = lease.units + this.units_per_receipt;
+    lease.units = units < most ? units : most;
+    lease.sequence += 1;
+    const receipt = {
+      lease: lease.lease, sequence: BigInt(lease.sequence), previous: lease.previous, unitKind: 3,
+      cumulativeUnits: lease.units, price: BigInt(lease.price), cumulativeAmount: lease.units * BigInt(lease.price),
+      modelHash: zero_hash, requestHash: zero_hash, responseHash: hash_of(`${lease.lease} ${lease.sequence}`),
+      startMs: BigInt(lease.sequence), endMs: BigInt(lease.sequence) + 1n,
+    };
+    const signature = await this.rest.sign(this.account, "Receipt", receipt);
+    lease.previous = hashStruct({ data: receipt, primaryType: "Receipt", types: { Receipt: message_types.Receipt } });
+    this.signed += 1;
+    this.#say({
+      type: "receipt", receipt: wire_form(receipt), signature, step: Number(BigInt(lease.start.step) + lease.units), checkpoint: zero_hash,
+    });
+  }
+}
