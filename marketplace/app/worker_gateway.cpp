@@ -384,13 +384,16 @@ void WorkerGateway::take_receipt(const domain::Address& worker,
     domain::SubmitReceipt command;
     command.receipt = signed_receipt.receipt;
     command.signature = signed_receipt.signature;
-    deps_.engine.submit(command,
-                        [this, worker, done = std::move(done), lease = command.receipt.lease,
-                         sequence = command.receipt.sequence](const auto& result) {
-                            if (!result) return done(tl::make_unexpected(result.error()));
-                            send(worker, wire::Ack{lease, sequence});
-                            done({});
-                        });
+    deps_.engine.submit(
+        command, [this, worker, done = std::move(done), lease = command.receipt.lease,
+                  sequence = command.receipt.sequence](const auto& result) {
+            if (!result) return done(tl::make_unexpected(result.error()));
+            for (const domain::Event& event : *result)
+                if (std::holds_alternative<domain::ReceiptEquivocated>(event))
+                    return done(fail(ErrorCode::receipt_equivocation, "the lease ends here"));
+            send(worker, wire::Ack{lease, sequence});
+            done({});
+        });
 }
 
 void WorkerGateway::on_receipt(const domain::Address& worker, const wire::ReceiptMessage& message) {

@@ -146,6 +146,10 @@ void fields(A& a, Like<LeaseReclaimed> auto& v) {
     a(v.lease, v.by, v.at_ms);
 }
 template <typename A>
+void fields(A& a, Like<ReceiptEquivocated> auto& v) {
+    a(v.lease, v.sequence, v.first, v.other);
+}
+template <typename A>
 void fields(A& a, Like<BatchCleared> auto& v) {
     a(v.unit_kind, v.gpu_models, v.price_atoms, v.bids, v.matched);
 }

@@ -157,10 +157,20 @@ struct WorkerChanged {
     friend bool operator==(const WorkerChanged&, const WorkerChanged&) = default;
 };
 
+/// A worker signed two receipts with one sequence. The first is an earlier record, the other is
+/// this record's command: together they prove it (contract Disputes). At most one for each lease.
+struct ReceiptEquivocated {
+    Hash32 lease;
+    std::uint64_t sequence = 0;
+    Hash32 first;  ///< struct hash of the receipt that counts
+    Hash32 other;
+    friend bool operator==(const ReceiptEquivocated&, const ReceiptEquivocated&) = default;
+};
+
 /// The position in the variant is the event's kind byte: append only.
 using Event = std::variant<AskAccepted, AskClosed, JobChanged, NotMatched, Matched, LeaseChanged,
                            ReceiptAccepted, VoucherAccepted, Paid, BalanceChanged, WorkerChanged,
-                           LeaseReclaimed, BatchCleared>;
+                           LeaseReclaimed, BatchCleared, ReceiptEquivocated>;
 
 [[nodiscard]] std::string_view name_of(const Event& event) noexcept;
 void encode(ledger::base::Bytes& out, const Event& event);

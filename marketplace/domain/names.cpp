@@ -65,9 +65,10 @@ constexpr std::array<std::string_view, std::variant_size_v<Command>> kCommands =
     "amend_ask",
     "amend_job"};
 constexpr std::array<std::string_view, std::variant_size_v<Event>> kEvents = {
-    "ask_accepted",   "ask_closed",       "job_changed",      "not_matched", "matched",
-    "lease_changed",  "receipt_accepted", "voucher_accepted", "paid",        "balance_changed",
-    "worker_changed", "lease_reclaimed",  "batch_cleared"};
+    "ask_accepted",  "ask_closed",         "job_changed",      "not_matched",
+    "matched",       "lease_changed",      "receipt_accepted", "voucher_accepted",
+    "paid",          "balance_changed",    "worker_changed",   "lease_reclaimed",
+    "batch_cleared", "receipt_equivocated"};
 
 /// What is said of the asks that fail at a test, and of the nearest of them ("{}": its value).
 struct Phrase {

@@ -49,7 +49,7 @@ void fields(A& a, Like<LeaseRecord> auto& v) {
       lease.fee_atoms, lease.refunded_atoms, lease.matched_ms, lease.starts_ms, lease.ends_ms,
       lease.reclaim_at_ms, lease.changed_ms);
     a(v.holds_capacity, v.on_chain_volume, v.has_begun, v.claimed_units, v.voucher_due_ms,
-      v.voucher_overdue, v.reclaimed_by, v.batch_ms, v.receipts);
+      v.voucher_overdue, v.has_equivocated, v.reclaimed_by, v.batch_ms, v.receipts);
 }
 
 namespace {

@@ -94,6 +94,7 @@ struct LeaseRecord {
     std::uint64_t claimed_units = 0;
     TimeMs voucher_due_ms = 0;          ///< closing: the voucher over its last receipts; 0: none
     bool voucher_overdue = false;       ///< it did not come in time
+    bool has_equivocated = false;       ///< two receipts carry one sequence
     std::optional<Index> reclaimed_by;  ///< the job it makes room for
     TimeMs batch_ms = 0;                ///< the batch it came from; 0: none
     ledger::log::CompactTree tree;

@@ -17,6 +17,7 @@ inline constexpr std::string_view kInsufficientFunds = "insufficient_funds";
 inline constexpr std::string_view kNextSlice = "next_slice";
 inline constexpr std::string_view kOutbid = "outbid";
 inline constexpr std::string_view kWorkerLost = "worker_lost";
+inline constexpr std::string_view kEquivocation = "receipt_equivocation";
 inline constexpr std::string_view kProviderLeft = "provider_left";
 inline constexpr std::string_view kChainRefused = "chain_refused";
 // Jobs that ended

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ledger/base/limits.hpp"
 #include "marketplace/engine/impl.hpp"
+#include "marketplace/engine/reasons.hpp"
 
 #include <algorithm>
 
@@ -55,9 +56,16 @@ Result<void> Engine::Impl::on(const domain::SubmitReceipt& command) {
     Lease& lease = record.lease;
     const Hash32& hash = hashes_.front();
     if (receipt.sequence <= lease.sequence) {
-        if (record.receipts[receipt.sequence - 1].hash == hash) return {};
-        return fail(ErrorCode::receipt_equivocation,
-                    "sequence " + std::to_string(receipt.sequence));
+        const Hash32& first = record.receipts[receipt.sequence - 1].hash;
+        if (first == hash) return {};
+        if (record.has_equivocated)
+            return fail(ErrorCode::receipt_equivocation,
+                        "sequence " + std::to_string(receipt.sequence));
+        record.has_equivocated = true;
+        emit(domain::ReceiptEquivocated{lease.id, receipt.sequence, first, hash});
+        if (lease.state == LeaseState::kOpen || lease.state == LeaseState::kRunning)
+            leave(index, {reason::kEquivocation, CloseReason::kWorkerFailed, /*back_off_ms=*/0});
+        return {};
     }
     JobRecordState& state = jobs_[record.job];
     TRY(check_metering(record, state.job.terms.kind));

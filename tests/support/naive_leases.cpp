@@ -204,7 +204,11 @@ NaiveMarket::Refusal NaiveMarket::take(const SubmitReceipt& c) {
     const Hash32 hash = struct_hash(r);
     if (r.sequence <= is.sequence) {
         if (lease->receipts[r.sequence - 1].hash == hash) return std::nullopt;
-        return Code::receipt_equivocation;
+        if (lease->has_equivocated) return Code::receipt_equivocation;
+        lease->has_equivocated = true;
+        if (is.state == LeaseState::kOpen || is.state == LeaseState::kRunning)
+            leave(*lease, CloseReason::kWorkerFailed, "receipt_equivocation", /*backs_off=*/false);
+        return std::nullopt;
     }
     const bool late_tokens =
         is.state == LeaseState::kClosing && !lease->exclusive && !lease->voucher_overdue;

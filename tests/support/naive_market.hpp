@@ -47,7 +47,8 @@ class NaiveMarket {
         std::size_t job = 0;  ///< in jobs()
         std::vector<Receipt> receipts;
         std::optional<ledger::eth::Voucher> voucher;
-        std::optional<md::TimeMs> voucher_due;    ///< closing: for receipts not yet covered
+        std::optional<md::TimeMs> voucher_due;  ///< closing: for receipts not yet covered
+        bool has_equivocated = false;
         bool voucher_overdue = false;             ///< no more receipts are taken
         std::optional<std::size_t> reclaimed_by;  ///< in jobs()
         bool exclusive = false;                   ///< it has its worker to itself

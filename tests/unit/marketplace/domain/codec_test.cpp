@@ -139,7 +139,8 @@ std::vector<Event> sample_events(std::uint64_t seed) {
             balance,
             WorkerChanged{{}, {}, true},
             reclaimed,
-            cleared};
+            cleared,
+            ReceiptEquivocated{{}, 5, {}, {}}};
 }
 
 template <typename T>

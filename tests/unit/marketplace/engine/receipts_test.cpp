@@ -40,7 +40,6 @@ TEST_CASE("receipts: refused in the order of the checks") {
           ErrorCode::invalid_quantity);
     CHECK(refused([](Receipt& r) { r.start_ms = r.end_ms + 1; }) == ErrorCode::invalid_window);
     CHECK(refused([](Receipt& r) { r.lease = {}; }) == ErrorCode::not_found);
-    CHECK(refused([](Receipt& r) { r.sequence = 1; }) == ErrorCode::receipt_equivocation);
     CHECK(refused([](Receipt& r) { r.sequence = 3; }) == ErrorCode::receipt_out_of_order);
     CHECK(refused([](Receipt& r) { r.previous = {}; }) == ErrorCode::receipt_out_of_order);
     CHECK(refused([](Receipt& r) { r.unit_kind = tests::UnitKind::kGpuMs; }) ==
@@ -148,6 +147,35 @@ TEST_CASE("vouchers: one over earlier receipts is taken, the rest stays uncovere
     market.must(market.full_voucher(id));
     CHECK(market.engine.leases_to_claim(9).size() == 1);
     CHECK_FALSE(market.engine.best_voucher({}).has_value());
+}
+
+TEST_CASE("receipts: two of one sequence end the lease, and the evidence is recorded once") {
+    Market market;
+    market.deposit(tests::buyer(1), 1'000'000);
+    market.list(1, 1);
+    market.list(2, 2);
+    market.must(tests::make_train_job(1, 5));
+    const Hash32 id = market.lease(5).id;
+    market.start(id);
+    market.work(id, 25);
+    market.must(market.full_voucher(id));
+    const Hash32 first = market.engine.find_lease(id)->last_receipt;
+
+    SubmitReceipt other = market.next_receipt(id, 25);
+    other.receipt.sequence = 1;
+    const auto events = market.must(other);
+    const auto* found = tests::find_event<ReceiptEquivocated>(events);
+    REQUIRE(found != nullptr);
+    CHECK(*found == ReceiptEquivocated{id, 1, first, struct_hash(other.receipt)});
+    CHECK(market.engine.find_lease(id)->state == LeaseState::kClosing);
+    CHECK(market.engine.find_lease(id)->close_reason == CloseReason::kWorkerFailed);
+    // What was vouched for is still claimed; the job goes on with another worker.
+    CHECK(market.engine.leases_to_claim(9) == std::vector<Hash32>{id});
+    CHECK(market.lease(5).worker == tests::worker(2));
+    CHECK(market.engine.find_lease(id)->sequence == 1);
+
+    other.receipt.end_ms += 1;
+    CHECK(market.refused(other) == ErrorCode::receipt_equivocation);
 }
 
 }  // namespace marketplace::engine
