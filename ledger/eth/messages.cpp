@@ -4,6 +4,7 @@
 #include "ledger/base/checked.hpp"
 #include "ledger/crypto/keccak.hpp"
 
+#include <algorithm>
 #include <array>
 #include <limits>
 
@@ -143,6 +144,17 @@ base::Hash32 domain_separator(const Domain& domain) {
         .put(domain.chain_id)
         .put(domain.contract)
         .finish();
+}
+
+base::Hash32 lease_id(const base::Hash32& ask_hash, const base::Hash32& bid_hash,
+                      std::uint64_t index) {
+    // abi.encode of three static words.
+    std::array<std::uint8_t, 96> words{};
+    std::copy(ask_hash.begin(), ask_hash.end(), words.begin());
+    std::copy(bid_hash.begin(), bid_hash.end(), words.begin() + 32);
+    for (std::size_t i = 0; i < 8; ++i)
+        words[95 - i] = static_cast<std::uint8_t>(index >> (8 * i));
+    return crypto::keccak256(words);
 }
 
 base::Hash32 struct_hash(const Ask& m) {

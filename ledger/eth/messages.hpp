@@ -139,6 +139,10 @@ struct TreeHead {
     friend bool operator==(const TreeHead&, const TreeHead&) = default;
 };
 
+/// keccak(abi.encode(askHash, bidHash, index)): the name of a lease, which so names its two orders.
+[[nodiscard]] base::Hash32 lease_id(const base::Hash32& ask_hash, const base::Hash32& bid_hash,
+                                    std::uint64_t index);
+
 /// EIP-712 hashStruct: the message's identity (an order's id, a receipt's leaf).
 [[nodiscard]] base::Hash32 struct_hash(const Ask& message);
 [[nodiscard]] base::Hash32 struct_hash(const Bid& message);

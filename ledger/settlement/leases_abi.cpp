@@ -124,7 +124,7 @@ Hash32 parties_hash(const Parties& parties) {
 }
 
 Hash32 lease_id(const LeaseKey& key) {
-    return crypto::keccak256(encode(key));
+    return eth::lease_id(key.ask_hash, key.bid_hash, key.index);
 }
 
 std::string_view to_string(CloseReason reason) noexcept {

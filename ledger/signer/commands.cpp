@@ -39,6 +39,7 @@ struct Options {
     std::string deployment;
     std::string delegate;
     std::uint64_t per_lease = 1'000'000'000;
+    std::uint64_t per_provider = 5'000'000'000;
     std::uint64_t per_day = 10'000'000'000;
     bool light = false;
 };
@@ -157,6 +158,7 @@ Result<void> print_policy(const Options& options) {
     TRY_ASSIGN(values.market_operator, address_in(document, "operator"));
     TRY_ASSIGN(values.delegate, crypto::parse_address(options.delegate));
     values.voucher_atoms_per_lease = options.per_lease;
+    values.voucher_atoms_per_provider = options.per_provider;
     values.voucher_atoms_per_day = options.per_day;
     std::cout << make_policy_text(values);
     return {};
@@ -200,6 +202,8 @@ int run_program(int argc, const char* const* argv) {
     policy->add_option("--deployment", options.deployment, "deployment file")->required();
     policy->add_option("--delegate", options.delegate, "account that signs vouchers")->required();
     policy->add_option("--atoms-per-lease", options.per_lease, "most one lease may total");
+    policy->add_option("--atoms-per-provider", options.per_provider,
+                       "most vouchers for one provider may add in a day");
     policy->add_option("--atoms-per-day", options.per_day, "most all vouchers may add in a day");
     policy->callback([&] { chosen = print_policy; });
 

@@ -103,8 +103,9 @@ Result<void> read_transactions(Policy& policy, const toml::table& root) {
 
 Result<void> read_vouchers(Policy& policy, const toml::table& root) {
     TRY_ASSIGN(const toml::table* section, table_at(root, "vouchers"));
-    TRY(only_keys(*section, "vouchers.",
-                  {"contract", "signers", "atoms_per_lease", "atoms_per_day"}));
+    TRY(only_keys(
+        *section, "vouchers.",
+        {"contract", "signers", "atoms_per_lease", "atoms_per_provider_and_day", "atoms_per_day"}));
     TRY_ASSIGN(policy.leases, address_at(*section, "contract"));
     const toml::array* signers = (*section)["signers"].as_array();
     if (signers == nullptr) return bad("vouchers.signers must be a list of addresses");
@@ -114,6 +115,8 @@ Result<void> read_vouchers(Policy& policy, const toml::table& root) {
         policy.voucher_signers.insert(signer);
     }
     TRY_ASSIGN(policy.voucher_atoms_per_lease, number_at(*section, "atoms_per_lease"));
+    TRY_ASSIGN(policy.voucher_atoms_per_provider,
+               number_at(*section, "atoms_per_provider_and_day"));
     TRY_ASSIGN(policy.voucher_atoms_per_day, number_at(*section, "atoms_per_day"));
     return {};
 }
@@ -182,6 +185,7 @@ functions = ["anchor((uint64,bytes32,uint64),bytes,bytes32[])"]
 contract = "{leases}"
 signers = ["{delegate}"]
 atoms_per_lease = {per_lease}
+atoms_per_provider_and_day = {per_provider}
 atoms_per_day = {per_day}
 
 [tree_heads]
@@ -195,7 +199,9 @@ signer = "{market_operator}"
         "leases"_a = base::to_hex(values.leases),
         "receipt_log"_a = base::to_hex(values.receipt_log),
         "delegate"_a = base::to_hex(values.delegate),
-        "per_lease"_a = values.voucher_atoms_per_lease, "per_day"_a = values.voucher_atoms_per_day,
+        "per_lease"_a = values.voucher_atoms_per_lease,
+        "per_provider"_a = values.voucher_atoms_per_provider,
+        "per_day"_a = values.voucher_atoms_per_day,
         "ask"_a =
             "address,bytes32,uint8,uint64,uint64,uint64,uint8,uint32,uint64,uint64,uint64,"
             "address,bytes32",

@@ -28,10 +28,12 @@ struct Policy {
     eth::U256 max_fee_per_gas;
     std::uint64_t gas_limit_max = 0;
 
-    // Vouchers: as a delegate, for one contract, bounded per lease and per UTC day.
+    // Vouchers: as a delegate, for one contract, bounded per lease, and per UTC day for each
+    // provider and in all.
     base::Address leases;
     std::set<base::Address> voucher_signers;
     std::uint64_t voucher_atoms_per_lease = 0;
+    std::uint64_t voucher_atoms_per_provider = 0;  ///< in a day
     std::uint64_t voucher_atoms_per_day = 0;
 
     // Tree heads.
@@ -51,6 +53,7 @@ struct PolicyTemplate {
     base::Address market_operator;
     base::Address delegate;
     std::uint64_t voucher_atoms_per_lease = 0;
+    std::uint64_t voucher_atoms_per_provider = 0;
     std::uint64_t voucher_atoms_per_day = 0;
 };
 [[nodiscard]] std::string make_policy_text(const PolicyTemplate& values);

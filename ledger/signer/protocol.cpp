@@ -75,6 +75,48 @@ json to_json(const SignTransaction& request) {
     return out;
 }
 
+json to_json(const eth::Ask& ask) {
+    return {{"provider", base::to_hex(ask.provider)},
+            {"resource_hash", base::to_hex(ask.resource_hash)},
+            {"unit_kind", std::string(to_string(ask.unit_kind))},
+            {"price", std::to_string(ask.price_atoms)},
+            {"min_units", std::to_string(ask.min_units)},
+            {"max_units", std::to_string(ask.max_units)},
+            {"order_class", std::string(to_string(ask.order_class))},
+            {"reclaim_window", std::to_string(ask.reclaim_window_s)},
+            {"earliest", std::to_string(ask.earliest_s)},
+            {"expiry", std::to_string(ask.expiry_s)},
+            {"volume", std::to_string(ask.volume_units)},
+            {"matcher", base::to_hex(ask.matcher)},
+            {"salt", base::to_hex(ask.salt)}};
+}
+
+Result<eth::Ask> ask_in(const json& object) {
+    if (!object.is_object()) return fail(ErrorCode::invalid_field, "ask");
+    TRY(only_fields(object, {"provider", "resource_hash", "unit_kind", "price", "min_units",
+                             "max_units", "order_class", "reclaim_window", "earliest", "expiry",
+                             "volume", "matcher", "salt"}));
+    eth::Ask ask;
+    TRY_ASSIGN(ask.provider, fixed_at<base::Address>(object, "provider"));
+    TRY_ASSIGN(ask.resource_hash, fixed_at<base::Hash32>(object, "resource_hash"));
+    TRY_ASSIGN(const std::string kind, rpc::string_at(object, "unit_kind"));
+    TRY_ASSIGN(ask.unit_kind, eth::parse_unit_kind(kind));
+    TRY_ASSIGN(ask.price_atoms, rpc::u64_text_at(object, "price"));
+    TRY_ASSIGN(ask.min_units, rpc::u64_text_at(object, "min_units"));
+    TRY_ASSIGN(ask.max_units, rpc::u64_text_at(object, "max_units"));
+    TRY_ASSIGN(const std::string order_class, rpc::string_at(object, "order_class"));
+    TRY_ASSIGN(ask.order_class, eth::parse_order_class(order_class));
+    TRY_ASSIGN(const std::uint64_t window, rpc::u64_text_at(object, "reclaim_window"));
+    if (window > UINT32_MAX) return fail(ErrorCode::invalid_field, "reclaim_window");
+    ask.reclaim_window_s = static_cast<std::uint32_t>(window);
+    TRY_ASSIGN(ask.earliest_s, rpc::u64_text_at(object, "earliest"));
+    TRY_ASSIGN(ask.expiry_s, rpc::u64_text_at(object, "expiry"));
+    TRY_ASSIGN(ask.volume_units, rpc::u64_text_at(object, "volume"));
+    TRY_ASSIGN(ask.matcher, fixed_at<base::Address>(object, "matcher"));
+    TRY_ASSIGN(ask.salt, fixed_at<base::Hash32>(object, "salt"));
+    return ask;
+}
+
 json to_json(const SignVoucher& request) {
     json out = json::object();
     out["op"] = "sign_voucher";
@@ -85,6 +127,9 @@ json to_json(const SignVoucher& request) {
     out["cumulative_units"] = std::to_string(request.voucher.cumulative_units);
     out["cumulative_amount"] = std::to_string(request.voucher.cumulative_amount_atoms);
     out["receipts_root"] = base::to_hex(request.voucher.receipts_root);
+    out["ask"] = to_json(request.origin.ask);
+    out["bid_hash"] = base::to_hex(request.origin.bid_hash);
+    out["index"] = std::to_string(request.origin.index);
     return out;
 }
 
@@ -122,8 +167,9 @@ Result<Request> transaction_in(const json& object) {
 }
 
 Result<Request> voucher_in(const json& object) {
-    TRY(only_fields(object, {"op", "signer", "chain_id", "contract", "lease", "sequence",
-                             "cumulative_units", "cumulative_amount", "receipts_root"}));
+    TRY(only_fields(
+        object, {"op", "signer", "chain_id", "contract", "lease", "sequence", "cumulative_units",
+                 "cumulative_amount", "receipts_root", "ask", "bid_hash", "index"}));
     SignVoucher request;
     eth::Voucher& voucher = request.voucher;
     TRY_ASSIGN(request.signer, fixed_at<base::Address>(object, "signer"));
@@ -133,6 +179,10 @@ Result<Request> voucher_in(const json& object) {
     TRY_ASSIGN(voucher.cumulative_units, rpc::u64_text_at(object, "cumulative_units"));
     TRY_ASSIGN(voucher.cumulative_amount_atoms, rpc::u64_text_at(object, "cumulative_amount"));
     TRY_ASSIGN(voucher.receipts_root, fixed_at<base::Hash32>(object, "receipts_root"));
+    TRY_ASSIGN(const json* ask, rpc::member_at(object, "ask"));
+    TRY_ASSIGN(request.origin.ask, ask_in(*ask));
+    TRY_ASSIGN(request.origin.bid_hash, fixed_at<base::Hash32>(object, "bid_hash"));
+    TRY_ASSIGN(request.origin.index, rpc::u64_text_at(object, "index"));
     return request;
 }
 

@@ -27,10 +27,19 @@ struct SignTransaction {
     eth::Transaction transaction;
     friend bool operator==(const SignTransaction&, const SignTransaction&) = default;
 };
+/// What a lease's name is made of: through it the signer knows whom a voucher pays, and needs to
+/// believe nobody.
+struct LeaseOrigin {
+    eth::Ask ask;
+    base::Hash32 bid_hash;
+    std::uint64_t index = 0;
+    friend bool operator==(const LeaseOrigin&, const LeaseOrigin&) = default;
+};
 struct SignVoucher {
     base::Address signer;
     eth::Domain domain;
     eth::Voucher voucher;
+    LeaseOrigin origin;
     friend bool operator==(const SignVoucher&, const SignVoucher&) = default;
 };
 struct SignTreeHead {

@@ -128,6 +128,9 @@ Result<Answer> SignerService::sign(const SignVoucher& request) {
     TRY(check_domain(request.domain, policy_.leases));
     if (!policy_.voucher_signers.contains(request.signer))
         return refused("this account does not sign vouchers");
+    const LeaseOrigin& origin = request.origin;
+    if (eth::lease_id(eth::struct_hash(origin.ask), origin.bid_hash, origin.index) != voucher.lease)
+        return refused("the lease is not of this ask and bid");
     if (voucher.cumulative_amount_atoms > policy_.voucher_atoms_per_lease)
         return refused("the lease's total passes the cap per lease");
     const base::Hash32 digest = eth::digest(request.domain, voucher);
@@ -145,14 +148,19 @@ Result<Answer> SignerService::sign(const SignVoucher& request) {
         voucher.cumulative_units < last.units)
         return fail(ErrorCode::voucher_not_higher, "the running total falls");
     const base::TimeMs now = clock_.now_ms();
-    const auto spent = base::checked_add(log_.voucher_atoms_on(now / kDayMs),
-                                         voucher.cumulative_amount_atoms - last.amount_atoms);
+    const base::Address& provider = origin.ask.provider;
+    const std::uint64_t added = voucher.cumulative_amount_atoms - last.amount_atoms;
+    const auto of_provider =
+        base::checked_add(log_.voucher_atoms_on(now / kDayMs, provider), added);
+    if (!of_provider || *of_provider > policy_.voucher_atoms_per_provider)
+        return refused("the day's amount of vouchers for this provider is used up");
+    const auto spent = base::checked_add(log_.voucher_atoms_on(now / kDayMs), added);
     if (!spent || *spent > policy_.voucher_atoms_per_day)
         return refused("the day's amount of vouchers is used up");
-    TRY(log_.record_voucher(
-        request.signer, voucher.lease,
-        {voucher.sequence, voucher.cumulative_amount_atoms, voucher.cumulative_units, digest},
-        now));
+    TRY(log_.record_voucher(request.signer, voucher.lease,
+                            {voucher.sequence, voucher.cumulative_amount_atoms,
+                             voucher.cumulative_units, digest, provider},
+                            now));
     return signature_answer(key->sign(digest));
 }
 

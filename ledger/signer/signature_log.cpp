@@ -167,16 +167,18 @@ bool SignatureLog::apply(const std::string& body) {
         ++sums_for(day).transactions;
         return true;
     }
-    if (words[0] == "voucher" && words.size() == 8) {
+    if (words[0] == "voucher" && words.size() == 9) {
         Hash32 lease;
         LastVoucher voucher;
         if (!take(words[3], lease) || !take(words[4], voucher.sequence) ||
             !take(words[5], voucher.units) || !take(words[6], voucher.amount_atoms) ||
-            !take(words[7], voucher.digest))
+            !take(words[7], voucher.digest) || !take(words[8], voucher.provider))
             return false;
         LastVoucher& last = vouchers_[{signer, lease}];
         if (voucher.amount_atoms < last.amount_atoms) return false;
-        sums_for(day).voucher_atoms += voucher.amount_atoms - last.amount_atoms;
+        DaySums& sums = sums_for(day);
+        sums.voucher_atoms += voucher.amount_atoms - last.amount_atoms;
+        sums.by_provider[voucher.provider] += voucher.amount_atoms - last.amount_atoms;
         last = voucher;
         return true;
     }
@@ -193,7 +195,7 @@ bool SignatureLog::apply(const std::string& body) {
 
 SignatureLog::DaySums& SignatureLog::sums_for(std::uint64_t day) {
     // A clock that goes back must not open a fresh allowance: days only move forward.
-    if (day > today_.day) today_ = {day, 0, 0};
+    if (day > today_.day) today_ = {day, 0, 0, {}};
     return today_;
 }
 
@@ -218,6 +220,11 @@ std::uint64_t SignatureLog::voucher_atoms_on(std::uint64_t day) const {
     return day > today_.day ? 0 : today_.voucher_atoms;
 }
 
+std::uint64_t SignatureLog::voucher_atoms_on(std::uint64_t day, const Address& provider) const {
+    const auto found = today_.by_provider.find(provider);
+    return day > today_.day || found == today_.by_provider.end() ? 0 : found->second;
+}
+
 Result<void> SignatureLog::append(const std::string& body) {
     if (broken_) return fail(ErrorCode::io_error, "the log of signatures failed before; restart");
     const Hash32 next = chained(chain_, body);
@@ -235,7 +242,7 @@ Result<void> SignatureLog::record_voucher(const Address& signer, const Hash32& l
     return append("voucher " + std::to_string(now_ms) + " " + base::to_hex(signer) + " " +
                   base::to_hex(lease) + " " + std::to_string(voucher.sequence) + " " +
                   std::to_string(voucher.units) + " " + std::to_string(voucher.amount_atoms) + " " +
-                  base::to_hex(voucher.digest));
+                  base::to_hex(voucher.digest) + " " + base::to_hex(voucher.provider));
 }
 
 Result<void> SignatureLog::record_tree_head(const Address& signer, const LastTreeHead& head,

@@ -20,6 +20,7 @@ struct LastVoucher {
     std::uint64_t amount_atoms = 0;
     std::uint64_t units = 0;
     base::Hash32 digest;
+    base::Address provider;  ///< whom the lease pays
     friend bool operator==(const LastVoucher&, const LastVoucher&) = default;
 };
 struct LastTreeHead {
@@ -50,6 +51,8 @@ class SignatureLog {
     /// Sums of one UTC day (days since 1970).
     [[nodiscard]] std::uint64_t transactions_on(std::uint64_t day) const;
     [[nodiscard]] std::uint64_t voucher_atoms_on(std::uint64_t day) const;
+    [[nodiscard]] std::uint64_t voucher_atoms_on(std::uint64_t day,
+                                                 const base::Address& provider) const;
     [[nodiscard]] std::uint64_t signatures() const noexcept { return lines_; }
 
     [[nodiscard]] base::Result<void> record_voucher(const base::Address& signer,
@@ -72,6 +75,7 @@ class SignatureLog {
         std::uint64_t day = 0;
         std::uint64_t transactions = 0;
         std::uint64_t voucher_atoms = 0;
+        std::map<base::Address, std::uint64_t> by_provider{};
     };
     [[nodiscard]] base::Result<void> append(const std::string& body);
     [[nodiscard]] bool apply(const std::string& body);

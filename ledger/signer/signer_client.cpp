@@ -106,8 +106,10 @@ Result<base::Bytes> SignerClient::sign_transaction(const base::Address& from,
 
 Result<base::Signature> SignerClient::sign_voucher(const base::Address& delegate,
                                                    const eth::Domain& domain,
-                                                   const eth::Voucher& voucher) const {
-    TRY_ASSIGN(const std::string line, ask(encode_request(SignVoucher{delegate, domain, voucher})));
+                                                   const eth::Voucher& voucher,
+                                                   const LeaseOrigin& origin) const {
+    TRY_ASSIGN(const std::string line,
+               ask(encode_request(SignVoucher{delegate, domain, voucher, origin})));
     TRY_ASSIGN(const Answer answer, decode_answer(line));
     return checked_signature(answer.bytes, eth::digest(domain, voucher), delegate);
 }

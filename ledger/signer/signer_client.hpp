@@ -5,6 +5,7 @@
 #include "ledger/base/result.hpp"
 #include "ledger/eth/messages.hpp"
 #include "ledger/eth/transaction.hpp"
+#include "ledger/signer/protocol.hpp"
 
 #include <chrono>
 #include <filesystem>
@@ -35,7 +36,8 @@ class SignerClient {
     /// A voucher as the buyer's delegate. The same voucher twice gives the same signature.
     [[nodiscard]] base::Result<base::Signature> sign_voucher(const base::Address& delegate,
                                                              const eth::Domain& domain,
-                                                             const eth::Voucher& voucher) const;
+                                                             const eth::Voucher& voucher,
+                                                             const LeaseOrigin& origin) const;
 
     /// A checkpoint of the public log; sizes never fall and one size has one root.
     [[nodiscard]] base::Result<base::Signature> sign_tree_head(const base::Address& signer,

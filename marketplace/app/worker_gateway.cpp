@@ -419,12 +419,18 @@ void WorkerGateway::issue_voucher(const domain::Hash32& id) {
         const std::scoped_lock lock(mutex_);
         wanted_.erase(id);
     }
-    const auto lease = deps_.engine.ask([id](const engine::Engine& engine) {
-        const domain::Lease* found = engine.find_lease(id);
-        return found == nullptr ? std::optional<domain::Lease>() : std::optional(*found);
+    struct Found {
+        domain::Lease lease;
+        ledger::signer::LeaseOrigin origin;
+    };
+    const auto found = deps_.engine.ask([id](const engine::Engine& engine) {
+        const domain::Lease* lease = engine.find_lease(id);
+        const engine::AskEntry* ask = lease == nullptr ? nullptr : engine.find_ask(lease->ask_hash);
+        if (ask == nullptr) return std::optional<Found>();
+        return std::optional<Found>({*lease, {ask->ask, lease->bid_hash, lease->index}});
     });
-    if (!lease || !*lease) return;
-    const domain::Lease& state = **lease;
+    if (!found || !*found) return;
+    const domain::Lease& state = (*found)->lease;
     if (state.voucher_sequence >= state.sequence || state.voucher_signer != deps_.delegate) return;
     Pending pending;
     pending.voucher.lease = id;
@@ -433,7 +439,7 @@ void WorkerGateway::issue_voucher(const domain::Hash32& id) {
     pending.voucher.cumulative_amount_atoms = state.amount_atoms;
     pending.voucher.receipts_root = state.receipts_root;
     const auto signature = deps_.signer.sign_voucher(
-        deps_.delegate, deps_.deployment.leases_domain(), pending.voucher);
+        deps_.delegate, deps_.deployment.leases_domain(), pending.voucher, (*found)->origin);
     if (!signature) {
         // A signer that is away comes back; what it refused it goes on refusing.
         const bool comes_back = signature.error().code() == ErrorCode::unavailable ||

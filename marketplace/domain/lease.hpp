@@ -31,8 +31,7 @@ enum class CloseReason : std::uint8_t {
 };
 [[nodiscard]] std::string_view to_string(CloseReason reason) noexcept;
 
-/// keccak256(abi.encode(askHash, bidHash, index)): the lease's key on chain and in receipts.
-[[nodiscard]] Hash32 lease_id(const Hash32& ask_hash, const Hash32& bid_hash, std::uint64_t index);
+using ledger::eth::lease_id;
 
 /// A match and what became of it. Amounts in atoms.
 struct Lease {

@@ -72,6 +72,9 @@ TEST_CASE("signer: a voucher outside the policy is refused") {
     refused([](auto& r) { r.domain.contract = address_of(1); });
     refused([&](auto& r) { r.signer = fixture.market_operator.address(); });
     refused([](auto& r) { r.voucher.cumulative_amount_atoms = 1001; });
+    refused([](auto& r) { r.origin.ask.provider = address_of(2); });
+    refused([](auto& r) { r.origin.bid_hash = hash_of(2); });
+    refused([](auto& r) { r.origin.index += 1; });
 }
 
 TEST_CASE("signer: one digest per lease and sequence, for ever") {
@@ -118,6 +121,20 @@ TEST_CASE("signer: a stolen market cannot draw more than a day's cap from all le
     CHECK(fixture.code_of(fixture.voucher(3, 701, 1)) == ErrorCode::policy_refused);
     fixture.clock.now += 86'400'000;
     CHECK(fixture.service->handle(fixture.voucher(3, 701, 1)));
+}
+
+TEST_CASE("signer: a stolen market cannot send more than a day's cap to one provider") {
+    SignerFixture fixture;
+    fixture.policy.voucher_atoms_per_provider = 500;
+    fixture.start();
+    REQUIRE(fixture.service->handle(fixture.voucher(1, 400, 1, /*provider=*/1)));
+    CHECK(fixture.code_of(fixture.voucher(1, 101, 2, 1)) == ErrorCode::policy_refused);
+    CHECK(fixture.service->handle(fixture.voucher(1, 100, 2, 1)));
+    fixture.start();
+    CHECK(fixture.code_of(fixture.voucher(2, 401, 1, 1)) == ErrorCode::policy_refused);
+    CHECK(fixture.service->handle(fixture.voucher(1, 500, 3, /*provider=*/2)));
+    fixture.clock.now += 86'400'000;
+    CHECK(fixture.service->handle(fixture.voucher(2, 900, 1, 1)));
 }
 
 TEST_CASE("signer: a tree head never shrinks, goes back, or gives one size two roots") {

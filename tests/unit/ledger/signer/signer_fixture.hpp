@@ -60,13 +60,14 @@ struct SignerFixture {
         policy = *parsed;
         policy.transactions_per_day = 3;
         policy.voucher_atoms_per_lease = 1000;
+        policy.voucher_atoms_per_provider = 1500;
         policy.voucher_atoms_per_day = 1500;
         start();
     }
 
     [[nodiscard]] std::string policy_text() const {
         return make_policy_text({31337, leases, receipt_log, market_operator.address(),
-                                 delegate.address(), 1000, 1500});
+                                 delegate.address(), 1000, 1200, 1500});
     }
 
     /// Like a new process on the same state folder.
@@ -81,10 +82,17 @@ struct SignerFixture {
     }
 
     [[nodiscard]] SignVoucher voucher(std::uint64_t sequence, std::uint64_t amount,
-                                      std::uint8_t lease = 1) const {
+                                      std::uint8_t lease = 1, std::uint8_t provider = 1) const {
+        LeaseOrigin origin;
+        origin.ask.provider = address_of(provider);
+        origin.ask.reclaim_window_s = 7;
+        origin.bid_hash = hash_of(lease);
+        origin.index = 3;
+        const Hash32 id = ledger::eth::lease_id(struct_hash(origin.ask), origin.bid_hash, 3);
         return {delegate.address(),
                 {31337, leases},
-                {hash_of(lease), sequence, amount, amount, hash_of(9)}};
+                {id, sequence, amount, amount, hash_of(9)},
+                origin};
     }
     [[nodiscard]] SignTreeHead head(std::uint64_t size, std::uint8_t root,
                                     std::uint64_t time_ms) const {

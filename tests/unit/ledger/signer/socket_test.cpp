@@ -66,13 +66,14 @@ TEST_CASE("signer: serves its socket to its own user only, one signer at a time"
     const SignTransaction wanted = signer.transaction(0);
     REQUIRE(client.sign_transaction(wanted.from, wanted.transaction));
     const SignVoucher voucher = signer.voucher(1, 10);
-    REQUIRE(client.sign_voucher(voucher.signer, voucher.domain, voucher.voucher));
+    REQUIRE(client.sign_voucher(voucher.signer, voucher.domain, voucher.voucher, voucher.origin));
     const SignTreeHead head = signer.head(1, 1, 1);
     REQUIRE(client.sign_tree_head(head.signer, head.domain, head.head));
 
     SignVoucher other = signer.voucher(1, 11);
-    CHECK(client.sign_voucher(other.signer, other.domain, other.voucher).error().code() ==
-          ErrorCode::already_signed_differently);
+    CHECK(client.sign_voucher(other.signer, other.domain, other.voucher, other.origin)
+              .error()
+              .code() == ErrorCode::already_signed_differently);
     SignTransaction elsewhere = signer.transaction(1);
     elsewhere.transaction.to = address_of(3);
     CHECK(client.sign_transaction(elsewhere.from, elsewhere.transaction).error().code() ==
