@@ -23,7 +23,7 @@ using storage::SettlementStore;
 
 constexpr std::size_t kOpensPerBatch = 20;
 constexpr std::size_t kClaimsPerBatch = 50;
-constexpr std::size_t kClosesPerRound = 8;
+constexpr std::size_t kClosesPerBatch = 20;
 constexpr const char* kCursor = "chain_cursor";
 
 template <typename... Fs>
@@ -58,6 +58,10 @@ std::string error_name(ledger::base::ByteView reason) {
 
 settlement::Parties parties_of(const domain::Lease& lease) {
     return {lease.buyer, lease.provider, lease.voucher_signer, lease.worker};
+}
+
+settlement::LeaseKey key_of(const domain::Lease& lease) {
+    return {lease.ask_hash, lease.bid_hash, lease.index};
 }
 
 domain::Bytes to_bytes(const domain::Signature& signature) {
@@ -309,7 +313,7 @@ Result<void> SettlementLoop::track_transactions() {
         const settlement::TransactionRecord& record = event.record;
         if (record.instruction.kind == "anchor") {
             anchor_in_flight_ = false;
-            anchored_size_.reset();  // read it from the chain
+            anchored_.reset();  // read it from the chain
         }
         const bool succeeded = record.mined && record.mined->succeeded;
         std::vector<Item> items;
@@ -428,6 +432,8 @@ Result<void> SettlementLoop::claim_vouchers() {
             if (is_bound(item)) continue;
             Wanted wanted;
             wanted.claim.voucher = voucher->voucher;
+            if (voucher->voucher.cumulative_units == lease->max_units)
+                wanted.claim.key = key_of(*lease);
             wanted.claim.parties = parties_of(*lease);
             wanted.claim.buyer_signature = to_bytes(voucher->buyer_signature);
             wanted.claim.worker_signature = to_bytes(voucher->worker_signature);
@@ -457,32 +463,42 @@ Result<void> SettlementLoop::close_leases() {
         return out;
     };
     TRY_ASSIGN(const std::vector<domain::Lease> leases, deps_.engine.ask(collect));
-    std::size_t submitted = 0;
-    const domain::TimeMs now = deps_.clock.now_ms();
+    std::vector<settlement::CloseItem> requests;
+    std::vector<settlement::FinalItem> finals;
+    std::vector<Item> request_items;
+    std::vector<Item> final_items;
     for (const domain::Lease& lease : leases) {
-        if (submitted == kClosesPerRound) break;
         const Item request{"close", lease.id, 0};
         const Item finalize{"finalize", lease.id, 0};
-        bool sent = false;
+        const settlement::LeaseKey key = key_of(lease);
         if (!is_bound(request)) {
-            const settlement::LeaseKey key{lease.ask_hash, lease.bid_hash, lease.index};
+            if (requests.size() == kClosesPerBatch) continue;
             const auto reason = static_cast<settlement::CloseReason>(lease.close_reason);
-            TRY_ASSIGN(sent,
-                       submit("close", deps_.deployment.leases,
-                              settlement::encode_request_close(key, parties_of(lease), reason),
-                              {request}));
+            requests.push_back({key, parties_of(lease), reason});
+            request_items.push_back(request);
         } else if (finished_.contains(request) && !is_bound(finalize)) {
-            // Refused by the chain until the close window is over.
-            domain::TimeMs& retry_at = retry_at_[lease.id];
-            if (now < retry_at) continue;
-            retry_at = now + 1000;
-            TRY_ASSIGN(sent, submit("finalize", deps_.deployment.leases,
-                                    settlement::encode_finalize_close(lease.id, parties_of(lease)),
-                                    {finalize}));
-            if (sent) retry_at_.erase(lease.id);
+            if (finals.size() == kClosesPerBatch) continue;
+            // The chain's clock says when the close window is over; 0: it knows of no request.
+            std::uint64_t& final_at_s = final_at_s_[lease.id];
+            if (final_at_s == 0) {
+                TRY_ASSIGN(final_at_s,
+                           settlement::read_final_at(deps_.chain, deps_.deployment.leases, lease.id,
+                                                     ledger::rpc::BlockTag::Name::kLatest));
+            }
+            if (final_at_s == 0 || head_time_s() < final_at_s) continue;
+            finals.push_back({key, parties_of(lease)});
+            final_items.push_back(finalize);
         }
-        submitted += sent ? 1 : 0;
     }
+    if (!requests.empty()) {
+        TRY(submit("close", deps_.deployment.leases, settlement::encode_request_close(requests),
+                   std::move(request_items)));
+    }
+    if (finals.empty()) return {};
+    for (const Item& item : final_items)
+        final_at_s_.erase(item.lease);
+    TRY(submit("finalize", deps_.deployment.leases, settlement::encode_finalize_close(finals),
+               std::move(final_items)));
     return {};
 }
 
@@ -491,15 +507,14 @@ Result<void> SettlementLoop::anchor_log() {
     const std::uint64_t size = deps_.log.size();
     if (anchor_in_flight_ || size == 0 || now < anchored_ms_ + deps_.config.anchor_every_ms)
         return {};
-    if (!anchored_size_) {
-        TRY_ASSIGN(const ledger::eth::TreeHead latest,
+    if (!anchored_) {
+        TRY_ASSIGN(anchored_,
                    settlement::read_latest_head(deps_.chain, deps_.deployment.receipt_log,
-                                                ledger::rpc::BlockTag::Name::kLatest));
-        anchored_size_ = latest.size;
+                                                deps_.deployment.block));
     }
-    if (*anchored_size_ > size)
+    if (anchored_->size > size)
         return fail(ErrorCode::chain_mismatch, "the chain anchored a longer log than this one");
-    if (*anchored_size_ == size) return {};
+    if (anchored_->size == size) return {};
     ledger::eth::TreeHead head;
     head.size = size;
     head.time_ms = now;
@@ -509,12 +524,12 @@ Result<void> SettlementLoop::anchor_log() {
                                            deps_.deployment.log_domain(), head));
     deps_.log.set_signed_head({head.size, head.root, head.time_ms, signature});
     TRY_ASSIGN(const std::vector<domain::Hash32> proof,
-               deps_.log.consistency_proof(*anchored_size_, size));
+               deps_.log.consistency_proof(anchored_->size, size));
     TRY_ASSIGN(const bool sent, submit("anchor", deps_.deployment.receipt_log,
-                                       settlement::encode_anchor(head, signature, proof), {}));
+                                       settlement::encode_anchor(*anchored_, head, {}, proof), {}));
     anchored_ms_ = now;
     anchor_in_flight_ = sent;
-    if (!sent) anchored_size_.reset();
+    if (!sent) anchored_.reset();
     return {};
 }
 

@@ -101,9 +101,9 @@ class SettlementLoop final : public api::SettlementPort {
     bool started_ = false;
     ledger::settlement::WatchCursor cursor_;
     std::set<Item> bound_;
-    std::set<Item> finished_;                            ///< bound by a transaction that is final
-    std::map<domain::Hash32, domain::TimeMs> retry_at_;  ///< finalizing closes
-    std::optional<std::uint64_t> anchored_size_;
+    std::set<Item> finished_;                             ///< bound by a transaction that is final
+    std::map<domain::Hash32, std::uint64_t> final_at_s_;  ///< of closes that were requested
+    std::optional<ledger::eth::TreeHead> anchored_;       ///< the newest head on the chain
     bool anchor_in_flight_ = false;
     domain::TimeMs anchored_ms_ = 0;
     std::string last_error_;
