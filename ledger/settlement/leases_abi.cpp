@@ -116,10 +116,6 @@ std::vector<std::pair<std::size_t, std::size_t>> groups_of(const std::vector<Ite
 constexpr std::size_t kMostClaimsOfAGroup = 255;
 constexpr std::uint64_t kMostUnits = (std::uint64_t{1} << 48) - 1;
 
-void put(Bytes& out, base::ByteView bytes) {
-    out.insert(out.end(), bytes.begin(), bytes.end());
-}
-
 void put_number(Bytes& out, std::uint64_t value, int bytes) {
     for (int shift = 8 * (bytes - 1); shift >= 0; shift -= 8)
         out.push_back(static_cast<std::uint8_t>(value >> shift));
@@ -128,7 +124,7 @@ void put_number(Bytes& out, std::uint64_t value, int bytes) {
 void put_signature(Bytes& out, const Bytes& signature) {
     MR_CHECK(signature.size() <= 0xffff);
     put_number(out, signature.size(), 2);
-    put(out, signature);
+    base::append(out, signature);
 }
 
 void put_claim(Bytes& out, const ClaimItem& item) {
@@ -137,18 +133,18 @@ void put_claim(Bytes& out, const ClaimItem& item) {
     MR_CHECK(voucher.cumulative_amount_atoms <= kMostUnits);
     put_number(out, item.key ? 1 : 0, 1);
     if (item.key) {
-        put(out, item.key->ask_hash.span());
-        put(out, item.key->bid_hash.span());
+        base::append(out, item.key->ask_hash.span());
+        base::append(out, item.key->bid_hash.span());
         put_number(out, item.key->index, 8);
     } else {
-        put(out, voucher.lease.span());
+        base::append(out, voucher.lease.span());
     }
     put_number(out, voucher.sequence, 8);
     put_number(out, voucher.cumulative_units, 6);
     put_number(out, voucher.cumulative_amount_atoms, 6);
-    put(out, voucher.receipts_root.span());
-    put(out, item.parties.buyer.span());
-    put(out, item.parties.voucher_signer.span());
+    base::append(out, voucher.receipts_root.span());
+    base::append(out, item.parties.buyer.span());
+    base::append(out, item.parties.voucher_signer.span());
     put_signature(out, item.buyer_signature);
     put_signature(out, item.worker_signature);
 }
@@ -228,8 +224,8 @@ Bytes encode_claim(const std::vector<ClaimItem>& items) {
     };
     Bytes batch;
     for (const auto& [first, last] : groups_of(items, kMostClaimsOfAGroup, same_worker)) {
-        put(batch, items[first].parties.provider.span());
-        put(batch, items[first].parties.worker_key.span());
+        base::append(batch, items[first].parties.provider.span());
+        base::append(batch, items[first].parties.worker_key.span());
         put_number(batch, last - first, 1);
         for (std::size_t i = first; i < last; ++i)
             put_claim(batch, items[i]);

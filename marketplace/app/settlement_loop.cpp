@@ -8,7 +8,9 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <chrono>
+#include <tuple>
 
 namespace marketplace::app {
 namespace {
@@ -368,6 +370,7 @@ Result<void> SettlementLoop::open_leases() {
     struct Wanted {
         settlement::OpenItem open;
         domain::Hash32 lease;
+        domain::Hash32 ask_hash;
     };
     const auto collect = [this](const engine::Engine& engine) {
         std::vector<Wanted> out;
@@ -381,6 +384,7 @@ Result<void> SettlementLoop::open_leases() {
             const domain::BidLeg& leg = job->legs.at(lease->leg);
             Wanted wanted;
             wanted.lease = id;
+            wanted.ask_hash = lease->ask_hash;
             wanted.open.ask = ask->ask;
             wanted.open.ask_signature = to_bytes(ask->signature);
             wanted.open.bid = leg.bid;
@@ -398,8 +402,11 @@ Result<void> SettlementLoop::open_leases() {
         return out;
     };
     // bound_ is this thread's; the engine thread reads it while this one waits.
-    TRY_ASSIGN(const std::vector<Wanted> wanted, deps_.engine.ask(collect));
+    TRY_ASSIGN(std::vector<Wanted> wanted, deps_.engine.ask(collect));
     if (wanted.empty()) return {};
+    // Neighbours under one ask share it.
+    std::stable_sort(wanted.begin(), wanted.end(),
+                     [](const Wanted& a, const Wanted& b) { return a.ask_hash < b.ask_hash; });
     std::vector<settlement::OpenItem> opens;
     std::vector<Item> items;
     for (const Wanted& w : wanted) {
@@ -442,8 +449,15 @@ Result<void> SettlementLoop::claim_vouchers() {
         }
         return out;
     };
-    TRY_ASSIGN(const std::vector<Wanted> wanted, deps_.engine.ask(collect));
+    TRY_ASSIGN(std::vector<Wanted> wanted, deps_.engine.ask(collect));
     if (wanted.empty()) return {};
+    // Neighbours of one provider and worker share them.
+    std::stable_sort(wanted.begin(), wanted.end(), [](const Wanted& a, const Wanted& b) {
+        const settlement::Parties& left = a.claim.parties;
+        const settlement::Parties& right = b.claim.parties;
+        return std::tie(left.provider, left.worker_key) <
+               std::tie(right.provider, right.worker_key);
+    });
     std::vector<settlement::ClaimItem> claims;
     std::vector<Item> items;
     for (const Wanted& w : wanted) {
