@@ -253,14 +253,15 @@ async function main() {
   }
   const token = options.token ?? (await sender.deploy('SettlementToken', [account.address]));
   const treasury = await sender.deploy('Treasury', [owner, Number(options.feeBps)]);
+  // Contracts that name each other: the addresses of those to come are known ahead.
   const providers = await sender.deploy('Providers', [
     token,
     owner,
+    sender.next(4), // Disputes
     options.minBond,
     options.keyDelay,
     options.unbondDelay,
   ]);
-  // Escrow names Leases for ever, and Leases Escrow: the next address but one is known ahead.
   const escrow = await sender.deploy('Escrow', [token, sender.next(1), options.withdrawDelay]);
   const leases = await sender.deploy('Leases', [
     escrow,
@@ -270,6 +271,7 @@ async function main() {
     options.closeWindow,
   ]);
   const receiptLog = await sender.deploy('ReceiptLog', [options.operator]);
+  const disputes = await sender.deploy('Disputes', [leases, providers]);
   for (const { to, amount } of options.mints) {
     await sender.call(`minting to ${to}`, token, 'SettlementToken', 'mint', [to, amount]);
   }
@@ -282,6 +284,7 @@ async function main() {
     providers,
     leases,
     receipt_log: receiptLog,
+    disputes,
     treasury,
     operator: options.operator,
     owner,

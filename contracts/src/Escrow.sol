@@ -158,26 +158,18 @@ contract Escrow is IEscrow, ReentrancyGuardTransient {
     }
 
     /// @inheritdoc IEscrow
-    function credit(Credit[] calldata credits) external onlyLeases {
-        for (uint256 i = 0; i < credits.length; ++i) {
-            _accounts[credits[i].account].credit += credits[i].amount;
-            emit Credited(credits[i].account, credits[i].amount);
-        }
+    function credit(address account, uint64 amount) external onlyLeases {
+        _accounts[account].credit += amount;
+        emit Credited(account, amount);
     }
 
     /// @inheritdoc IEscrow
-    function release(address account, uint64 locked, uint64 refund, address feeAccount, uint64 fee)
-        external
-        onlyLeases
-    {
+    function release(address account, uint64 locked, uint64 refund) external onlyLeases {
         Account storage holder = _accounts[account];
         holder.locked -= locked;
+        if (refund == 0) return;
         holder.free += refund;
         emit Unlocked(account, refund);
-        if (fee != 0) {
-            _accounts[feeAccount].credit += fee;
-            emit Credited(feeAccount, fee);
-        }
     }
 
     /// @inheritdoc IEscrow

@@ -7,12 +7,21 @@ import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/Reentrancy
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {MessageHashUtils} from "@openzeppelin/contracts/utils/cryptography/MessageHashUtils.sol";
 import {IEscrow} from "./interfaces/IEscrow.sol";
-import {ClaimItem, ILeases, LeaseKey, OpenItem, Parties} from "./interfaces/ILeases.sol";
+import {
+    CloseItem,
+    FinalItem,
+    ILeases,
+    LeaseKey,
+    OpenGroup,
+    OpenItem,
+    Parties
+} from "./interfaces/ILeases.sol";
 import {IProviders} from "./interfaces/IProviders.sol";
 import {ITreasury} from "./interfaces/ITreasury.sol";
 import {LeaseSlot} from "./libraries/LeaseSlot.sol";
 import {Ask, Bid, Delegation, Messages, Units, Voucher} from "./libraries/Messages.sol";
 import {OrderChecks} from "./libraries/OrderChecks.sol";
+import {Claim, PackedClaims} from "./libraries/PackedClaims.sol";
 import {Signatures} from "./libraries/Signatures.sol";
 import {VoucherChecks} from "./libraries/VoucherChecks.sol";
 
@@ -25,31 +34,46 @@ contract Leases is ILeases, EIP712, Ownable2Step, ReentrancyGuardTransient {
     using Messages for Bid;
     using Messages for Delegation;
     using Messages for Voucher;
+    using PackedClaims for Claim;
+    using PackedClaims for LeaseKey;
+    using PackedClaims for Parties;
 
-    struct Closing {
-        uint64 finalAt;
-        uint64 units;
-        uint8 reason;
-        bytes32 bidHash;
+    /// @dev So that a lease's word is found once and written through its place.
+    struct Slot {
+        uint256 word;
     }
 
-    /// @dev What holds for a whole batch of opens, and below it what holds for the item at hand. An
-    /// ask that was verified and a worker that was found active once need not be looked at again:
-    /// nothing can change them in between.
+    /// @dev Of a lease that is ended or whose name must not be used again though its bid has units
+    /// left. `units`: claimed when its close was requested.
+    struct Ending {
+        bool isNameUsed;
+        uint8 reason;
+        uint64 units;
+        uint64 finalAt;
+    }
+
+    /// @dev What holds for a batch of opens, then for a group, then for the item at hand. A worker
+    /// that was found active once need not be looked at again: nothing can change it in between.
     struct Batch {
         bytes32 separator;
         uint256 fee;
-        bytes32 verifiedAsk;
         address activeProvider;
         address activeWorker;
         bytes32 askHash;
-        bytes32 bidHash;
+        bool isAskVerified;
+        uint256 askOut;
+        Parties parties;
+        LeaseKey key;
         bytes32 lease;
+        bytes32 partiesHash;
+        uint64 units;
         uint256 amount;
-        address voucherSigner;
+        bool isBidUsed;
+        uint256 bidLeft;
     }
 
     uint8 private constant SCOPE_ORDERS = 1;
+    uint8 private constant REASON_COMPLETED = 1;
     uint8 private constant REASON_EXPIRED = 5;
     uint8 private constant REASONS = 7;
     /// @dev Of a word that counts units, which fill 64 bits at most: no lease opens under the order.
@@ -64,9 +88,9 @@ contract Leases is ILeases, EIP712, Ownable2Step, ReentrancyGuardTransient {
     /// @inheritdoc ILeases
     mapping(address owner => uint64) public delegationNonce;
 
-    /// @dev By keccak(lease, parties hash): the parties need no word of their own.
-    mapping(bytes32 slotKey => uint256) private _slots;
-    mapping(bytes32 lease => Closing) private _closings;
+    /// @dev Found by lease and parties: the parties need no word of their own.
+    mapping(bytes32 lease => mapping(bytes32 partiesHash => Slot)) private _slots;
+    mapping(bytes32 lease => Ending) private _endings;
     /// @dev Units out, and the mark of a cancelled ask, which so costs an opening no word of its own.
     mapping(bytes32 askHash => uint256) private _askOutstanding;
     /// @dev One bit per bid that ever had a lease or was cancelled, found by its salt: the upper 248
@@ -75,8 +99,6 @@ contract Leases is ILeases, EIP712, Ownable2Step, ReentrancyGuardTransient {
     /// @dev Units a bid has left after its first lease, and the mark of a cancelled bid; no word
     /// while there is neither.
     mapping(bytes32 bidHash => uint256) private _bidLeft;
-    /// @dev Leases whose name could be asked for again because their bid has units left.
-    mapping(bytes32 lease => bool) private _nameUsed;
     mapping(address owner => mapping(address delegate => uint256)) private _spent;
 
     constructor(
@@ -98,99 +120,111 @@ contract Leases is ILeases, EIP712, Ownable2Step, ReentrancyGuardTransient {
     // ── opening ─────────────────────────────────────────────────────────────────────────────────
 
     /// @inheritdoc ILeases
-    function open(OpenItem[] calldata items) external nonReentrant {
+    function open(OpenGroup[] calldata groups) external nonReentrant {
         Batch memory batch;
         batch.separator = _domainSeparatorV4();
         batch.fee = treasury.feeBps();
-        for (uint256 i = 0; i < items.length; ++i) {
-            OpenItem calldata item = items[i];
-            batch.askHash = item.ask.hash();
-            batch.bidHash = item.bid.hash();
-            batch.lease = _leaseId(batch.askHash, batch.bidHash, item.index);
-            bytes memory reason = _open(item, batch);
-            if (reason.length != 0) emit ItemFailed(batch.lease, i, reason);
+        uint256 place = 0;
+        for (uint256 g = 0; g < groups.length; ++g) {
+            OpenGroup calldata group = groups[g];
+            batch.askHash = group.ask.hash();
+            batch.key.askHash = batch.askHash;
+            batch.isAskVerified = false;
+            uint256 before = _askOutstanding[batch.askHash];
+            batch.askOut = before;
+            OpenItem[] calldata items = group.items;
+            for (uint256 i = 0; i < items.length; ++i) {
+                _openItem(group, items[i], batch, place);
+                ++place;
+            }
+            if (batch.askOut != before) _askOutstanding[batch.askHash] = batch.askOut;
         }
+    }
+
+    function _openItem(
+        OpenGroup calldata group,
+        OpenItem calldata item,
+        Batch memory batch,
+        uint256 place
+    ) private {
+        batch.key.bidHash = item.bid.hash();
+        batch.key.index = item.index;
+        batch.lease = batch.key.idOf();
+        bytes memory reason = _open(group, item, batch);
+        if (reason.length != 0) emit ItemFailed(batch.lease, place, reason);
     }
 
     /// @dev Order: the orders' own terms, signatures, state, funds, then effects.
-    function _open(OpenItem calldata item, Batch memory batch)
+    function _open(OpenGroup calldata group, OpenItem calldata item, Batch memory batch)
         private
         returns (bytes memory reason)
     {
-        uint256 amount = Units.amountFor(item.ask.unitKind, item.maxUnits, item.price);
-        batch.amount = amount;
-        reason = OrderChecks.refusal(item, batch.askHash, batch.bidHash, amount);
+        batch.units = item.maxUnits;
+        batch.amount = Units.amountFor(group.ask.unitKind, batch.units, item.price);
+        reason = OrderChecks.refusal(group.ask, item, batch.key, batch.amount);
         if (reason.length != 0) return reason;
-        if (item.maxUnits > LeaseSlot.MOST || amount > LeaseSlot.MOST) {
-            return abi.encodeWithSelector(LeaseTooLarge.selector, item.maxUnits, amount);
+        if (batch.units > LeaseSlot.MOST || batch.amount > LeaseSlot.MOST) {
+            return abi.encodeWithSelector(LeaseTooLarge.selector, batch.units, batch.amount);
         }
-        reason = _checkSigned(item, batch);
+        OrderChecks.fillParties(batch.parties, group.ask, item);
+        reason = _checkSigned(group, item, batch);
         if (reason.length != 0) return reason;
-
-        Parties memory parties = OrderChecks.partiesOf(item);
-        bytes32 slotKey = _slotKey(batch.lease, keccak256(abi.encode(parties)));
-        reason = _checkState(item, slotKey, batch);
+        batch.partiesHash = batch.parties.hashOf();
+        reason = _checkState(group.ask, item, batch);
         if (reason.length != 0) return reason;
-        reason = _checkCap(item, amount);
+        reason = _checkCap(item.delegation, batch.amount);
         if (reason.length != 0) return reason;
-        (bool done, uint64 free) = escrow.tryLock(item.bid.buyer, uint64(amount));
-        if (!done) return abi.encodeWithSelector(InsufficientFree.selector, free, uint64(amount));
-
+        (bool done, uint64 free) = escrow.tryLock(batch.parties.buyer, uint64(batch.amount));
+        if (!done) {
+            return abi.encodeWithSelector(InsufficientFree.selector, free, uint64(batch.amount));
+        }
         _record(item, batch);
-        _slots[slotKey] = LeaseSlot.pack(amount, item.maxUnits, item.bid.deadline, batch.fee);
-        batch.voucherSigner = parties.voucherSigner;
-        _emitOpened(item, batch);
-    }
-
-    /// @dev Two arguments: the plain compiler has no room for more beside those of the event.
-    function _emitOpened(OpenItem calldata item, Batch memory batch) private {
+        uint256 slot = LeaseSlot.pack(batch.amount, batch.units, item.bid.deadline, batch.fee);
+        _slots[batch.lease][batch.partiesHash].word = slot;
         emit LeaseOpened(
             batch.lease,
-            item.bid.buyer,
-            item.ask.provider,
+            batch.parties.buyer,
+            batch.parties.provider,
             batch.askHash,
-            batch.bidHash,
-            batch.voucherSigner,
-            item.workerKey,
-            item.ask.unitKind,
-            item.price,
-            item.maxUnits,
-            uint64(batch.amount),
-            item.bid.deadline
+            batch.key.bidHash,
+            batch.parties.voucherSigner,
+            batch.parties.workerKey,
+            slot.terms(group.ask.unitKind, item.price)
         );
     }
 
     /// @dev A delegation is present when it names a delegate; its own signature comes first.
-    function _checkSigned(OpenItem calldata item, Batch memory batch)
+    function _checkSigned(OpenGroup calldata group, OpenItem calldata item, Batch memory batch)
         private
         view
         returns (bytes memory reason)
     {
         bytes32 digest;
-        if (batch.askHash != batch.verifiedAsk) {
+        if (!batch.isAskVerified) {
             digest = MessageHashUtils.toTypedDataHash(batch.separator, batch.askHash);
-            if (!Signatures.isValid(item.ask.provider, digest, item.askSignature)) {
-                return abi.encodeWithSelector(BadSignature.selector, item.ask.provider, digest);
+            if (!Signatures.isValid(batch.parties.provider, digest, group.askSignature)) {
+                return abi.encodeWithSelector(BadSignature.selector, batch.parties.provider, digest);
             }
-            batch.verifiedAsk = batch.askHash;
+            batch.isAskVerified = true;
         }
-        address delegate = address(0);
-        if (item.delegation.delegate != address(0) || item.delegation.scope != 0) {
+        address delegate = item.delegation.delegate;
+        uint8 scope = item.delegation.scope;
+        if (delegate != address(0) || scope != 0) {
             reason = _checkDelegation(item, batch.separator);
             if (reason.length != 0) return reason;
-            if (item.delegation.scope & SCOPE_ORDERS != 0) delegate = item.delegation.delegate;
+            if (scope & SCOPE_ORDERS == 0) delegate = address(0);
         }
-        digest = MessageHashUtils.toTypedDataHash(batch.separator, batch.bidHash);
-        if (!Signatures.isValidOfEither(item.bid.buyer, delegate, digest, item.bidSignature)) {
-            return abi.encodeWithSelector(BadSignature.selector, item.bid.buyer, digest);
+        digest = MessageHashUtils.toTypedDataHash(batch.separator, batch.key.bidHash);
+        address buyer = batch.parties.buyer;
+        if (!Signatures.isValidOfEither(buyer, delegate, digest, item.bidSignature)) {
+            return abi.encodeWithSelector(BadSignature.selector, buyer, digest);
         }
-        return "";
     }
 
     function _checkDelegation(OpenItem calldata item, bytes32 separator)
         private
         view
-        returns (bytes memory)
+        returns (bytes memory none)
     {
         Delegation calldata delegation = item.delegation;
         if (delegation.owner != item.bid.buyer) {
@@ -213,216 +247,246 @@ contract Leases is ILeases, EIP712, Ownable2Step, ReentrancyGuardTransient {
         if (!Signatures.isValid(delegation.owner, digest, item.delegationSignature)) {
             return abi.encodeWithSelector(BadSignature.selector, delegation.owner, digest);
         }
-        return "";
     }
 
-    function _checkState(OpenItem calldata item, bytes32 slotKey, Batch memory batch)
+    function _checkState(Ask calldata ask, OpenItem calldata item, Batch memory batch)
         private
         view
-        returns (bytes memory)
+        returns (bytes memory none)
     {
-        if (_slots[slotKey] != 0) {
+        if (_slots[batch.lease][batch.partiesHash].word != 0) {
             return abi.encodeWithSelector(LeaseExists.selector, batch.lease);
         }
-        address provider = item.ask.provider;
-        if (item.workerKey != batch.activeWorker || provider != batch.activeProvider) {
-            if (!providers.isActive(provider, item.workerKey)) {
-                return abi.encodeWithSelector(WorkerNotActive.selector, provider, item.workerKey);
+        (address provider, address worker) = (batch.parties.provider, batch.parties.workerKey);
+        if (worker != batch.activeWorker || provider != batch.activeProvider) {
+            if (!providers.isActive(provider, worker)) {
+                return abi.encodeWithSelector(WorkerNotActive.selector, provider, worker);
             }
-            (batch.activeProvider, batch.activeWorker) = (provider, item.workerKey);
+            (batch.activeProvider, batch.activeWorker) = (provider, worker);
         }
-        uint256 out = _askOutstanding[batch.askHash];
+        uint256 out = batch.askOut;
         if (out >= CANCELLED) {
             return abi.encodeWithSelector(OrderIsCancelled.selector, batch.askHash);
         }
-        uint256 left = item.ask.volume > out ? item.ask.volume - out : 0;
-        if (item.maxUnits > left) {
-            return abi.encodeWithSelector(AskVolumeExceeded.selector, item.maxUnits, left);
+        uint256 left = ask.volume > out ? ask.volume - out : 0;
+        if (batch.units > left) {
+            return abi.encodeWithSelector(AskVolumeExceeded.selector, batch.units, left);
         }
-        if (!_isBidUsed(item.bid)) {
+        batch.isBidUsed = _isBidUsed(item.bid);
+        if (!batch.isBidUsed) {
             left = item.bid.volume;
         } else {
-            if (_nameUsed[batch.lease]) {
+            if (_endings[batch.lease].isNameUsed) {
                 return abi.encodeWithSelector(LeaseExists.selector, batch.lease);
             }
-            left = _bidLeft[batch.bidHash];
+            left = _bidLeft[batch.key.bidHash];
             if (left >= CANCELLED) {
-                return abi.encodeWithSelector(OrderIsCancelled.selector, batch.bidHash);
+                return abi.encodeWithSelector(OrderIsCancelled.selector, batch.key.bidHash);
             }
         }
-        if (item.maxUnits > left) {
-            return abi.encodeWithSelector(BidVolumeExceeded.selector, item.maxUnits, left);
+        if (batch.units > left) {
+            return abi.encodeWithSelector(BidVolumeExceeded.selector, batch.units, left);
         }
-        return "";
+        batch.bidLeft = left - batch.units;
     }
 
-    function _checkCap(OpenItem calldata item, uint256 amount) private view returns (bytes memory) {
-        Delegation calldata delegation = item.delegation;
-        if (delegation.delegate == address(0)) return "";
-        uint256 spent = _spent[delegation.owner][delegation.delegate];
+    function _checkCap(Delegation calldata delegation, uint256 amount)
+        private
+        view
+        returns (bytes memory none)
+    {
+        address delegate = delegation.delegate;
+        if (delegate == address(0)) return none;
+        uint256 spent = _spent[delegation.owner][delegate];
         if (spent + amount > delegation.spendCap) {
             return abi.encodeWithSelector(
                 DelegationCapExceeded.selector, delegation.spendCap, spent, amount
             );
         }
-        return "";
     }
 
+    /// @dev The ask's units out are written at the end of its group.
     function _record(OpenItem calldata item, Batch memory batch) private {
-        _askOutstanding[batch.askHash] += item.maxUnits;
-        (uint256 word, uint256 bit) = _saltPlace(item.bid.salt);
-        uint256 used = _bidsUsed[item.bid.buyer][word];
-        if (used & bit == 0) {
-            _bidsUsed[item.bid.buyer][word] = used | bit;
-            uint256 left = item.bid.volume - item.maxUnits;
-            if (left != 0) {
-                _bidLeft[batch.bidHash] = left;
-                _nameUsed[batch.lease] = true;
-            }
-        } else {
-            _bidLeft[batch.bidHash] -= item.maxUnits;
-            _nameUsed[batch.lease] = true;
+        batch.askOut += batch.units;
+        if (!batch.isBidUsed) {
+            (uint256 word, uint256 bit) = _saltPlace(item.bid.salt);
+            _bidsUsed[batch.parties.buyer][word] |= bit;
         }
-        if (item.delegation.delegate != address(0)) {
-            _spent[item.delegation.owner][item.delegation.delegate] += batch.amount;
+        if (batch.isBidUsed || batch.bidLeft != 0) {
+            _bidLeft[batch.key.bidHash] = batch.bidLeft;
+            _endings[batch.lease].isNameUsed = true;
         }
+        address delegate = item.delegation.delegate;
+        if (delegate != address(0)) _spent[batch.parties.buyer][delegate] += batch.amount;
     }
 
     // ── claiming ────────────────────────────────────────────────────────────────────────────────
 
     /// @inheritdoc ILeases
-    function claim(ClaimItem[] calldata items) external nonReentrant {
+    function claim(bytes calldata batch) external nonReentrant {
+        Claim memory item = PackedClaims.make();
         bytes32 separator = _domainSeparatorV4();
-        IEscrow.Credit[] memory credits = new IEscrow.Credit[](items.length);
-        uint256 count = 0;
-        for (uint256 i = 0; i < items.length; ++i) {
-            (uint64 earned, bytes memory reason) = _claim(items[i], separator);
-            if (reason.length != 0) {
-                emit ItemFailed(items[i].voucher.lease, i, reason);
-            } else if (earned != 0) {
-                count = _addCredit(credits, count, items[i].parties.provider, earned);
+        (uint256 offset, uint256 end) = PackedClaims.bounds(batch);
+        uint256 place = 0;
+        uint64 fees = 0;
+        while (offset < end) {
+            uint256 count;
+            (offset, count) = item.readGroup(offset, end);
+            uint64 earned = 0;
+            for (; count != 0; --count) {
+                offset = item.readItem(offset, end);
+                (uint64 credit, uint64 fee, bytes memory reason) = _claim(item, separator);
+                if (reason.length != 0) emit ItemFailed(item.voucher.lease, place, reason);
+                unchecked {
+                    earned += credit; // 48 bits each, of 255 at most
+                    fees += fee;
+                    ++place;
+                }
             }
+            if (earned != 0) escrow.credit(item.parties.provider, earned);
         }
-        if (count == 0) return;
-        assembly ("memory-safe") {
-            mstore(credits, count)
-        }
-        escrow.credit(credits);
+        if (fees != 0) escrow.credit(address(treasury), fees);
     }
 
     /// @dev Order: existence, state, totals, signatures, then effects.
-    function _claim(ClaimItem calldata item, bytes32 separator)
+    /// @return earned for the provider
+    /// @return fee for the treasury, when the claim closed its lease
+    function _claim(Claim memory item, bytes32 separator)
         private
-        returns (uint64 earned, bytes memory reason)
+        returns (uint64 earned, uint64 fee, bytes memory reason)
     {
-        Voucher calldata voucher = item.voucher;
-        bytes32 partiesHash = keccak256(abi.encode(item.parties));
-        bytes32 slotKey = _slotKey(voucher.lease, partiesHash);
-        uint256 slot = _slots[slotKey];
+        Voucher memory voucher = item.voucher;
+        bytes32 partiesHash = item.parties.hashOf();
+        Slot storage place = _slots[voucher.lease][partiesHash];
+        uint256 slot = place.word;
         if (slot == 0) {
             reason = abi.encodeWithSelector(UnknownLease.selector, voucher.lease, partiesHash);
-            return (0, reason);
+            return (0, 0, reason);
         }
         uint64 paid = slot.paid();
-        uint64 amount = voucher.cumulativeAmount;
-        if (amount <= paid) return (0, "");
-        reason = VoucherChecks.refusal(voucher, slot);
-        if (reason.length != 0) return (0, reason);
-        bytes32 digest = MessageHashUtils.toTypedDataHash(separator, voucher.hash());
-        if (!Signatures.isValid(item.parties.voucherSigner, digest, item.buyerSignature)) {
-            reason =
-                abi.encodeWithSelector(BadSignature.selector, item.parties.voucherSigner, digest);
-            return (0, reason);
-        }
-        if (!Signatures.isValid(item.parties.workerKey, digest, item.workerSignature)) {
-            reason = abi.encodeWithSelector(BadSignature.selector, item.parties.workerKey, digest);
-            return (0, reason);
-        }
+        if (voucher.cumulativeAmount <= paid) return (0, 0, reason);
+        reason = VoucherChecks.refusal(voucher, slot, item.isNamed);
+        if (reason.length == 0) reason = _checkVoucherSigned(item, separator);
+        if (reason.length != 0) return (0, 0, reason);
 
-        _slots[slotKey] = slot.withProgress(amount, voucher.cumulativeUnits);
-        uint64 fee = slot.feeOf(amount) - slot.feeOf(paid);
+        uint256 next = slot.withProgress(voucher.cumulativeAmount, voucher.cumulativeUnits);
+        bool isLast = voucher.cumulativeUnits == slot.maxUnits();
+        place.word = isLast ? next.withState(LeaseSlot.CLOSED) : next;
+        unchecked {
+            earned = voucher.cumulativeAmount - paid; // more than nothing, as was checked
+            fee = slot.feeOf(voucher.cumulativeAmount) - slot.feeOf(paid);
+        }
         emit Claimed(
-            voucher.lease,
-            item.parties.provider,
-            voucher.sequence,
-            voucher.cumulativeUnits,
-            amount,
-            voucher.receiptsRoot,
-            amount - paid,
-            fee
+            voucher.lease, voucher.receiptsRoot, next.totals(voucher.sequence, earned, fee)
         );
-        return (amount - paid - fee, "");
+        unchecked {
+            earned -= fee; // of it
+        }
+        fee = 0;
+        if (isLast) {
+            _releaseVolumes(item.key, voucher.lease, next);
+            fee = _end(voucher.lease, item.parties, next, REASON_COMPLETED);
+        }
     }
 
-    /// @dev Neighbours of one provider become one credit: sort a batch by provider to save gas.
-    function _addCredit(
-        IEscrow.Credit[] memory credits,
-        uint256 count,
-        address provider,
-        uint64 earned
-    ) private pure returns (uint256) {
-        if (count != 0 && credits[count - 1].account == provider) {
-            credits[count - 1].amount += earned;
-            return count;
+    function _checkVoucherSigned(Claim memory item, bytes32 separator)
+        private
+        view
+        returns (bytes memory none)
+    {
+        bytes32 digest = MessageHashUtils.toTypedDataHash(separator, item.voucher.hash());
+        address signer = item.parties.voucherSigner;
+        bytes calldata signature = PackedClaims.signatureAt(item.buyerSignature);
+        if (!Signatures.isValid(signer, digest, signature)) {
+            return abi.encodeWithSelector(BadSignature.selector, signer, digest);
         }
-        credits[count] = IEscrow.Credit(provider, earned);
-        return count + 1;
+        signer = item.parties.workerKey;
+        signature = PackedClaims.signatureAt(item.workerSignature);
+        if (!Signatures.isValid(signer, digest, signature)) {
+            return abi.encodeWithSelector(BadSignature.selector, signer, digest);
+        }
     }
 
     // ── closing ─────────────────────────────────────────────────────────────────────────────────
 
     /// @inheritdoc ILeases
-    function requestClose(LeaseKey calldata key, Parties calldata parties, uint8 reason)
-        external
-        nonReentrant
+    function requestClose(CloseItem[] calldata items) external nonReentrant {
+        uint64 fees = 0;
+        for (uint256 i = 0; i < items.length; ++i) {
+            LeaseKey memory key = items[i].key;
+            bytes32 lease = key.idOf();
+            (uint64 fee, bytes memory reason) =
+                _requestClose(key, items[i].parties, items[i].reason, lease);
+            if (reason.length != 0) emit ItemFailed(lease, i, reason);
+            fees += fee;
+        }
+        if (fees != 0) escrow.credit(address(treasury), fees);
+    }
+
+    function _requestClose(LeaseKey memory key, Parties memory parties, uint8 why, bytes32 lease)
+        private
+        returns (uint64 fee, bytes memory reason)
     {
-        if (reason == 0 || reason > REASONS) revert UnknownReason(reason);
-        bytes32 lease = _leaseId(key.askHash, key.bidHash, key.index);
-        (bytes32 slotKey, uint256 slot) = _existing(lease, parties);
+        if (why == 0 || why > REASONS) {
+            return (0, abi.encodeWithSelector(UnknownReason.selector, why));
+        }
+        Slot storage place;
+        (place, reason) = _alive(lease, parties);
+        if (reason.length != 0) return (0, reason);
+        uint256 slot = place.word;
         if (msg.sender == parties.provider || msg.sender == parties.workerKey) {
-            if (slot.state() == LeaseSlot.OPEN) _releaseVolumes(key, lease, slot);
-            else _settleLateUnits(lease, slot);
-            _close(lease, slotKey, slot, parties, reason);
-            return;
+            place.word = slot.withState(LeaseSlot.CLOSED);
+            _releaseVolumes(key, lease, slot);
+            return (_end(lease, parties, slot, why), reason);
         }
         if (
             msg.sender != parties.buyer && msg.sender != parties.voucherSigner
                 && msg.sender != owner()
-        ) revert NotAParty(msg.sender);
+        ) return (0, abi.encodeWithSelector(NotAParty.selector, msg.sender));
         if (slot.state() != LeaseSlot.OPEN) {
-            revert AlreadyClosing(lease, _closings[lease].finalAt);
+            reason = abi.encodeWithSelector(AlreadyClosing.selector, lease, _endings[lease].finalAt);
+            return (0, reason);
         }
+        place.word = slot.withState(LeaseSlot.CLOSING);
         _releaseVolumes(key, lease, slot);
         uint64 until = uint64(block.timestamp) + closeWindow;
-        _slots[slotKey] = slot.withState(LeaseSlot.CLOSING);
-        _closings[lease] = Closing(until, slot.claimedUnits(), reason, key.bidHash);
-        emit CloseRequested(lease, msg.sender, reason, until);
+        _endings[lease] = Ending(true, why, slot.claimedUnits(), until);
+        emit CloseRequested(lease, msg.sender, why, until);
     }
 
     /// @inheritdoc ILeases
-    function finalizeClose(bytes32 lease, Parties calldata parties) external nonReentrant {
-        (bytes32 slotKey, uint256 slot) = _existing(lease, parties);
-        if (slot.state() != LeaseSlot.CLOSING) revert NotClosing(lease);
-        Closing storage closing = _closings[lease];
-        if (block.timestamp < closing.finalAt) {
-            revert TooEarly(uint64(block.timestamp), closing.finalAt);
+    function finalizeClose(FinalItem[] calldata items) external nonReentrant {
+        uint64 fees = 0;
+        for (uint256 i = 0; i < items.length; ++i) {
+            LeaseKey memory key = items[i].key;
+            bytes32 lease = key.idOf();
+            (uint64 fee, bytes memory reason) = _finalize(key, items[i].parties, lease);
+            if (reason.length != 0) emit ItemFailed(lease, i, reason);
+            fees += fee;
         }
-        uint8 reason = closing.reason;
-        _settleLateUnits(lease, slot);
-        _close(lease, slotKey, slot, parties, reason);
+        if (fees != 0) escrow.credit(address(treasury), fees);
     }
 
-    /// @inheritdoc ILeases
-    function reclaim(LeaseKey calldata key, Parties calldata parties) external nonReentrant {
-        bytes32 lease = _leaseId(key.askHash, key.bidHash, key.index);
-        (bytes32 slotKey, uint256 slot) = _existing(lease, parties);
-        if (slot.state() != LeaseSlot.OPEN) {
-            revert AlreadyClosing(lease, _closings[lease].finalAt);
+    /// @dev A requested close when its window is over; of a lease nobody closed, a window after
+    /// its expiry.
+    function _finalize(LeaseKey memory key, Parties memory parties, bytes32 lease)
+        private
+        returns (uint64 fee, bytes memory reason)
+    {
+        Slot storage place;
+        (place, reason) = _alive(lease, parties);
+        if (reason.length != 0) return (0, reason);
+        uint256 slot = place.word;
+        bool isRequested = slot.state() == LeaseSlot.CLOSING;
+        uint64 since = isRequested ? _endings[lease].finalAt : slot.expiry() + closeWindow;
+        if (block.timestamp < since) {
+            reason = abi.encodeWithSelector(TooEarly.selector, block.timestamp, since);
+            return (0, reason);
         }
-        uint64 since = slot.expiry() + closeWindow;
-        if (block.timestamp < since) revert TooEarly(uint64(block.timestamp), since);
+        place.word = slot.withState(LeaseSlot.CLOSED);
         _releaseVolumes(key, lease, slot);
-        _close(lease, slotKey, slot, parties, REASON_EXPIRED);
+        uint8 why = isRequested ? _endings[lease].reason : REASON_EXPIRED;
+        return (_end(lease, parties, slot, why), reason);
     }
 
     /// @inheritdoc ILeases
@@ -452,55 +516,56 @@ contract Leases is ILeases, EIP712, Ownable2Step, ReentrancyGuardTransient {
         emit OrderCancelled(order, msg.sender);
     }
 
-    function _existing(bytes32 lease, Parties calldata parties)
+    /// @dev The place of a lease that is open or closing.
+    function _alive(bytes32 lease, Parties memory parties)
         private
         view
-        returns (bytes32 slotKey, uint256 slot)
+        returns (Slot storage place, bytes memory reason)
     {
-        bytes32 partiesHash = keccak256(abi.encode(parties));
-        slotKey = _slotKey(lease, partiesHash);
-        slot = _slots[slotKey];
-        if (slot == 0) revert UnknownLease(lease, partiesHash);
-        if (slot.state() == LeaseSlot.CLOSED) revert LeaseIsClosed(lease);
+        bytes32 partiesHash = parties.hashOf();
+        place = _slots[lease][partiesHash];
+        if (place.word == 0) {
+            reason = abi.encodeWithSelector(UnknownLease.selector, lease, partiesHash);
+        } else if (place.word.state() == LeaseSlot.CLOSED) {
+            reason = abi.encodeWithSelector(LeaseIsClosed.selector, lease);
+        }
     }
 
     /// @dev The ask's units are free to be sold again; the bid gets back what was not claimed, so
-    /// that a job can go on elsewhere while the close window of a lost worker runs.
-    function _releaseVolumes(LeaseKey calldata key, bytes32 lease, uint256 slot) private {
-        _askOutstanding[key.askHash] -= slot.maxUnits();
-        uint256 unclaimed = slot.maxUnits() - slot.claimedUnits();
-        if (unclaimed == 0) return;
-        _bidLeft[key.bidHash] += unclaimed;
-        _nameUsed[lease] = true;
-    }
-
-    /// @dev Units claimed after the request come off what the bid has left, as far as it has any.
-    function _settleLateUnits(bytes32 lease, uint256 slot) private {
-        Closing storage closing = _closings[lease];
-        uint256 late = slot.claimedUnits() - closing.units;
-        if (late != 0) {
-            uint256 left = uint64(_bidLeft[closing.bidHash]);
-            _bidLeft[closing.bidHash] -= left < late ? left : late;
+    /// that a job can go on elsewhere while the close window of a lost worker runs. When it was
+    /// given back before, at the request, units claimed since then come off again, as far as the
+    /// bid has any left.
+    /// @param slot the lease as it was while it was open or closing
+    function _releaseVolumes(LeaseKey memory key, bytes32 lease, uint256 slot) private {
+        if (slot.state() == LeaseSlot.OPEN) {
+            _askOutstanding[key.askHash] -= slot.maxUnits();
+            uint256 unclaimed = slot.maxUnits() - slot.claimedUnits();
+            if (unclaimed == 0) return;
+            _bidLeft[key.bidHash] += unclaimed;
+            _endings[lease].isNameUsed = true;
+            return;
         }
-        delete _closings[lease];
+        uint256 late = slot.claimedUnits() - _endings[lease].units;
+        if (late == 0) return;
+        uint256 left = uint64(_bidLeft[key.bidHash]);
+        _bidLeft[key.bidHash] -= left < late ? left : late;
     }
 
-    function _close(
-        bytes32 lease,
-        bytes32 slotKey,
-        uint256 slot,
-        Parties calldata parties,
-        uint8 reason
-    ) private {
+    /// @dev What was not paid is free again.
+    /// @return fee of all that was paid, for the treasury
+    function _end(bytes32 lease, Parties memory parties, uint256 slot, uint8 reason)
+        private
+        returns (uint64 fee)
+    {
         uint64 locked = slot.locked();
         uint64 paid = slot.paid();
         uint64 refund = locked - paid;
-        _slots[slotKey] = slot.withState(LeaseSlot.CLOSED);
-        if (parties.voucherSigner != parties.buyer) {
+        if (refund != 0 && parties.voucherSigner != parties.buyer) {
             _spent[parties.buyer][parties.voucherSigner] -= refund;
         }
         emit LeaseClosed(lease, paid, refund, reason);
-        escrow.release(parties.buyer, locked, refund, address(treasury), slot.feeOf(paid));
+        escrow.release(parties.buyer, locked, refund);
+        return slot.feeOf(paid);
     }
 
     // ── views ───────────────────────────────────────────────────────────────────────────────────
@@ -519,7 +584,7 @@ contract Leases is ILeases, EIP712, Ownable2Step, ReentrancyGuardTransient {
             bytes32 sameParties
         )
     {
-        uint256 slot = _slots[_slotKey(lease, partiesHash)];
+        uint256 slot = _slots[lease][partiesHash].word;
         return (
             slot.locked(),
             slot.paid(),
@@ -533,12 +598,12 @@ contract Leases is ILeases, EIP712, Ownable2Step, ReentrancyGuardTransient {
 
     /// @inheritdoc ILeases
     function feeBpsOf(bytes32 lease, bytes32 partiesHash) external view returns (uint16) {
-        return _slots[_slotKey(lease, partiesHash)].feeBps();
+        return _slots[lease][partiesHash].word.feeBps();
     }
 
     /// @inheritdoc ILeases
     function finalAt(bytes32 lease) external view returns (uint64) {
-        return _closings[lease].finalAt;
+        return _endings[lease].finalAt;
     }
 
     /// @inheritdoc ILeases
@@ -580,17 +645,5 @@ contract Leases is ILeases, EIP712, Ownable2Step, ReentrancyGuardTransient {
 
     function _saltPlace(bytes32 salt) private pure returns (uint256 word, uint256 bit) {
         return (uint256(salt) >> 8, 1 << (uint256(salt) & 0xff));
-    }
-
-    function _leaseId(bytes32 askHash, bytes32 bidHash, uint64 index)
-        private
-        pure
-        returns (bytes32)
-    {
-        return keccak256(abi.encode(askHash, bidHash, index));
-    }
-
-    function _slotKey(bytes32 lease, bytes32 partiesHash) private pure returns (bytes32) {
-        return keccak256(abi.encode(lease, partiesHash));
     }
 }

@@ -53,12 +53,14 @@ contract Providers is IProviders, Ownable2Step, ReentrancyGuardTransient {
     constructor(
         IERC20 token_,
         address owner_,
+        address slasher_,
         uint64 minimumBond_,
         uint64 keyDelay_,
         uint64 unbondDelay_
     ) Ownable(owner_) {
         token = token_;
         scale = token_.scaleOf();
+        _setSlasher(slasher_);
         minimumBond = minimumBond_;
         keyDelay = keyDelay_;
         unbondDelay = unbondDelay_;
@@ -154,8 +156,7 @@ contract Providers is IProviders, Ownable2Step, ReentrancyGuardTransient {
 
     /// @inheritdoc IProviders
     function setSlasher(address slasher_) external onlyOwner {
-        slasher = slasher_;
-        emit SlasherChanged(slasher_);
+        _setSlasher(slasher_);
     }
 
     /// @inheritdoc IProviders
@@ -184,6 +185,11 @@ contract Providers is IProviders, Ownable2Step, ReentrancyGuardTransient {
     /// @inheritdoc IProviders
     function workerProofHash(address provider) public view returns (bytes32) {
         return keccak256(abi.encode("millrace.worker", block.chainid, address(this), provider));
+    }
+
+    function _setSlasher(address slasher_) private {
+        slasher = slasher_;
+        emit SlasherChanged(slasher_);
     }
 
     function _bind(address workerKey, bytes calldata workerProof, uint64 activeFrom) private {

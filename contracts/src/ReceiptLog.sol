@@ -14,46 +14,46 @@ import {Signatures} from "./libraries/Signatures.sol";
 contract ReceiptLog is IReceiptLog, EIP712, Ownable2Step {
     using Messages for TreeHead;
 
-    uint64 private _size;
-    uint64 private _timeMs;
-    bytes32 private _root;
+    /// @inheritdoc IReceiptLog
+    bytes32 public latest;
 
     constructor(address operator_) EIP712("Millrace", "1") Ownable(operator_) {}
 
     /// @inheritdoc IReceiptLog
     function anchor(
+        TreeHead calldata last,
         TreeHead calldata head,
         bytes calldata operatorSignature,
         bytes32[] calldata consistencyProof
     ) external {
-        uint64 size = _size;
-        if (head.size <= size) revert NotNewer(head.size, size);
-        if (head.timeMs < _timeMs) revert TimeWentBack(head.timeMs, _timeMs);
-        bytes32 digest = _hashTypedDataV4(head.hash());
+        (uint64 from, uint64 to) = (last.size, head.size);
+        _requireLatest(from == 0 ? bytes32(0) : last.hash());
+        if (to <= from) revert NotNewer(to, from);
+        if (head.timeMs < last.timeMs) revert TimeWentBack(head.timeMs, last.timeMs);
+        bytes32 headHash = head.hash();
         address signer = owner();
-        if (!Signatures.isValid(signer, digest, operatorSignature)) {
-            revert BadSignature(signer, digest);
+        if (msg.sender != signer) {
+            bytes32 digest = _hashTypedDataV4(headHash);
+            if (!Signatures.isValid(signer, digest, operatorSignature)) {
+                revert BadSignature(signer, digest);
+            }
         }
-        if (!MerkleLog.extends(size, _root, head.size, head.root, consistencyProof)) {
-            revert NotAnExtension(size, head.size);
+        if (!MerkleLog.extends(from, last.root, to, head.root, consistencyProof)) {
+            revert NotAnExtension(from, to);
         }
-        (_size, _timeMs, _root) = (head.size, head.timeMs, head.root);
-        emit Anchored(head.size, head.root, head.timeMs);
+        latest = headHash;
+        emit Anchored(to, head.root, head.timeMs);
     }
 
     /// @inheritdoc IReceiptLog
-    function latest() external view returns (uint64 size, bytes32 root, uint64 timeMs) {
-        return (_size, _root, _timeMs);
-    }
-
-    /// @inheritdoc IReceiptLog
-    function verifyInclusion(uint64 size, bytes32 leafHash, uint64 index, bytes32[] calldata proof)
-        external
-        view
-        returns (bool)
-    {
-        if (size != _size) revert NotAnchored(size, _size);
-        return MerkleLog.includes(size, _root, leafHash, index, proof);
+    function verifyInclusion(
+        TreeHead calldata head,
+        bytes32 leafHash,
+        uint64 index,
+        bytes32[] calldata proof
+    ) external view returns (bool) {
+        _requireLatest(head.hash());
+        return MerkleLog.includes(head.size, head.root, leafHash, index, proof);
     }
 
     /// @inheritdoc IReceiptLog
@@ -86,5 +86,9 @@ contract ReceiptLog is IReceiptLog, EIP712, Ownable2Step {
     /// @inheritdoc IReceiptLog
     function domainSeparator() external view returns (bytes32) {
         return _domainSeparatorV4();
+    }
+
+    function _requireLatest(bytes32 headHash) private view {
+        if (headHash != latest) revert NotLatest(headHash, latest);
     }
 }

@@ -7,7 +7,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const names = ['Escrow', 'Leases', 'Providers', 'ReceiptLog', 'Treasury', 'SettlementToken'];
+const names = ['Disputes', 'Escrow', 'Leases', 'Providers', 'ReceiptLog', 'Treasury', 'SettlementToken'];
 const check = process.argv.includes('--check');
 
 execFileSync(join(root, 'node_modules/.bin/forge'), ['build', '--quiet', '--skip', 'test'], {

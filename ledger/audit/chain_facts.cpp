@@ -196,7 +196,7 @@ Result<void> Reader::on(const OrderCancelled& event, const rpc::LogEntry&) {
 Result<void> Reader::on(const Claimed& event, const rpc::LogEntry& entry) {
     const auto found = facts_.leases.find(event.lease);
     const std::string where = lease_text(event.lease);
-    if (found == facts_.leases.end() || found->second.opened.provider != event.provider) {
+    if (found == facts_.leases.end()) {
         findings_.add(FindingCode::claim_mismatch, where, "paid without an open lease");
         return {};
     }
@@ -222,7 +222,7 @@ Result<void> Reader::on(const Claimed& event, const rpc::LogEntry& entry) {
     if (event.fee_atoms > event.paid_atoms)
         findings_.add(FindingCode::fee_mismatch, where, "the fee is above the payment");
     else if (event.paid_atoms != event.fee_atoms)
-        sums_[entry.transaction_hash].credit_due[event.provider] +=
+        sums_[entry.transaction_hash].credit_due[lease.opened.provider] +=
             event.paid_atoms - event.fee_atoms;
     lease.claims.push_back(event);
     return {};
@@ -250,7 +250,7 @@ Result<void> Reader::on(const LeaseClosed& event, const rpc::LogEntry& entry) {
                           std::to_string(event.refunded_atoms) + " of " +
                           std::to_string(lease.opened.locked_atoms));
     TransactionSums& sums = sums_[entry.transaction_hash];
-    sums.unlock_due[lease.opened.buyer] += event.refunded_atoms;
+    if (event.refunded_atoms > 0) sums.unlock_due[lease.opened.buyer] += event.refunded_atoms;
     if (lease.fee_atoms > 0) sums.credit_due[deployment_.treasury] += lease.fee_atoms;
     return {};
 }

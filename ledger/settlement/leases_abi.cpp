@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ledger/settlement/leases_abi.hpp"
 
+#include "ledger/base/check.hpp"
 #include "ledger/crypto/keccak.hpp"
 #include "ledger/eth/abi.hpp"
 #include "ledger/settlement/abi_support.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace ledger::settlement {
 
@@ -27,14 +29,14 @@ namespace {
 #define DELEGATION_TYPES "(address,address,uint8,uint64,uint64,uint64)"
 #define PARTIES_TYPES "(address,address,address,address)"
 #define KEY_TYPES "(bytes32,bytes32,uint64)"
-#define VOUCHER_TYPES "(bytes32,uint64,uint64,uint64,bytes32)"
 
-constexpr std::string_view kOpen = "open((" ASK_TYPES ",bytes," BID_TYPES ",bytes," DELEGATION_TYPES
-                                   ",bytes,uint64,uint64,address,uint64)[])";
-constexpr std::string_view kClaim = "claim((" VOUCHER_TYPES "," PARTIES_TYPES ",bytes,bytes)[])";
-constexpr std::string_view kRequestClose = "requestClose(" KEY_TYPES "," PARTIES_TYPES ",uint8)";
-constexpr std::string_view kFinalizeClose = "finalizeClose(bytes32," PARTIES_TYPES ")";
-constexpr std::string_view kReclaim = "reclaim(" KEY_TYPES "," PARTIES_TYPES ")";
+constexpr std::string_view kOpen =
+    "open((" ASK_TYPES ",bytes,(" BID_TYPES ",bytes," DELEGATION_TYPES
+    ",bytes,uint64,uint64,address,uint64)[])[])";
+constexpr std::string_view kClaim = "claim(bytes)";
+constexpr std::string_view kRequestClose =
+    "requestClose((" KEY_TYPES "," PARTIES_TYPES ",uint8)[])";
+constexpr std::string_view kFinalizeClose = "finalizeClose((" KEY_TYPES "," PARTIES_TYPES ")[])";
 constexpr std::string_view kCancelAsk = "cancelAsk(" ASK_TYPES ")";
 constexpr std::string_view kCancelBid = "cancelBid(" BID_TYPES ")";
 
@@ -84,37 +86,88 @@ Bytes encode(const LeaseKey& key) {
     return Encoder().word(key.ask_hash).word(key.bid_hash).uint(key.index).finish();
 }
 
-Bytes encode(const eth::Voucher& voucher) {
-    Encoder out;
-    out.word(voucher.lease).uint(voucher.sequence).uint(voucher.cumulative_units);
-    out.uint(voucher.cumulative_amount_atoms).word(voucher.receipts_root);
-    return out.finish();
-}
-
+/// Without the ask, which its group has.
 Bytes encode(const OpenItem& item) {
     Encoder out;
-    out.inline_static(encode(item.ask)).bytes(item.ask_signature);
     out.inline_static(encode(item.bid)).bytes(item.bid_signature);
     out.inline_static(encode(item.delegation)).bytes(item.delegation_signature);
     out.uint(item.price_atoms).uint(item.max_units).address(item.worker_key).uint(item.index);
     return out.finish();
 }
 
-Bytes encode(const ClaimItem& item) {
+/// Neighbours for which `same` holds, as [first, last).
+template <typename Item, typename Same>
+std::vector<std::pair<std::size_t, std::size_t>> groups_of(const std::vector<Item>& items,
+                                                           std::size_t most, const Same& same) {
+    std::vector<std::pair<std::size_t, std::size_t>> out;
+    for (std::size_t i = 0; i < items.size(); ++i) {
+        const bool joins =
+            !out.empty() && i - out.back().first < most && same(items[out.back().first], items[i]);
+        if (joins)
+            out.back().second = i + 1;
+        else
+            out.emplace_back(i, i + 1);
+    }
+    return out;
+}
+
+// The packed form of claims, described in contracts/src/interfaces/ILeases.sol.
+
+constexpr std::size_t kMostClaimsOfAGroup = 255;
+constexpr std::uint64_t kMostUnits = (std::uint64_t{1} << 48) - 1;
+
+void put_number(Bytes& out, std::uint64_t value, int bytes) {
+    for (int shift = 8 * (bytes - 1); shift >= 0; shift -= 8)
+        out.push_back(static_cast<std::uint8_t>(value >> shift));
+}
+
+void put_signature(Bytes& out, const Bytes& signature) {
+    MR_CHECK(signature.size() <= 0xffff);
+    put_number(out, signature.size(), 2);
+    base::append(out, signature);
+}
+
+void put_claim(Bytes& out, const ClaimItem& item) {
+    const eth::Voucher& voucher = item.voucher;
+    MR_CHECK(voucher.cumulative_units <= kMostUnits);
+    MR_CHECK(voucher.cumulative_amount_atoms <= kMostUnits);
+    put_number(out, item.key ? 1 : 0, 1);
+    if (item.key) {
+        base::append(out, item.key->ask_hash.span());
+        base::append(out, item.key->bid_hash.span());
+        put_number(out, item.key->index, 8);
+    } else {
+        base::append(out, voucher.lease.span());
+    }
+    put_number(out, voucher.sequence, 8);
+    put_number(out, voucher.cumulative_units, 6);
+    put_number(out, voucher.cumulative_amount_atoms, 6);
+    base::append(out, voucher.receipts_root.span());
+    base::append(out, item.parties.buyer.span());
+    base::append(out, item.parties.voucher_signer.span());
+    put_signature(out, item.buyer_signature);
+    put_signature(out, item.worker_signature);
+}
+
+Bytes encode(const FinalItem& item) {
+    return Encoder().inline_static(encode(item.key)).inline_static(encode(item.parties)).finish();
+}
+
+Bytes encode(const CloseItem& item) {
     Encoder out;
-    out.inline_static(encode(item.voucher)).inline_static(encode(item.parties));
-    out.bytes(item.buyer_signature).bytes(item.worker_signature);
+    out.inline_static(encode(item.key)).inline_static(encode(item.parties));
+    out.uint(static_cast<std::uint64_t>(item.reason));
     return out.finish();
 }
 
 template <typename Item>
-Bytes encode_batch(std::string_view signature, const std::vector<Item>& items) {
+Bytes encode_close_batch(std::string_view signature, const std::vector<Item>& items) {
     std::vector<Bytes> encoded;
     encoded.reserve(items.size());
     for (const Item& item : items)
         encoded.push_back(encode(item));
     return eth::abi::encode_call(signature,
-                                 Encoder().dynamic(eth::abi::encode_dynamic_array(encoded)));
+                                 Encoder().dynamic(eth::abi::encode_static_array(encoded)));
 }
 
 }  // namespace
@@ -148,28 +201,44 @@ std::string_view to_string(CloseReason reason) noexcept {
 }
 
 Bytes encode_open(const std::vector<OpenItem>& items) {
-    return encode_batch(kOpen, items);
+    const auto same_ask = [](const OpenItem& a, const OpenItem& b) {
+        return a.ask == b.ask && a.ask_signature == b.ask_signature;
+    };
+    std::vector<Bytes> groups;
+    for (const auto& [first, last] : groups_of(items, items.size(), same_ask)) {
+        std::vector<Bytes> encoded;
+        for (std::size_t i = first; i < last; ++i)
+            encoded.push_back(encode(items[i]));
+        Encoder group;
+        group.inline_static(encode(items[first].ask)).bytes(items[first].ask_signature);
+        group.dynamic(eth::abi::encode_dynamic_array(encoded));
+        groups.push_back(group.finish());
+    }
+    return eth::abi::encode_call(kOpen, Encoder().dynamic(eth::abi::encode_dynamic_array(groups)));
 }
 
 Bytes encode_claim(const std::vector<ClaimItem>& items) {
-    return encode_batch(kClaim, items);
+    const auto same_worker = [](const ClaimItem& a, const ClaimItem& b) {
+        return a.parties.provider == b.parties.provider &&
+               a.parties.worker_key == b.parties.worker_key;
+    };
+    Bytes batch;
+    for (const auto& [first, last] : groups_of(items, kMostClaimsOfAGroup, same_worker)) {
+        base::append(batch, items[first].parties.provider.span());
+        base::append(batch, items[first].parties.worker_key.span());
+        put_number(batch, last - first, 1);
+        for (std::size_t i = first; i < last; ++i)
+            put_claim(batch, items[i]);
+    }
+    return eth::abi::encode_call(kClaim, Encoder().bytes(batch));
 }
 
-Bytes encode_request_close(const LeaseKey& key, const Parties& parties, CloseReason reason) {
-    Encoder arguments;
-    arguments.inline_static(encode(key)).inline_static(encode(parties));
-    arguments.uint(static_cast<std::uint64_t>(reason));
-    return eth::abi::encode_call(kRequestClose, arguments);
+Bytes encode_request_close(const std::vector<CloseItem>& items) {
+    return encode_close_batch(kRequestClose, items);
 }
 
-Bytes encode_finalize_close(const Hash32& lease, const Parties& parties) {
-    return eth::abi::encode_call(kFinalizeClose,
-                                 Encoder().word(lease).inline_static(encode(parties)));
-}
-
-Bytes encode_reclaim(const LeaseKey& key, const Parties& parties) {
-    return eth::abi::encode_call(
-        kReclaim, Encoder().inline_static(encode(key)).inline_static(encode(parties)));
+Bytes encode_finalize_close(const std::vector<FinalItem>& items) {
+    return encode_close_batch(kFinalizeClose, items);
 }
 
 Bytes encode_revoke_delegations() {
@@ -212,6 +281,13 @@ Result<LeaseView> read_lease(rpc::Chain& chain, const base::Address& leases, con
     return detail::as_answer(decode_lease_view(Decoder(answer)));
 }
 
+Result<std::uint64_t> read_final_at(rpc::Chain& chain, const base::Address& leases,
+                                    const Hash32& lease, rpc::BlockTag at) {
+    TRY_ASSIGN(const Bytes answer,
+               detail::view(chain, leases, "finalAt(bytes32)", Encoder().word(lease), at));
+    return detail::as_answer(Decoder(answer).u64(0));
+}
+
 Result<std::uint64_t> read_delegation_nonce(rpc::Chain& chain, const base::Address& leases,
                                             const base::Address& owner, rpc::BlockTag at) {
     TRY_ASSIGN(const Bytes answer, detail::view(chain, leases, "delegationNonce(address)",
@@ -225,11 +301,9 @@ namespace {
 
 struct Topics {
     Hash32 opened = eth::abi::event_topic(
-        "LeaseOpened(bytes32,address,address,bytes32,bytes32,address,address,uint8,uint64,uint64,"
-        "uint64,uint64)");
+        "LeaseOpened(bytes32,address,address,bytes32,bytes32,address,address,uint256)");
     Hash32 item_failed = eth::abi::event_topic("ItemFailed(bytes32,uint256,bytes)");
-    Hash32 claimed = eth::abi::event_topic(
-        "Claimed(bytes32,address,uint64,uint64,uint64,bytes32,uint64,uint64)");
+    Hash32 claimed = eth::abi::event_topic("Claimed(bytes32,bytes32,uint256)");
     Hash32 close_requested = eth::abi::event_topic("CloseRequested(bytes32,address,uint8,uint64)");
     Hash32 closed = eth::abi::event_topic("LeaseClosed(bytes32,uint64,uint64,uint8)");
     Hash32 cancelled = eth::abi::event_topic("OrderCancelled(bytes32,address)");
@@ -245,6 +319,22 @@ Result<std::uint8_t> u8(const Decoder& decoder, std::size_t slot) {
     return static_cast<std::uint8_t>(value);
 }
 
+/// The fields of a packed word, from its high end.
+class Fields {
+ public:
+    explicit Fields(const Hash32& word) : word_(word) {}
+    std::uint64_t next(std::size_t bytes) {
+        std::uint64_t value = 0;
+        for (; bytes > 0; --bytes)
+            value = value << 8 | word_.data()[at_++];
+        return value;
+    }
+
+ private:
+    Hash32 word_;
+    std::size_t at_ = 0;
+};
+
 Result<LeaseOpened> decode_opened(const rpc::LogEntry& entry) {
     const Decoder data(entry.data);
     LeaseOpened event;
@@ -255,14 +345,17 @@ Result<LeaseOpened> decode_opened(const rpc::LogEntry& entry) {
     TRY_ASSIGN(event.bid_hash, data.word(1));
     TRY_ASSIGN(event.voucher_signer, data.address(2));
     TRY_ASSIGN(event.worker_key, data.address(3));
-    TRY_ASSIGN(const std::uint8_t kind, u8(data, 4));
+    TRY_ASSIGN(const Hash32 terms, data.word(4));
+    Fields fields(terms);
+    const std::uint64_t kind = fields.next(5);
     if (kind >= eth::kUnitKindCount)
         return base::fail(base::ErrorCode::invalid_encoding, "an unknown unit kind");
     event.unit_kind = static_cast<eth::UnitKind>(kind);
-    TRY_ASSIGN(event.price_atoms, data.u64(5));
-    TRY_ASSIGN(event.max_units, data.u64(6));
-    TRY_ASSIGN(event.locked_atoms, data.u64(7));
-    TRY_ASSIGN(event.expiry_s, data.u64(8));
+    event.price_atoms = fields.next(8);
+    event.max_units = fields.next(6);
+    event.locked_atoms = fields.next(6);
+    event.expiry_s = fields.next(5);
+    event.fee_bps = fields.next(2);
     return event;
 }
 
@@ -280,13 +373,14 @@ Result<Claimed> decode_claimed(const rpc::LogEntry& entry) {
     const Decoder data(entry.data);
     Claimed event;
     event.lease = entry.topics[1];
-    TRY_ASSIGN(event.provider, detail::topic_address(entry, 2));
-    TRY_ASSIGN(event.sequence, data.u64(0));
-    TRY_ASSIGN(event.cumulative_units, data.u64(1));
-    TRY_ASSIGN(event.cumulative_amount_atoms, data.u64(2));
-    TRY_ASSIGN(event.receipts_root, data.word(3));
-    TRY_ASSIGN(event.paid_atoms, data.u64(4));
-    TRY_ASSIGN(event.fee_atoms, data.u64(5));
+    TRY_ASSIGN(event.receipts_root, data.word(0));
+    TRY_ASSIGN(const Hash32 totals, data.word(1));
+    Fields fields(totals);
+    event.sequence = fields.next(8);
+    event.cumulative_units = fields.next(6);
+    event.cumulative_amount_atoms = fields.next(6);
+    event.paid_atoms = fields.next(6);
+    event.fee_atoms = fields.next(6);
     return event;
 }
 
@@ -328,7 +422,7 @@ Result<std::optional<LeasesEvent>> wrap(Result<Event> event) {
 Result<std::optional<LeasesEvent>> decode_leases_event(const rpc::LogEntry& entry) {
     if (detail::is_event(entry, topics().opened, 3)) return wrap(decode_opened(entry));
     if (detail::is_event(entry, topics().item_failed, 1)) return wrap(decode_item_failed(entry));
-    if (detail::is_event(entry, topics().claimed, 2)) return wrap(decode_claimed(entry));
+    if (detail::is_event(entry, topics().claimed, 1)) return wrap(decode_claimed(entry));
     if (detail::is_event(entry, topics().close_requested, 1))
         return wrap(decode_close_requested(entry));
     if (detail::is_event(entry, topics().closed, 1)) return wrap(decode_closed(entry));

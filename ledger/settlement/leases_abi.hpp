@@ -57,6 +57,9 @@ struct OpenItem {
 };
 
 struct ClaimItem {
+    /// What the lease is named by; the contract wants it of a claim of the lease's last unit, which
+    /// closes the lease.
+    std::optional<LeaseKey> key;
     eth::Voucher voucher;
     Parties parties;
     base::Bytes buyer_signature;
@@ -75,16 +78,29 @@ enum class CloseReason : std::uint8_t {
 };
 [[nodiscard]] std::string_view to_string(CloseReason reason) noexcept;
 
+/// One close to ask for.
+struct CloseItem {
+    LeaseKey key;
+    Parties parties;
+    CloseReason reason = CloseReason::kCompleted;
+};
+/// One close to end.
+struct FinalItem {
+    LeaseKey key;
+    Parties parties;
+};
+
 enum class LeaseState : std::uint8_t { kNone = 0, kOpen = 1, kClosing = 2, kClosed = 3 };
 
 // Calls: selector and arguments, the `data` of a transaction to Leases.
+// Items of a batch fail alone.
+/// Neighbours under one ask share it: sorting by ask saves gas.
 [[nodiscard]] base::Bytes encode_open(const std::vector<OpenItem>& items);
+/// Neighbours of one provider and worker key share them. Totals are below 2^48, as a lease's are.
 [[nodiscard]] base::Bytes encode_claim(const std::vector<ClaimItem>& items);
-[[nodiscard]] base::Bytes encode_request_close(const LeaseKey& key, const Parties& parties,
-                                               CloseReason reason);
-[[nodiscard]] base::Bytes encode_finalize_close(const base::Hash32& lease, const Parties& parties);
-/// By anybody, a close window after the lease's expiry.
-[[nodiscard]] base::Bytes encode_reclaim(const LeaseKey& key, const Parties& parties);
+[[nodiscard]] base::Bytes encode_request_close(const std::vector<CloseItem>& items);
+/// By anybody, after a requested close's window or a close window after the lease's expiry.
+[[nodiscard]] base::Bytes encode_finalize_close(const std::vector<FinalItem>& items);
 [[nodiscard]] base::Bytes encode_revoke_delegations();
 /// By the ask's provider: no lease is opened under it from then on.
 [[nodiscard]] base::Bytes encode_cancel_ask(const eth::Ask& ask);
@@ -104,6 +120,11 @@ struct LeaseView {
 [[nodiscard]] base::Result<LeaseView> read_lease(rpc::Chain& chain, const base::Address& leases,
                                                  const base::Hash32& lease, const Parties& parties,
                                                  rpc::BlockTag at);
+/// Reads `finalAt(lease)`: when a requested close becomes final; 0 when none was requested.
+[[nodiscard]] base::Result<std::uint64_t> read_final_at(rpc::Chain& chain,
+                                                        const base::Address& leases,
+                                                        const base::Hash32& lease,
+                                                        rpc::BlockTag at);
 /// Reads `delegationNonce(owner)`.
 [[nodiscard]] base::Result<std::uint64_t> read_delegation_nonce(rpc::Chain& chain,
                                                                 const base::Address& leases,
@@ -123,6 +144,7 @@ struct LeaseOpened {
     std::uint64_t max_units = 0;
     std::uint64_t locked_atoms = 0;
     std::uint64_t expiry_s = 0;
+    std::uint64_t fee_bps = 0;
     [[nodiscard]] Parties parties() const { return {buyer, provider, voucher_signer, worker_key}; }
 };
 /// One item of a batch that the contract refused; the others went on.
@@ -133,7 +155,6 @@ struct ItemFailed {
 };
 struct Claimed {
     base::Hash32 lease;
-    base::Address provider;
     std::uint64_t sequence = 0;
     std::uint64_t cumulative_units = 0;
     std::uint64_t cumulative_amount_atoms = 0;

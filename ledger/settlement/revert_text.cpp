@@ -60,7 +60,8 @@ constexpr std::string_view kErrors[] = {
     "UnknownReason(uint8)",
     "NotAParty(address)",
     "AlreadyClosing(bytes32,uint64)",
-    "NotClosing(bytes32)",
+    "KeyMissing(bytes32)",
+    "MalformedBatch(uint256)",
     "TooEarly(uint64,uint64)",
     "WrongContract(address,address)",
     // Escrow
@@ -79,11 +80,16 @@ constexpr std::string_view kErrors[] = {
     "NothingToUnbond()",
     "NotSlasher(address)",
     "NothingOwed(address)",
+    // Disputes
+    "OtherLease(bytes32,bytes32,bytes32)",
+    "OtherSequence(uint64,uint64)",
+    "SameReceipt(bytes32)",
+    "AlreadyProven(bytes32,uint64)",
     // ReceiptLog and Treasury
     "NotNewer(uint64,uint64)",
     "TimeWentBack(uint64,uint64)",
     "NotAnExtension(uint64,uint64)",
-    "NotAnchored(uint64,uint64)",
+    "NotLatest(bytes32,bytes32)",
     "FeeAboveCap(uint16,uint16)",
     // OpenZeppelin
     "ERC20InsufficientBalance(address,uint256,uint256)",

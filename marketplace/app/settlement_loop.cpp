@@ -14,6 +14,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <tuple>
 
 namespace marketplace::app {
 namespace {
@@ -29,7 +30,7 @@ using storage::SettlementStore;
 constexpr std::size_t kOpensPerBatch = 20;
 constexpr std::size_t kClaimsPerBatch = 50;
 constexpr std::size_t kClaimsLookedAt = 100'000;
-constexpr std::size_t kClosesPerRound = 8;
+constexpr std::size_t kClosesPerBatch = 20;
 constexpr std::uint64_t kDiskRecordsPerRead = 1'000;
 constexpr std::uint64_t kDiskRecordsPerRound = 100'000;
 constexpr domain::TimeMs kReconcileAgainMs = 5'000;
@@ -50,6 +51,10 @@ std::optional<settlement::WatchCursor> decode_cursor(ledger::base::ByteView byte
         out.next_block |= std::uint64_t{bytes[i]} << (8 * i);
     out.last_hash = domain::Hash32(bytes.subspan(8).first<32>());
     return out;
+}
+
+settlement::LeaseKey key_of(const domain::Lease& lease) {
+    return {lease.ask_hash, lease.bid_hash, lease.index};
 }
 
 domain::Bytes to_bytes(const domain::Signature& signature) {
@@ -219,7 +224,7 @@ Result<void> SettlementLoop::reconcile_all() {
 Result<void> SettlementLoop::compare_with_chain() {
     TRY_ASSIGN(const ledger::eth::TreeHead anchored,
                settlement::read_latest_head(deps_.chain, deps_.deployment.receipt_log,
-                                            ledger::rpc::BlockTag::Name::kLatest));
+                                            deps_.deployment.block));
     const auto root = deps_.log.root_at(anchored.size);
     if (!root)
         return fail(ErrorCode::ledger_mismatch,
@@ -244,11 +249,13 @@ Result<void> SettlementLoop::track_transactions() {
     for (const settlement::SubmitterEvent& event : events) {
         if (event.kind != settlement::SubmitterEvent::Kind::kFinal) continue;
         const settlement::TransactionRecord& record = event.record;
-        if (record.instruction.kind == "anchor") {
-            anchor_in_flight_ = false;
-            anchored_size_.reset();  // read it from the chain
-        }
         const bool succeeded = record.mined && record.mined->succeeded;
+        if (record.instruction.kind == "anchor") {
+            // One sent before a restart is read from the chain, as is what somebody else anchored.
+            const bool is_known = succeeded && std::exchange(anchor_in_flight_, false);
+            anchored_ = is_known ? std::optional(anchoring_) : std::nullopt;
+            anchor_in_flight_ = false;
+        }
         std::vector<Item> items;
         const bool release = !succeeded;
         auto out = std::make_shared<std::vector<Item>>();
@@ -302,6 +309,7 @@ Result<void> SettlementLoop::open_leases() {
     struct Wanted {
         settlement::OpenItem open;
         domain::Hash32 lease;
+        domain::Hash32 ask_hash;
     };
     const auto collect = [this](const engine::Engine& engine) {
         std::vector<Wanted> out;
@@ -315,6 +323,7 @@ Result<void> SettlementLoop::open_leases() {
             const domain::BidLeg& leg = job->legs.at(lease->leg);
             Wanted wanted;
             wanted.lease = id;
+            wanted.ask_hash = lease->ask_hash;
             wanted.open.ask = ask->ask;
             wanted.open.ask_signature = to_bytes(ask->signature);
             wanted.open.bid = leg.bid;
@@ -332,8 +341,11 @@ Result<void> SettlementLoop::open_leases() {
         return out;
     };
     // bound_ is this thread's; the engine thread reads it while this one waits.
-    TRY_ASSIGN(const std::vector<Wanted> wanted, deps_.engine.ask(collect));
+    TRY_ASSIGN(std::vector<Wanted> wanted, deps_.engine.ask(collect));
     if (wanted.empty()) return {};
+    // Neighbours under one ask share it.
+    std::stable_sort(wanted.begin(), wanted.end(),
+                     [](const Wanted& a, const Wanted& b) { return a.ask_hash < b.ask_hash; });
     std::vector<settlement::OpenItem> opens;
     std::vector<Item> items;
     for (const Wanted& w : wanted) {
@@ -384,6 +396,8 @@ Result<void> SettlementLoop::claim_vouchers() {
             if (out.size() == kClaimsPerBatch) continue;
             Wanted wanted;
             wanted.claim.voucher = voucher->voucher;
+            if (voucher->voucher.cumulative_units == lease->max_units)
+                wanted.claim.key = key_of(*lease);
             wanted.claim.parties = parties_of(*lease);
             wanted.claim.buyer_signature = to_bytes(voucher->buyer_signature);
             wanted.claim.worker_signature = to_bytes(voucher->worker_signature);
@@ -392,9 +406,16 @@ Result<void> SettlementLoop::claim_vouchers() {
         }
         return out;
     };
-    TRY_ASSIGN(const std::vector<Wanted> wanted, deps_.engine.ask(collect));
+    TRY_ASSIGN(std::vector<Wanted> wanted, deps_.engine.ask(collect));
     unclaimed_since_ = std::move(since);
     if (wanted.empty()) return {};
+    // Neighbours of one provider and worker share them.
+    std::stable_sort(wanted.begin(), wanted.end(), [](const Wanted& a, const Wanted& b) {
+        const settlement::Parties& left = a.claim.parties;
+        const settlement::Parties& right = b.claim.parties;
+        return std::tie(left.provider, left.worker_key) <
+               std::tie(right.provider, right.worker_key);
+    });
     std::vector<settlement::ClaimItem> claims;
     std::vector<Item> items;
     for (const Wanted& w : wanted) {
@@ -414,46 +435,55 @@ Result<void> SettlementLoop::close_leases() {
         return out;
     };
     TRY_ASSIGN(const std::vector<domain::Lease> leases, deps_.engine.ask(collect));
-    std::size_t submitted = 0;
-    const domain::TimeMs now = deps_.clock.now_ms();
+    std::vector<settlement::CloseItem> requests;
+    std::vector<settlement::FinalItem> finals;
+    std::vector<Item> request_items;
+    std::vector<Item> final_items;
     for (const domain::Lease& lease : leases) {
-        if (submitted == kClosesPerRound) break;
         const Item request{"close", lease.id, 0};
         const Item finalize{"finalize", lease.id, 0};
-        bool sent = false;
+        const settlement::LeaseKey key = key_of(lease);
         if (!is_bound(request)) {
-            const settlement::LeaseKey key{lease.ask_hash, lease.bid_hash, lease.index};
+            if (requests.size() == kClosesPerBatch) continue;
             const auto reason = static_cast<settlement::CloseReason>(lease.close_reason);
-            TRY_ASSIGN(sent,
-                       submit("close", deps_.deployment.leases,
-                              settlement::encode_request_close(key, parties_of(lease), reason),
-                              {request}));
+            requests.push_back({key, parties_of(lease), reason});
+            request_items.push_back(request);
         } else if (finished_.contains(request) && !is_bound(finalize)) {
-            // Refused by the chain until the close window is over.
-            domain::TimeMs& retry_at = retry_at_[lease.id];
-            if (now < retry_at) continue;
-            retry_at = now + 1000;
-            TRY_ASSIGN(sent, submit("finalize", deps_.deployment.leases,
-                                    settlement::encode_finalize_close(lease.id, parties_of(lease)),
-                                    {finalize}));
-            if (sent) retry_at_.erase(lease.id);
+            if (finals.size() == kClosesPerBatch) continue;
+            // The chain's clock says when the close window is over; 0: it knows of no request.
+            std::uint64_t& final_at_s = final_at_s_[lease.id];
+            if (final_at_s == 0) {
+                TRY_ASSIGN(final_at_s,
+                           settlement::read_final_at(deps_.chain, deps_.deployment.leases, lease.id,
+                                                     ledger::rpc::BlockTag::Name::kLatest));
+            }
+            if (final_at_s == 0 || head_time_s() < final_at_s) continue;
+            finals.push_back({key, parties_of(lease)});
+            final_items.push_back(finalize);
         }
-        submitted += sent ? 1 : 0;
     }
+    if (!requests.empty()) {
+        TRY(submit("close", deps_.deployment.leases, settlement::encode_request_close(requests),
+                   std::move(request_items)));
+    }
+    if (finals.empty()) return {};
+    for (const Item& item : final_items)
+        final_at_s_.erase(item.lease);
+    TRY(submit("finalize", deps_.deployment.leases, settlement::encode_finalize_close(finals),
+               std::move(final_items)));
     return {};
 }
 
 Result<void> SettlementLoop::anchor_log() {
     const domain::TimeMs now = deps_.clock.now_ms();
     if (anchor_in_flight_) return {};
-    if (!anchored_size_) {
-        TRY_ASSIGN(const ledger::eth::TreeHead latest,
+    if (!anchored_) {
+        TRY_ASSIGN(anchored_,
                    settlement::read_latest_head(deps_.chain, deps_.deployment.receipt_log,
-                                                ledger::rpc::BlockTag::Name::kLatest));
-        anchored_size_ = latest.size;
+                                                deps_.deployment.block));
     }
     auto head = deps_.log.signed_head();
-    const bool waits = head && head->size > *anchored_size_;
+    const bool waits = head && head->size > anchored_->size;
     // A head that a witness has signed goes to the chain; meanwhile a newer one takes its place.
     if (now >= signed_ms_ + deps_.config.anchor_every_ms && !(waits && head->cosignature)) {
         TRY_ASSIGN(const bool renewed, sign_head(now));
@@ -467,19 +497,20 @@ Result<void> SettlementLoop::anchor_log() {
         cosigned_ms_ = now;
     }
     TRY_ASSIGN(const std::vector<domain::Hash32> proof,
-               deps_.log.consistency_proof(*anchored_size_, head->size));
+               deps_.log.consistency_proof(anchored_->size, head->size));
     const ledger::eth::TreeHead tree_head{head->size, head->root, head->time_ms};
     TRY_ASSIGN(const bool sent,
                submit("anchor", deps_.deployment.receipt_log,
-                      settlement::encode_anchor(tree_head, head->signature, proof), {}));
+                      settlement::encode_anchor(*anchored_, tree_head, {}, proof), {}));
     anchor_in_flight_ = sent;
-    if (!sent) anchored_size_.reset();
+    anchoring_ = tree_head;
+    if (!sent) anchored_.reset();
     return {};
 }
 
 Result<bool> SettlementLoop::sign_head(domain::TimeMs now) {
     const std::uint64_t size = deps_.log.size();
-    if (size <= *anchored_size_) return false;
+    if (size <= anchored_->size) return false;
     TRY_ASSIGN(const bool checked, check_disk(size));
     if (!checked) {
         wake();

@@ -94,11 +94,12 @@ class SettlementLoop final : public api::SettlementPort {
     domain::TimeMs reconcile_at_ms_ = 0;
     ledger::settlement::WatchCursor cursor_;
     std::set<Item> bound_;
-    std::set<Item> finished_;                            ///< bound by a transaction that is final
-    std::map<domain::Hash32, domain::TimeMs> retry_at_;  ///< finalizing closes
+    std::set<Item> finished_;                             ///< bound by a transaction that is final
+    std::map<domain::Hash32, std::uint64_t> final_at_s_;  ///< of closes that were requested
     std::map<domain::Hash32, domain::TimeMs> unclaimed_since_;
-    ledger::log::CompactTree disk_tree_;  ///< of the records read back from disk
-    std::optional<std::uint64_t> anchored_size_;
+    ledger::log::CompactTree disk_tree_;             ///< of the records read back from disk
+    std::optional<ledger::eth::TreeHead> anchored_;  ///< the newest head on the chain
+    ledger::eth::TreeHead anchoring_;                ///< the one on its way
     bool anchor_in_flight_ = false;
     domain::TimeMs signed_ms_ = 0;    ///< the last head
     domain::TimeMs cosigned_ms_ = 0;  ///< the last head that the witness signed, or the start

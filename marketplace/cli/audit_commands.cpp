@@ -179,9 +179,8 @@ Result<std::vector<Hash32>> parse_path(const json& document) {
 /// That a record is under the head anchored on chain: asked from the market, checked here.
 Result<void> proof(Context& context, const AuditOptions& options) {
     TRY_ASSIGN(const auto deployment, read_deployment(context, options));
-    TRY_ASSIGN(const auto head,
-               ledger::settlement::read_latest_head(context.chain(), deployment.receipt_log,
-                                                    ledger::rpc::BlockTag::Name::kLatest));
+    TRY_ASSIGN(const auto head, ledger::settlement::read_latest_head(
+                                    context.chain(), deployment.receipt_log, deployment.block));
     if (options.record >= head.size)
         return fail(ErrorCode::wrong_state,
                     fmt::format("record {} is not anchored yet: the chain has {} records",

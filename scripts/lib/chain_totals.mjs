@@ -10,14 +10,32 @@ export const abi_of = (contract) => {
   return document.abi ?? document;
 };
 
+/** Fields of the packed words of Leases' events, from the high end: [name, bits]. */
+const packed = {
+  terms: [["unitKind", 40], ["price", 64], ["maxUnits", 48], ["locked", 48], ["expiry", 40], ["feeBps", 16]],
+  totals: [["sequence", 64], ["cumulativeUnits", 48], ["cumulativeAmount", 48], ["paid", 48], ["fee", 48]],
+};
+
+function unpack(args) {
+  const [word, fields] = Object.entries(packed).find(([name]) => name in args) ?? ["", []];
+  const out = { ...args };
+  let shift = 256n;
+  for (const [name, bits] of fields) {
+    shift -= BigInt(bits);
+    out[name] = BigInt.asUintN(bits, args[word] >> shift);
+  }
+  return out;
+}
+
 /** All events of one contract since its deployment, oldest first. */
 export async function events(chain, deployment, contract, key) {
-  return chain.client.getContractEvents({
+  const found = await chain.client.getContractEvents({
     address: deployment[key],
     abi: abi_of(contract),
     fromBlock: BigInt(deployment.block ?? 0),
     strict: true,
   });
+  return found.map((event) => ({ ...event, args: unpack(event.args ?? {}) }));
 }
 
 /** Leases, payments and gas of the operator's transactions since the deployment; amounts in atoms. */

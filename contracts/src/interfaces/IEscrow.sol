@@ -11,12 +11,6 @@ import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 /// - `leases` is the only contract that locks, pays and releases, and is fixed at deployment;
 /// - the token balance covers `liabilities`, which only deposits, withdrawals and sweeps change.
 interface IEscrow {
-    /// @notice One payment of a batch of claims.
-    struct Credit {
-        address account;
-        uint64 amount;
-    }
-
     event Deposited(address indexed account, uint64 amount);
     event Locked(address indexed account, uint64 amount);
     event Unlocked(address indexed account, uint64 amount);
@@ -74,13 +68,12 @@ interface IEscrow {
     /// @notice For Leases: locks from the free balance; false and the balance when it is too low.
     function tryLock(address account, uint64 amount) external returns (bool done, uint64 free);
 
-    /// @notice For Leases: hands locked money to providers as credit.
-    function credit(Credit[] calldata credits) external;
+    /// @notice For Leases: hands locked money to a provider, or the fee kept back to the treasury.
+    function credit(address account, uint64 amount) external;
 
-    /// @notice For Leases: ends a lock of `locked`, of which `refund` is free again and `fee` goes
-    /// to `feeAccount`; the rest was credited before.
-    function release(address account, uint64 locked, uint64 refund, address feeAccount, uint64 fee)
-        external;
+    /// @notice For Leases: ends a lock of `locked`, of which `refund` is free again; the rest was
+    /// credited, or is the fee, which is credited apart.
+    function release(address account, uint64 locked, uint64 refund) external;
 
     /// @return free may be locked by new leases or withdrawn
     /// @return locked the maxima of leases not closed yet, with what was already paid out of them

@@ -3,11 +3,16 @@ pragma solidity 0.8.37;
 
 import {Ask, Bid, Delegation, Voucher} from "../libraries/Messages.sol";
 
-/// @notice One lease to open. An order its owner signed alone leaves the delegation zero and its
-/// signature empty.
-struct OpenItem {
+/// @notice Leases to open under one ask, which is checked and sent once.
+struct OpenGroup {
     Ask ask;
     bytes askSignature;
+    OpenItem[] items;
+}
+
+/// @notice One lease to open. A bid its buyer signed alone leaves the delegation zero and its
+/// signature empty.
+struct OpenItem {
     Bid bid;
     bytes bidSignature;
     Delegation delegation;
@@ -26,19 +31,24 @@ struct Parties {
     address workerKey;
 }
 
-/// @notice One voucher to redeem.
-struct ClaimItem {
-    Voucher voucher;
-    Parties parties;
-    bytes buyerSignature;
-    bytes workerSignature;
-}
-
 /// @notice What names a lease: keccak256(abi.encode(askHash, bidHash, index)), struct hashes.
 struct LeaseKey {
     bytes32 askHash;
     bytes32 bidHash;
     uint64 index;
+}
+
+/// @notice One close to ask for.
+struct CloseItem {
+    LeaseKey key;
+    Parties parties;
+    uint8 reason;
+}
+
+/// @notice One close to end.
+struct FinalItem {
+    LeaseKey key;
+    Parties parties;
 }
 
 /// @title Leases: matches opened with the maximum locked, paid by vouchers, closed or reclaimed
@@ -47,6 +57,8 @@ struct LeaseKey {
 /// - the voucher signer stops signing for a lease once its close was requested;
 /// - block time is right within the windows used (minutes or more).
 interface ILeases {
+    /// @param terms in one word, from the high end: unitKind 40 bits, price 64, maxUnits 48,
+    /// locked 48, expiry 40, feeBps 16
     event LeaseOpened(
         bytes32 indexed lease,
         address indexed buyer,
@@ -55,26 +67,15 @@ interface ILeases {
         bytes32 bidHash,
         address voucherSigner,
         address workerKey,
-        uint8 unitKind,
-        uint64 price,
-        uint64 maxUnits,
-        uint64 locked,
-        uint64 expiry
+        uint256 terms
     );
-    /// @param index place of the item in its batch
+    /// @param index place of the item in its batch, counted through its groups
     /// @param reason the ABI-encoded custom error
     event ItemFailed(bytes32 indexed lease, uint256 index, bytes reason);
-    /// @param paid the difference to what was paid before; the provider is credited paid − fee
-    event Claimed(
-        bytes32 indexed lease,
-        address indexed provider,
-        uint64 sequence,
-        uint64 cumulativeUnits,
-        uint64 cumulativeAmount,
-        bytes32 receiptsRoot,
-        uint64 paid,
-        uint64 fee
-    );
+    /// @param totals in one word, from the high end: sequence 64 bits, cumulativeUnits 48,
+    /// cumulativeAmount 48, paid 48 (the difference to what was paid before), fee 48 (of it; the
+    /// provider is credited paid − fee)
+    event Claimed(bytes32 indexed lease, bytes32 receiptsRoot, uint256 totals);
     event CloseRequested(bytes32 indexed lease, address by, uint8 reason, uint64 finalAt);
     event LeaseClosed(bytes32 indexed lease, uint64 paid, uint64 refunded, uint8 reason);
     event DelegationsRevoked(address indexed owner, uint64 nonce);
@@ -112,6 +113,9 @@ interface ILeases {
     error UnitsAboveLease(uint64 units, uint64 maxUnits);
     error AmountAboveLock(uint64 amount, uint64 locked);
     error AmountAbovePrice(uint64 amount, uint64 most);
+    error KeyMissing(bytes32 lease);
+    /// @notice The batch cannot be read from this place of the call data on: nothing was done.
+    error MalformedBatch(uint256 offset);
     // Both
     error BadSignature(address signer, bytes32 digest);
     // Cancelling
@@ -120,27 +124,33 @@ interface ILeases {
     error UnknownReason(uint8 reason);
     error NotAParty(address caller);
     error AlreadyClosing(bytes32 lease, uint64 finalAt);
-    error NotClosing(bytes32 lease);
     error TooEarly(uint64 nowAt, uint64 since);
     error WrongContract(address expected, address found);
 
     /// @notice Opens leases and locks the maximum of each. An item that cannot be opened is
     /// reported by `ItemFailed` and leaves the others alone.
-    function open(OpenItem[] calldata items) external;
+    function open(OpenGroup[] calldata groups) external;
 
     /// @notice Pays what each voucher owes beyond what was paid. A voucher that owes nothing more
-    /// is passed over; one that is wrong is reported by `ItemFailed`.
-    function claim(ClaimItem[] calldata items) external;
+    /// is passed over; one that is wrong is reported by `ItemFailed`. A lease whose last unit is
+    /// claimed is closed by that claim as completed (reason 1).
+    /// @param batch groups one after the other, big-endian and without padding:
+    ///   group: provider 20 bytes, worker key 20, number of items 1 (not 0), the items
+    ///   item: form 1 byte; form 0: lease 32; form 1: askHash 32, bidHash 32, index 8; then
+    ///     sequence 8, cumulativeUnits 6, cumulativeAmount 6, receiptsRoot 32, buyer 20,
+    ///     voucherSigner 20, the signer's signature, the worker's signature
+    ///   signature: length 2 bytes, then itself (65 bytes of a key, any of a wallet)
+    /// A claim of the last unit has form 1: the ask gets its units back.
+    function claim(bytes calldata batch) external;
 
-    /// @notice Asks for a close. By buyer, voucher signer or operator: claims stay possible for
-    /// the close window. By provider or worker key: closes at once.
-    function requestClose(LeaseKey calldata key, Parties calldata parties, uint8 reason) external;
+    /// @notice Asks for closes. By buyer, voucher signer or operator: claims stay possible for
+    /// the close window. By provider or worker key: closes at once. Items fail alone.
+    function requestClose(CloseItem[] calldata items) external;
 
-    /// @notice Closes for good after the close window and frees what was not paid. By anybody.
-    function finalizeClose(bytes32 lease, Parties calldata parties) external;
-
-    /// @notice Closes a lease nobody closed, a close window after its expiry. By anybody.
-    function reclaim(LeaseKey calldata key, Parties calldata parties) external;
+    /// @notice Closes for good and frees what was not paid: after the close window where a close
+    /// was requested, otherwise a close window after the lease's expiry (reason 5). By anybody.
+    /// Items fail alone.
+    function finalizeClose(FinalItem[] calldata items) external;
 
     /// @notice Makes every delegation the caller signed so far useless for new leases.
     function revokeDelegations() external;
@@ -174,7 +184,7 @@ interface ILeases {
     /// @notice The fee a lease was opened with, in basis points.
     function feeBpsOf(bytes32 lease, bytes32 partiesHash) external view returns (uint16);
 
-    /// @notice When a requested close becomes final; zero when none is pending.
+    /// @notice When a requested close becomes final, or could have; zero when none was requested.
     function finalAt(bytes32 lease) external view returns (uint64);
 
     /// @notice Must be the nonce of a delegation that is to hold.

@@ -66,8 +66,27 @@ library LeaseSlot {
         return (slot & ~PROGRESS_MASK) | (uint256(paidAmount) << 48) | (uint256(units) << 144);
     }
 
+    /// @notice What {ILeases-LeaseOpened} says in one word of a lease just opened.
+    function terms(uint256 slot, uint8 unitKind, uint64 price) internal pure returns (uint256) {
+        return (uint256(unitKind) << 216) | (uint256(price) << 152)
+            | (uint256(maxUnits(slot)) << 104) | (uint256(locked(slot)) << 56)
+            | (uint256(expiry(slot)) << 16) | feeBps(slot);
+    }
+
+    /// @notice What {ILeases-Claimed} says in one word; both amounts are parts of `paid`, so they fit.
+    function totals(uint256 slot, uint64 sequence, uint64 difference, uint64 fee)
+        internal
+        pure
+        returns (uint256)
+    {
+        return (uint256(sequence) << 192) | (uint256(claimedUnits(slot)) << 144)
+            | (uint256(paid(slot)) << 96) | (uint256(difference) << 48) | fee;
+    }
+
     /// @notice The fee on a running total, rounded down: the provider never pays a part atom.
     function feeOf(uint256 slot, uint64 amount) internal pure returns (uint64) {
-        return uint64(uint256(amount) * feeBps(slot) / 10_000);
+        unchecked {
+            return uint64(uint256(amount) * feeBps(slot) / 10_000); // 64 and 16 bits
+        }
     }
 }

@@ -62,8 +62,10 @@ library MerkleLog {
             if (last == 0) return false;
             bytes32 sibling = proof[next];
             if (node & 1 == 1 || node == last) {
+                // Both paths are one as long as nothing came in from the right.
+                bool isShared = oldHash == newHash;
                 oldHash = hashNodes(sibling, oldHash);
-                newHash = hashNodes(sibling, newHash);
+                newHash = isShared ? oldHash : hashNodes(sibling, newHash);
                 while (node & 1 == 0 && node != 0) {
                     node >>= 1;
                     last >>= 1;

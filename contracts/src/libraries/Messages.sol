@@ -133,12 +133,15 @@ library Messages {
         return _hash(RECEIPT_TYPEHASH, place, 12);
     }
 
-    function hash(Voucher calldata voucher) internal pure returns (bytes32) {
-        uint256 place;
+    /// @dev In memory, for a batch of claims is packed. Works beyond the free memory pointer.
+    function hash(Voucher memory voucher) internal pure returns (bytes32 digest) {
+        bytes32 typehash = VOUCHER_TYPEHASH;
         assembly ("memory-safe") {
-            place := voucher
+            let free := mload(0x40)
+            mstore(free, typehash)
+            mcopy(add(free, 0x20), voucher, 0xa0)
+            digest := keccak256(free, 0xc0)
         }
-        return _hash(VOUCHER_TYPEHASH, place, 5);
     }
 
     function hash(TreeHead calldata head) internal pure returns (bytes32) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {ILeases, OpenItem, Parties} from "../interfaces/ILeases.sol";
+import {ILeases, LeaseKey, OpenItem, Parties} from "../interfaces/ILeases.sol";
 import {Ask, Bid, Units} from "./Messages.sol";
 
 /// @title What can be said of two orders without looking at the chain's state
@@ -13,18 +13,18 @@ library OrderChecks {
     uint8 internal constant SCOPE_VOUCHERS = 2;
 
     /// @dev In this order: who, what, how much, when, what it costs.
-    function refusal(OpenItem calldata item, bytes32 askHash, bytes32 bidHash, uint256 amount)
+    function refusal(Ask calldata ask, OpenItem calldata item, LeaseKey memory key, uint256 amount)
         internal
         view
-        returns (bytes memory)
+        returns (bytes memory reason)
     {
-        bytes memory reason = _who(item.ask, item.bid);
+        reason = _who(ask, item.bid);
         if (reason.length != 0) return reason;
-        reason = _what(item.ask, item.bid);
+        reason = _what(ask, item.bid);
         if (reason.length != 0) return reason;
-        reason = _howMuch(item);
+        reason = _howMuch(ask, item);
         if (reason.length != 0) return reason;
-        reason = _when(item.ask, item.bid, askHash, bidHash);
+        reason = _when(ask, item.bid, key);
         if (reason.length != 0) return reason;
         if (amount > item.bid.maxAmount) {
             return
@@ -32,97 +32,93 @@ library OrderChecks {
                     ILeases.AmountAboveMaximum.selector, amount, item.bid.maxAmount
                 );
         }
-        return "";
     }
 
-    function _who(Ask calldata ask, Bid calldata bid) private view returns (bytes memory) {
-        if (ask.matcher != address(0) && ask.matcher != msg.sender) {
-            return abi.encodeWithSelector(ILeases.NotMatcher.selector, ask.matcher, msg.sender);
+    function _who(Ask calldata ask, Bid calldata bid) private view returns (bytes memory none) {
+        address matcher = ask.matcher;
+        if (matcher != address(0) && matcher != msg.sender) {
+            return abi.encodeWithSelector(ILeases.NotMatcher.selector, matcher, msg.sender);
         }
-        if (bid.matcher != address(0) && bid.matcher != msg.sender) {
-            return abi.encodeWithSelector(ILeases.NotMatcher.selector, bid.matcher, msg.sender);
+        matcher = bid.matcher;
+        if (matcher != address(0) && matcher != msg.sender) {
+            return abi.encodeWithSelector(ILeases.NotMatcher.selector, matcher, msg.sender);
         }
-        return "";
     }
 
     /// @dev An interruptible ask may be cut off, so only a bid that agreed to it can be paired with
     /// it. Which other classes go together is the market's business.
-    function _what(Ask calldata ask, Bid calldata bid) private pure returns (bytes memory) {
-        if (ask.unitKind >= Units.KINDS) {
-            return abi.encodeWithSelector(ILeases.UnknownUnitKind.selector, ask.unitKind);
+    function _what(Ask calldata ask, Bid calldata bid) private pure returns (bytes memory none) {
+        uint8 kind = ask.unitKind;
+        if (kind >= Units.KINDS) {
+            return abi.encodeWithSelector(ILeases.UnknownUnitKind.selector, kind);
         }
-        if (ask.unitKind != bid.unitKind) {
-            return
-                abi.encodeWithSelector(
-                    ILeases.UnitKindMismatch.selector, ask.unitKind, bid.unitKind
-                );
+        if (kind != bid.unitKind) {
+            return abi.encodeWithSelector(ILeases.UnitKindMismatch.selector, kind, bid.unitKind);
         }
-        bool known = ask.orderClass < CLASSES && bid.orderClass < CLASSES;
-        if (!known || (ask.orderClass == INTERRUPTIBLE && bid.orderClass != INTERRUPTIBLE)) {
-            return
-                abi.encodeWithSelector(
-                    ILeases.ClassMismatch.selector, ask.orderClass, bid.orderClass
-                );
+        (uint8 offered, uint8 wanted) = (ask.orderClass, bid.orderClass);
+        bool known = offered < CLASSES && wanted < CLASSES;
+        if (!known || (offered == INTERRUPTIBLE && wanted != INTERRUPTIBLE)) {
+            return abi.encodeWithSelector(ILeases.ClassMismatch.selector, offered, wanted);
         }
-        return "";
     }
 
-    function _howMuch(OpenItem calldata item) private pure returns (bytes memory) {
-        if (item.price < item.ask.price || item.price > item.bid.priceCeiling) {
+    function _howMuch(Ask calldata ask, OpenItem calldata item)
+        private
+        pure
+        returns (bytes memory none)
+    {
+        uint64 price = item.price;
+        if (price < ask.price || price > item.bid.priceCeiling) {
             return abi.encodeWithSelector(
-                ILeases.PriceOutsideLimits.selector,
-                item.price,
-                item.ask.price,
-                item.bid.priceCeiling
+                ILeases.PriceOutsideLimits.selector, price, ask.price, item.bid.priceCeiling
             );
         }
-        bool inside = item.maxUnits >= item.ask.minUnits && item.maxUnits <= item.ask.maxUnits;
-        if (!inside || item.maxUnits == 0) {
+        uint64 units = item.maxUnits;
+        if (units < ask.minUnits || units > ask.maxUnits || units == 0) {
             return abi.encodeWithSelector(
-                ILeases.UnitsOutsideLimits.selector,
-                item.maxUnits,
-                item.ask.minUnits,
-                item.ask.maxUnits
+                ILeases.UnitsOutsideLimits.selector, units, ask.minUnits, ask.maxUnits
             );
         }
-        return "";
     }
 
-    function _when(Ask calldata ask, Bid calldata bid, bytes32 askHash, bytes32 bidHash)
+    function _when(Ask calldata ask, Bid calldata bid, LeaseKey memory key)
         private
         view
-        returns (bytes memory)
+        returns (bytes memory none)
     {
         uint256 nowAt = block.timestamp;
         if (nowAt < ask.earliest) {
-            return abi.encodeWithSelector(ILeases.OrderNotYetValid.selector, askHash, ask.earliest);
+            return
+                abi.encodeWithSelector(ILeases.OrderNotYetValid.selector, key.askHash, ask.earliest);
         }
         if (nowAt < bid.earliest) {
-            return abi.encodeWithSelector(ILeases.OrderNotYetValid.selector, bidHash, bid.earliest);
+            return
+                abi.encodeWithSelector(ILeases.OrderNotYetValid.selector, key.bidHash, bid.earliest);
         }
         if (nowAt > ask.expiry) {
-            return abi.encodeWithSelector(ILeases.OrderExpired.selector, askHash, ask.expiry);
+            return abi.encodeWithSelector(ILeases.OrderExpired.selector, key.askHash, ask.expiry);
         }
         if (nowAt > bid.expiry) {
-            return abi.encodeWithSelector(ILeases.OrderExpired.selector, bidHash, bid.expiry);
+            return abi.encodeWithSelector(ILeases.OrderExpired.selector, key.bidHash, bid.expiry);
         }
-        if (nowAt >= bid.deadline) {
-            return abi.encodeWithSelector(ILeases.DeadlinePassed.selector, bid.deadline);
+        uint64 deadline = bid.deadline;
+        if (nowAt >= deadline) {
+            return abi.encodeWithSelector(ILeases.DeadlinePassed.selector, deadline);
         }
-        if (bid.deadline > type(uint40).max) {
-            return abi.encodeWithSelector(ILeases.DeadlineTooFar.selector, bid.deadline);
+        if (deadline > type(uint40).max) {
+            return abi.encodeWithSelector(ILeases.DeadlineTooFar.selector, deadline);
         }
-        return "";
     }
 
-    /// @notice Who the lease of two orders is between.
-    function partiesOf(OpenItem calldata item) internal pure returns (Parties memory) {
+    /// @notice Who the lease of two orders is between, into memory that is there already.
+    function fillParties(Parties memory parties, Ask calldata ask, OpenItem calldata item)
+        internal
+        pure
+    {
+        parties.buyer = item.bid.buyer;
+        parties.provider = ask.provider;
         bool delegated = item.delegation.scope & SCOPE_VOUCHERS != 0;
-        return Parties({
-            buyer: item.bid.buyer,
-            provider: item.ask.provider,
-            voucherSigner: delegated ? item.delegation.delegate : item.bid.buyer,
-            workerKey: item.workerKey
-        });
+        parties.voucherSigner = delegated ? item.delegation.delegate : parties.buyer;
+        parties.workerKey = item.workerKey;
     }
 }

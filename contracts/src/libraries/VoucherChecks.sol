@@ -10,8 +10,13 @@ import {Voucher} from "./Messages.sol";
 library VoucherChecks {
     using LeaseSlot for uint256;
 
+    /// @param isNamed by its key, without which the claim of the last unit cannot close the lease
     /// @dev The price is not stored: locked / maxUnits is the price, and bounds every total.
-    function refusal(Voucher calldata voucher, uint256 slot) internal pure returns (bytes memory) {
+    function refusal(Voucher memory voucher, uint256 slot, bool isNamed)
+        internal
+        pure
+        returns (bytes memory none)
+    {
         if (slot.state() == LeaseSlot.CLOSED) {
             return abi.encodeWithSelector(ILeases.LeaseIsClosed.selector, voucher.lease);
         }
@@ -28,10 +33,15 @@ library VoucherChecks {
         if (amount > locked) {
             return abi.encodeWithSelector(ILeases.AmountAboveLock.selector, amount, locked);
         }
-        uint256 most = (uint256(units) * locked + maxUnits - 1) / maxUnits;
+        uint256 most;
+        unchecked {
+            most = (uint256(units) * locked + maxUnits - 1) / maxUnits; // of 48 bits each, not zero
+        }
         if (amount > most) {
             return abi.encodeWithSelector(ILeases.AmountAbovePrice.selector, amount, most);
         }
-        return "";
+        if (units == maxUnits && !isNamed) {
+            return abi.encodeWithSelector(ILeases.KeyMissing.selector, voucher.lease);
+        }
     }
 }

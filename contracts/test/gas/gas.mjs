@@ -5,8 +5,8 @@
 // is more than 1 % above the stored one.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { keccak256, sha256, concat, toHex } from 'viem';
-import { root, startMarket } from './market.mjs';
+import { keccak256, sha256, concat, toHex, zeroHash } from 'viem';
+import { packClaims, root, startMarket } from './market.mjs';
 
 const node = (left, right) => sha256(concat(['0x01', left, right]));
 
@@ -64,43 +64,40 @@ async function measure(market) {
   const plain = () => ({});
   const byDelegate = (buyer) => ({ delegate: `${buyer} delegate` });
 
-  figures.open_20_first = (await gasOf('leases', 'open', [await make(20, 1, plain)])) / 20;
-  figures.open_20 = (await gasOf('leases', 'open', [await make(20, 2, plain)])) / 20;
-  figures.open_20_delegated_first = (await gasOf('leases', 'open', [await make(20, 3, byDelegate)])) / 20;
-  figures.open_20_delegated = (await gasOf('leases', 'open', [await make(20, 4, byDelegate)])) / 20;
+  const open = (items) => gasOf('leases', 'open', [market.groupsOf(items)]);
+  const claim = async (items, units) =>
+    gasOf('leases', 'claim', [packClaims(await Promise.all(items.map((item) => market.claimItem(item, units))))]);
+  figures.open_20_first = (await open(await make(20, 1, plain))) / 20;
+  figures.open_20 = (await open(await make(20, 2, plain))) / 20;
+  figures.open_20_delegated_first = (await open(await make(20, 3, byDelegate))) / 20;
+  figures.open_20_delegated = (await open(await make(20, 4, byDelegate))) / 20;
   const sameAsk = await Promise.all(
     buyers.slice(0, 20).map((buyer) => market.openItem(providers[0], buyer, 7, {})));
-  figures.open_20_of_one_ask = (await gasOf('leases', 'open', [sameAsk])) / 20;
+  figures.open_20_of_one_ask = (await open(sameAsk)) / 20;
   const single = await make(1, 9, plain);
-  figures.open_1 = await gasOf('leases', 'open', [single]);
+  figures.open_1 = await open(single);
 
   const items = await make(50, 5, byDelegate);
-  await gasOf('leases', 'open', [items]);
-  const claims = (units) => Promise.all(items.map((item) => market.claimItem(item, units)));
-  figures.claim_50_first = (await gasOf('leases', 'claim', [await claims(10n)])) / 50;
-  figures.claim_50 = (await gasOf('leases', 'claim', [await claims(20n)])) / 50;
-  figures.claim_1 = await gasOf('leases', 'claim', [[await market.claimItem(items[0], 30n)]]);
-  if (market.contracts.leases.abi.some((entry) => entry.name === 'claimPacked')) {
-    const { packClaims } = await import('./packed.mjs');
-    figures.claim_packed_50 = (await gasOf('leases', 'claimPacked', [packClaims(await claims(40n))])) / 50;
-    figures.claim_packed_1 =
-      await gasOf('leases', 'claimPacked', [packClaims([await market.claimItem(items[0], 50n)])]);
-  }
+  await open(items);
+  figures.claim_50_first = (await claim(items, 10n)) / 50;
+  figures.claim_50 = (await claim(items, 20n)) / 50;
+  figures.claim_1 = await claim(items.slice(0, 1), 30n);
 
-  const key = market.keyOf(items[0]);
-  const parties = market.partiesOf(items[0]);
-  figures.close_request = await gasOf('leases', 'requestClose', [key, parties, 1]);
-  figures.close_finalize = await gasOf('leases', 'finalizeClose', [market.leaseOf(items[0]), parties]);
+  const closeOf = (item) => ({ key: market.keyOf(item), parties: market.partiesOf(item), reason: 1 });
+  const request = (some) => gasOf('leases', 'requestClose', [some.map(closeOf)]);
+  const finalize = (some) =>
+    gasOf('leases', 'finalizeClose', [some.map((item) => ({ key: market.keyOf(item), parties: market.partiesOf(item) }))]);
+  figures.close_request = await request(items.slice(0, 1));
+  figures.close_finalize = await finalize(items.slice(0, 1));
+  figures.close_request_20 = (await request(items.slice(1, 21))) / 20;
+  figures.close_finalize_20 = (await finalize(items.slice(1, 21))) / 20;
 
-  // One lease of 10,000 receipts, opened alone, claimed ten times, closed by request.
-  const big = await market.openItem(providers[0], buyers[0], 6, { units: 10_000n });
-  let life = await gasOf('leases', 'open', [[big]]);
-  for (let i = 1n; i <= 10n; ++i) {
-    life += await gasOf('leases', 'claim', [[await market.claimItem(big, i * 1_000n)]]);
-  }
-  life += await gasOf('leases', 'requestClose', [market.keyOf(big), market.partiesOf(big), 1]);
-  life += await gasOf('leases', 'finalizeClose', [market.leaseOf(big), market.partiesOf(big)]);
-  figures.receipt_of_10000 = life / 10_000;
+  // Leases of 10,000 receipts, opened in batches of 20 and 30, closed by the claim of their last unit in one of 50.
+  const long = await make(50, 6, () => ({ units: 10_000n }));
+  const opened = (await open(long.slice(0, 20))) / 20;
+  await open(long.slice(20));
+  figures.claim_50_closing = (await claim(long, 10_000n)) / 50;
+  figures.receipt_of_10000 = (opened + figures.claim_50_closing) / 10_000;
 
   const gasAs = async (address, ...call) =>
     Number((await market.asAccount(address, 'leases', ...call)).gasUsed);
@@ -108,14 +105,30 @@ async function measure(market) {
   figures.cancel_ask = await gasAs(unsold.ask.provider, 'cancelAsk', [unsold.ask]);
   figures.cancel_bid = await gasAs(unsold.bid.buyer, 'cancelBid', [unsold.bid]);
 
+  // A worker that signs two receipts of one sequence.
+  const [good, parties] = [market.leaseOf(items[49]), market.partiesOf(items[49])];
+  const receipt = market.receiptOf(good, 1n, 'one');
+  const other = market.receiptOf(good, 1n, 'other');
+  const byWorker = (message) => market.sign('Receipt', message, `${items[49].names.provider} worker`);
+  figures.prove_equivocation = await gasOf('disputes', 'proveEquivocation', [
+    good, parties, receipt, await byWorker(receipt), other, await byWorker(other)]);
+
   const tree = makeTree();
-  let size = 0;
-  for (const next of [1_000, 2_000, 5_000]) {
+  let last = { size: 0n, root: zeroHash, timeMs: 0n };
+  for (const next of [1_000, 2_000, 5_000, 100_000]) {
     const head = { size: BigInt(next), root: tree.rootOf(next), timeMs: BigInt(1_750_000_000_000 + next) };
+    const proof = last.size === 0n ? [] : tree.proof(Number(last.size), next);
+    figures[`anchor_${next}`] = await gasOf('receiptLog', 'anchor', [last, head, '0x', proof]);
+    last = head;
+  }
+  // By somebody else, with the operator's signature; from a complete tree the proof is a single node.
+  for (const next of [131_072, 262_144]) {
+    const head = { size: BigInt(next), root: tree.rootOf(next), timeMs: last.timeMs + 1n };
     const signature = await market.sign('TreeHead', head, 'operator');
-    const proof = size === 0 ? [] : tree.proof(size, next);
-    figures[`anchor_${next}`] = await gasOf('receiptLog', 'anchor', [head, signature, proof]);
-    size = next;
+    const proof = tree.proof(Number(last.size), next);
+    const call = ['receiptLog', 'anchor', [last, head, signature, proof]];
+    figures[`anchor_${next}_by_anybody`] = await gasOf(...call, market.deployer);
+    last = head;
   }
   return figures;
 }

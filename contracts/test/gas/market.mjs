@@ -16,6 +16,7 @@ import {
   http,
   keccak256,
   numberToHex,
+  size,
   toHex,
   zeroAddress,
   zeroHash,
@@ -52,6 +53,36 @@ async function answering(url) {
 
 export const keyOf = (name) => keccak256(toHex(`millrace gas ${name}`));
 export const accountOf = (name) => privateKeyToAccount(keyOf(name));
+
+const packSignature = (signature) => concat([numberToHex(size(signature), { size: 2 }), signature]);
+
+function packClaim({ key, voucher, parties, buyerSignature, workerSignature }) {
+  return concat([
+    key
+      ? concat(['0x01', key.askHash, key.bidHash, numberToHex(key.index, { size: 8 })])
+      : concat(['0x00', voucher.lease]),
+    numberToHex(voucher.sequence, { size: 8 }),
+    numberToHex(voucher.cumulativeUnits, { size: 6 }),
+    numberToHex(voucher.cumulativeAmount, { size: 6 }),
+    voucher.receiptsRoot,
+    parties.buyer,
+    parties.voucherSigner,
+    packSignature(buyerSignature),
+    packSignature(workerSignature),
+  ]);
+}
+
+/// What `claim` takes: neighbours of one provider and worker in one group.
+export function packClaims(claims) {
+  const groups = [];
+  for (const claim of claims) {
+    const { provider, workerKey } = claim.parties;
+    const head = concat([provider, workerKey]);
+    if (groups.at(-1)?.head !== head) groups.push({ head, items: [] });
+    groups.at(-1).items.push(packClaim(claim));
+  }
+  return concat(groups.flatMap(({ head, items }) => [head, numberToHex(items.length, { size: 1 }), ...items]));
+}
 
 export async function startMarket() {
   const port = await freePort();
@@ -103,6 +134,7 @@ function makeMarket(transport, deployment, deployer, operator, stop) {
     providers: { address: deployment.providers, abi: abi('Providers') },
     leases: { address: deployment.leases, abi: abi('Leases') },
     receiptLog: { address: deployment.receipt_log, abi: abi('ReceiptLog') },
+    disputes: { address: deployment.disputes, abi: abi('Disputes') },
   };
   const domain = {
     name: 'Millrace',
@@ -255,6 +287,29 @@ function makeMarket(transport, deployment, deployer, operator, stop) {
         workerKey: item.workerKey,
       };
     },
+    receiptOf: (lease, sequence, response) => ({
+      lease,
+      sequence,
+      previous: zeroHash,
+      unitKind: 3,
+      cumulativeUnits: sequence,
+      price: 1_500n,
+      cumulativeAmount: sequence * 1_500n,
+      modelHash: zeroHash,
+      requestHash: zeroHash,
+      responseHash: keccak256(toHex(response)),
+      startMs: 0n,
+      endMs: 0n,
+    }),
+    /// What `open` takes: neighbours under the same ask in one group.
+    groupsOf(items) {
+      const groups = [];
+      for (const { ask, askSignature, ...item } of items) {
+        if (groups.at(-1)?.askSignature !== askSignature) groups.push({ ask, askSignature, items: [] });
+        groups.at(-1).items.push(item);
+      }
+      return groups;
+    },
     async claimItem(item, units) {
       const voucher = {
         lease: market.leaseOf(item),
@@ -264,13 +319,13 @@ function makeMarket(transport, deployment, deployer, operator, stop) {
         receiptsRoot: keccak256(toHex(`root ${units}`)),
       };
       return {
+        key: units === item.maxUnits ? market.keyOf(item) : undefined,
         voucher,
         parties: market.partiesOf(item),
         buyerSignature: await market.sign('Voucher', voucher, item.names.signer),
         workerSignature: await market.sign('Voucher', voucher, `${item.names.provider} worker`),
       };
     },
-    zeroHash,
   };
   return market;
 }

@@ -4,14 +4,46 @@ pragma solidity 0.8.37;
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {MessageHashUtils} from "@openzeppelin/contracts/utils/cryptography/MessageHashUtils.sol";
 import {Test} from "forge-std/Test.sol";
+import {IDisputes} from "../../src/interfaces/IDisputes.sol";
 import {IEscrow} from "../../src/interfaces/IEscrow.sol";
-import {ClaimItem, ILeases, LeaseKey, OpenItem, Parties} from "../../src/interfaces/ILeases.sol";
+import {
+    CloseItem,
+    FinalItem,
+    ILeases,
+    LeaseKey,
+    OpenGroup,
+    OpenItem,
+    Parties
+} from "../../src/interfaces/ILeases.sol";
 import {IProviders} from "../../src/interfaces/IProviders.sol";
 import {IReceiptLog} from "../../src/interfaces/IReceiptLog.sol";
 import {ITreasury} from "../../src/interfaces/ITreasury.sol";
 import {Ask, Bid, Delegation, Voucher} from "../../src/libraries/Messages.sol";
 import {SettlementToken} from "../../src/mocks/SettlementToken.sol";
 import {MessagesHarness} from "./MessagesHarness.sol";
+
+/// @notice A lease to open with the ask it is under.
+struct Opening {
+    Ask ask;
+    bytes askSignature;
+    Bid bid;
+    bytes bidSignature;
+    Delegation delegation;
+    bytes delegationSignature;
+    uint64 price;
+    uint64 maxUnits;
+    address workerKey;
+    uint64 index;
+}
+
+/// @notice A voucher to redeem. Named by `key` when that has an ask.
+struct Claiming {
+    Voucher voucher;
+    Parties parties;
+    bytes buyerSignature;
+    bytes workerSignature;
+    LeaseKey key;
+}
 
 /// @notice The whole market on one chain, with one buyer, one provider and ready-made messages.
 abstract contract Fixture is Test {
@@ -30,6 +62,7 @@ abstract contract Fixture is Test {
     IEscrow internal escrow;
     ILeases internal leases;
     IReceiptLog internal receiptLog;
+    IDisputes internal disputes;
     MessagesHarness internal messages;
 
     address internal owner = makeAddr("owner");
@@ -61,14 +94,19 @@ abstract contract Fixture is Test {
     function deployOn(IERC20 money) internal {
         treasury = ITreasury(make("Treasury", abi.encode(owner, 100)));
         providers = IProviders(
-            make("Providers", abi.encode(money, owner, MIN_BOND, KEY_DELAY, UNBOND_DELAY))
+            make("Providers", abi.encode(money, owner, ahead(4), MIN_BOND, KEY_DELAY, UNBOND_DELAY))
         );
-        address next = vm.computeCreateAddress(address(this), vm.getNonce(address(this)) + 1);
-        escrow = IEscrow(make("Escrow", abi.encode(money, next, WITHDRAW_DELAY)));
+        escrow = IEscrow(make("Escrow", abi.encode(money, ahead(1), WITHDRAW_DELAY)));
         leases = ILeases(
             make("Leases", abi.encode(escrow, providers, treasury, operator, CLOSE_WINDOW))
         );
         receiptLog = IReceiptLog(make("ReceiptLog", abi.encode(operator)));
+        disputes = IDisputes(make("Disputes", abi.encode(leases, providers)));
+    }
+
+    /// @notice Where the contract after this many others will stand.
+    function ahead(uint64 steps) internal view returns (address) {
+        return vm.computeCreateAddress(address(this), vm.getNonce(address(this)) + steps);
     }
 
     /// @notice Deploys compiled code. The tests do not import the contracts, which are compiled by
@@ -186,19 +224,19 @@ abstract contract Fixture is Test {
     }
 
     /// @notice An item signed by the buyer alone.
-    function makeItem() internal view returns (OpenItem memory) {
+    function makeItem() internal view returns (Opening memory) {
         return signItem(makeAsk(), makeBid(), noDelegation());
     }
 
     /// @notice An item of a delegate who signs orders and vouchers.
-    function makeDelegatedItem() internal view returns (OpenItem memory) {
+    function makeDelegatedItem() internal view returns (Opening memory) {
         return signItem(makeAsk(), makeBid(), makeDelegation());
     }
 
     function signItem(Ask memory ask, Bid memory bid, Delegation memory delegation)
         internal
         view
-        returns (OpenItem memory item)
+        returns (Opening memory item)
     {
         item.ask = ask;
         item.askSignature = sign(providerKey, digestOf(messages.hashAsk(ask)));
@@ -219,16 +257,16 @@ abstract contract Fixture is Test {
         return MessageHashUtils.toTypedDataHash(leases.domainSeparator(), structHash);
     }
 
-    function keyOf(OpenItem memory item) internal view returns (LeaseKey memory) {
+    function keyOf(Opening memory item) internal view returns (LeaseKey memory) {
         return LeaseKey(messages.hashAsk(item.ask), messages.hashBid(item.bid), item.index);
     }
 
-    function leaseOf(OpenItem memory item) internal view returns (bytes32) {
+    function leaseOf(Opening memory item) internal view returns (bytes32) {
         LeaseKey memory key = keyOf(item);
         return keccak256(abi.encode(key.askHash, key.bidHash, key.index));
     }
 
-    function partiesOf(OpenItem memory item) internal pure returns (Parties memory) {
+    function partiesOf(Opening memory item) internal pure returns (Parties memory) {
         return Parties({
             buyer: item.bid.buyer,
             provider: item.ask.provider,
@@ -245,17 +283,85 @@ abstract contract Fixture is Test {
 
     // ── doing ───────────────────────────────────────────────────────────────────────────────────
 
-    function only(OpenItem memory item) internal pure returns (OpenItem[] memory items) {
-        items = new OpenItem[](1);
+    function only(Opening memory item) internal pure returns (OpenGroup[] memory groups) {
+        Opening[] memory items = new Opening[](1);
         items[0] = item;
+        return grouped(items);
     }
 
-    function only(ClaimItem memory item) internal pure returns (ClaimItem[] memory items) {
-        items = new ClaimItem[](1);
-        items[0] = item;
+    /// @notice One group each.
+    function grouped(Opening[] memory items) internal pure returns (OpenGroup[] memory groups) {
+        groups = new OpenGroup[](items.length);
+        for (uint256 i = 0; i < items.length; ++i) {
+            (groups[i].ask, groups[i].askSignature) = (items[i].ask, items[i].askSignature);
+            groups[i].items = new OpenItem[](1);
+            groups[i].items[0] = withoutAsk(items[i]);
+        }
     }
 
-    function openOne(OpenItem memory item) internal returns (bytes32 lease) {
+    function withoutAsk(Opening memory item) internal pure returns (OpenItem memory) {
+        return OpenItem(
+            item.bid,
+            item.bidSignature,
+            item.delegation,
+            item.delegationSignature,
+            item.price,
+            item.maxUnits,
+            item.workerKey,
+            item.index
+        );
+    }
+
+    function only(Claiming memory item) internal pure returns (bytes memory batch) {
+        return abi.encodePacked(packGroup(item.parties, 1), packItem(item));
+    }
+
+    /// @notice Neighbours with the same provider and worker in one group.
+    function packed(Claiming[] memory items) internal pure returns (bytes memory batch) {
+        for (uint256 i = 0; i < items.length;) {
+            Parties memory parties = items[i].parties;
+            uint8 count = 0;
+            bytes memory group;
+            for (; i < items.length; ++i) {
+                Parties memory next = items[i].parties;
+                if (next.provider != parties.provider) break;
+                if (next.workerKey != parties.workerKey) break;
+                group = bytes.concat(group, packItem(items[i]));
+                ++count;
+            }
+            batch = bytes.concat(batch, packGroup(parties, count), group);
+        }
+    }
+
+    function packGroup(Parties memory parties, uint8 count) internal pure returns (bytes memory) {
+        return abi.encodePacked(parties.provider, parties.workerKey, count);
+    }
+
+    function packItem(Claiming memory item) internal pure returns (bytes memory) {
+        Voucher memory voucher = item.voucher;
+        bytes memory name = item.key.askHash == 0
+            ? abi.encodePacked(uint8(0), voucher.lease)
+            : abi.encodePacked(uint8(1), item.key.askHash, item.key.bidHash, item.key.index);
+        return bytes.concat(
+            name,
+            abi.encodePacked(
+                voucher.sequence,
+                uint48(voucher.cumulativeUnits),
+                uint48(voucher.cumulativeAmount),
+                voucher.receiptsRoot,
+                item.parties.buyer,
+                item.parties.voucherSigner
+            ),
+            packSignature(item.buyerSignature),
+            packSignature(item.workerSignature)
+        );
+    }
+
+    function packSignature(bytes memory signature) internal pure returns (bytes memory) {
+        return abi.encodePacked(uint16(signature.length), signature);
+    }
+
+    function openOne(Opening memory item) internal returns (bytes32 lease) {
         vm.prank(operator);
         leases.open(only(item));
         lease = leaseOf(item);
@@ -276,7 +382,7 @@ abstract contract Fixture is Test {
     function signVoucher(Voucher memory voucher, Parties memory parties)
         internal
         view
-        returns (ClaimItem memory item)
+        returns (Claiming memory item)
     {
         bytes32 digest = digestOf(messages.hashVoucher(voucher));
         item.voucher = voucher;
@@ -286,22 +392,55 @@ abstract contract Fixture is Test {
         item.workerSignature = sign(workerKey, digest);
     }
 
-    function claimOne(ClaimItem memory item) internal {
+    function claimOne(Claiming memory item) internal {
         leases.claim(only(item));
     }
 
-    function claimUnits(OpenItem memory item, uint64 units) internal {
-        claimOne(signVoucher(makeVoucher(leaseOf(item), units), partiesOf(item)));
+    function claimUnits(Opening memory item, uint64 units) internal {
+        claimOne(claimOf(item, units));
     }
 
-    function stateOf(OpenItem memory item) internal view returns (uint8 state) {
+    function claimOf(Opening memory item, uint64 units)
+        internal
+        view
+        returns (Claiming memory claim)
+    {
+        claim = signVoucher(makeVoucher(leaseOf(item), units), partiesOf(item));
+        if (units == item.maxUnits) claim.key = keyOf(item);
+    }
+
+    function stateOf(Opening memory item) internal view returns (uint8 state) {
         (,,,,, state,) = leases.leases(leaseOf(item), hashOf(partiesOf(item)));
     }
 
-    function closeBy(address who, OpenItem memory item, uint8 reason) internal {
-        LeaseKey memory key = keyOf(item);
-        Parties memory parties = partiesOf(item);
+    function closeBy(address who, Opening memory item, uint8 reason) internal {
+        CloseItem[] memory items = new CloseItem[](1);
+        items[0] = CloseItem(keyOf(item), partiesOf(item), reason);
         vm.prank(who);
-        leases.requestClose(key, parties, reason);
+        leases.requestClose(items);
+    }
+
+    function finalizeOne(Opening memory item) internal {
+        FinalItem[] memory items = new FinalItem[](1);
+        items[0] = FinalItem(keyOf(item), partiesOf(item));
+        leases.finalizeClose(items);
+    }
+
+    function expectRefusal(Opening memory item, bytes memory reason) internal {
+        vm.expectEmit(address(leases));
+        emit ILeases.ItemFailed(leaseOf(item), 0, reason);
+    }
+
+    /// @notice What `Claimed` says in one word.
+    function totalsOf(uint64 sequence, uint64 units, uint64 amount, uint64 paid, uint64 fee)
+        internal
+        pure
+        returns (uint256)
+    {
+        return uint256(
+            bytes32(
+                abi.encodePacked(sequence, uint48(units), uint48(amount), uint48(paid), uint48(fee))
+            )
+        );
     }
 }

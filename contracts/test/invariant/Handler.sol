@@ -2,23 +2,30 @@
 pragma solidity 0.8.37;
 
 import {IEscrow} from "../../src/interfaces/IEscrow.sol";
-import {ClaimItem, LeaseKey, OpenItem, Parties} from "../../src/interfaces/ILeases.sol";
-import {Ask, Bid, Delegation, Voucher} from "../../src/libraries/Messages.sol";
+import {LeaseKey, Parties} from "../../src/interfaces/ILeases.sol";
+import {
+    Ask,
+    Bid,
+    Delegation,
+    Receipt as WorkReceipt,
+    Voucher
+} from "../../src/libraries/Messages.sol";
 import {SettlementToken} from "../../src/mocks/SettlementToken.sol";
-import {Fixture} from "../helpers/Fixture.sol";
+import {Claiming, Fixture, Opening} from "../helpers/Fixture.sol";
 import {MoodyToken} from "../helpers/HostileTokens.sol";
 
 /// @notice Three buyers, three providers, the operator and an attacker doing anything in any order.
 /// Keeps its own books of what must follow and checks every step against them.
 contract Handler is Fixture {
     struct Known {
-        OpenItem item;
+        Opening item;
         bytes32 id;
         bytes32 partiesHash;
         uint64 locked;
         uint64 highest; // of all vouchers both sides signed
         uint64 paid;
         uint64 units;
+        uint16 feeBps; // of the day it was opened
         uint8 state;
     }
 
@@ -27,7 +34,7 @@ contract Handler is Fixture {
     address[] public sellers;
     uint256[] internal buyerKeys;
     uint256[] internal sellerKeys;
-    uint256[] internal workerKeys;
+    uint256[][ACTORS] internal workerKeys; // of each seller, those revoked included
     address public attacker = makeAddr("attacker");
     Known[] internal known;
     uint256[] internal live; // of known, those not closed
@@ -58,7 +65,7 @@ contract Handler is Fixture {
             sellers.push(who);
             sellerKeys.push(key);
             uint256 work = uint256(keccak256(abi.encode("worker", i)));
-            workerKeys.push(work);
+            workerKeys[i].push(work);
             enlist(who, work, MIN_BOND);
         }
     }
@@ -79,14 +86,14 @@ contract Handler is Fixture {
         external
         checked("open")
     {
-        OpenItem memory item = _makeItem(who % ACTORS, seller % ACTORS, units, price, flags);
+        Opening memory item = _makeItem(who % ACTORS, seller % ACTORS, units, price, flags);
         _open(item);
     }
 
     /// @notice The bid of a lease there is, once more: the same, under another index, or elsewhere.
     function openAgain(uint256 which, uint64 units, uint8 index) external checked("openAgain") {
         if (known.length == 0) return;
-        OpenItem memory item = known[which % known.length].item;
+        Opening memory item = known[which % known.length].item;
         item.index = index % 4;
         item.maxUnits = uint64(bound(units, 1, 1_000));
         _open(item);
@@ -98,21 +105,22 @@ contract Handler is Fixture {
     {
         if (known.length == 0) return;
         Known storage lease = known[which % known.length];
-        (ClaimItem memory item, bool valid) = _makeClaim(lease, units, skew, forge);
+        (Claiming memory item, bool valid) = _makeClaim(lease, units, skew, forge);
         if (valid && item.voucher.cumulativeAmount > lease.highest) {
             lease.highest = item.voucher.cumulativeAmount;
         }
-        ClaimItem[] memory items = new ClaimItem[](forge % 5 == 4 ? 2 : 1);
+        Claiming[] memory items = new Claiming[](forge % 5 == 4 ? 2 : 1);
         items[0] = item;
         if (items.length == 2) items[1] = item;
         address seller = lease.item.ask.provider;
         uint64 before = creditOf(seller);
         (, uint64 paidBefore,,,,,) = leases.leases(lease.id, lease.partiesHash);
         vm.prank(attacker);
-        leases.claim(items);
+        leases.claim(packed(items));
         (, uint64 paid,,,,,) = leases.leases(lease.id, lease.partiesHash);
-        uint64 fee = paid / 100 - paidBefore / 100;
+        uint64 fee = _feeOn(lease, paid) - _feeOn(lease, paidBefore);
         assertEq(creditOf(seller) - before, paid - paidBefore - fee, "credited once, less the fee");
+        if (stateOf(lease.item) == 3 && lease.state != 3) ++done["closed by claim"];
         if (!valid) assertEq(paid, paidBefore, "a bad voucher pays nothing");
     }
 
@@ -120,7 +128,6 @@ contract Handler is Fixture {
         if (known.length == 0) return;
         Known storage lease = known[which % known.length];
         Parties memory parties = partiesOf(lease.item);
-        LeaseKey memory key = keyOf(lease.item);
         address[6] memory all = [
             parties.buyer,
             parties.provider,
@@ -130,30 +137,21 @@ contract Handler is Fixture {
             attacker
         ];
         bool stranger = who % 6 == 5;
-        vm.prank(all[who % 6]);
-        try leases.requestClose(key, parties, uint8(bound(reason, 1, 7))) {
-            assertFalse(stranger, "a stranger closed a lease");
-        } catch {}
+        uint8 state = stateOf(lease.item);
+        closeBy(all[who % 6], lease.item, uint8(bound(reason, 1, 7)));
+        if (stranger) assertEq(stateOf(lease.item), state, "a stranger closed a lease");
     }
 
     function finalize(uint256 which) external checked("finalize") {
         if (known.length == 0) return;
         Known storage lease = known[which % known.length];
-        uint64 at = leases.finalAt(lease.id);
+        uint8 state = stateOf(lease.item);
+        uint64 since =
+            state == 1 ? lease.item.bid.deadline + CLOSE_WINDOW : leases.finalAt(lease.id);
         vm.prank(attacker);
-        try leases.finalizeClose(lease.id, partiesOf(lease.item)) {
-            assertGe(block.timestamp, at, "final too early");
-        } catch {}
-    }
-
-    function reclaim(uint256 which) external checked("reclaim") {
-        if (known.length == 0) return;
-        Known storage lease = known[which % known.length];
-        LeaseKey memory key = keyOf(lease.item);
-        vm.prank(attacker);
-        try leases.reclaim(key, partiesOf(lease.item)) {
-            assertGe(block.timestamp, lease.item.bid.deadline + CLOSE_WINDOW, "reclaimed too early");
-        } catch {}
+        finalizeOne(lease.item);
+        bool isDue = state == 3 || block.timestamp >= since;
+        assertEq(stateOf(lease.item), isDue ? 3 : state, "final when its time has come");
     }
 
     function withdraw(uint256 who, uint64 amount, uint8 step) external checked("withdraw") {
@@ -210,18 +208,98 @@ contract Handler is Fixture {
         try escrow.tryLock(buyers[who % ACTORS], amount) {
             fail("locked by a stranger");
         } catch {}
-        IEscrow.Credit[] memory credits = new IEscrow.Credit[](1);
-        credits[0] = IEscrow.Credit(attacker, amount);
-        try escrow.credit(credits) {
+        try escrow.credit(attacker, amount) {
             fail("credited by a stranger");
         } catch {}
-        try escrow.release(attacker, 0, amount, attacker, 0) {
+        try escrow.release(attacker, 0, amount) {
             fail("released by a stranger");
         } catch {}
         try escrow.withdraw() {
             fail("withdrew what it never had");
         } catch {}
         vm.stopPrank();
+    }
+
+    /// @notice A provider adds a worker key, which is active after the delay, or revokes one.
+    function rotateKey(uint256 who, uint256 which, bool isRevoked) external checked("rotate") {
+        who = who % ACTORS;
+        uint256[] storage keys = workerKeys[who];
+        if (isRevoked) {
+            address revoked = vm.addr(keys[which % keys.length]);
+            vm.prank(sellers[who]);
+            try providers.revokeWorkerKey(revoked) {} catch {}
+            assertFalse(providers.isActive(sellers[who], revoked), "a revoked key is not active");
+            return;
+        }
+        if (keys.length == 8) return;
+        uint256 key = uint256(keccak256(abi.encode("worker", who, keys.length)));
+        bytes memory proof = proofOf(key, sellers[who]);
+        vm.prank(attacker);
+        try providers.addWorkerKey(vm.addr(key), proof) {
+            fail("a stranger added a key");
+        } catch {}
+        vm.prank(sellers[who]);
+        providers.addWorkerKey(vm.addr(key), proof);
+        assertFalse(providers.isActive(sellers[who], vm.addr(key)), "active before its delay");
+        keys.push(key);
+    }
+
+    /// @notice The token holders change the fee; leases there are keep theirs.
+    function changeFee(uint16 bps) external checked("fee") {
+        bps = uint16(bound(bps, 0, 600));
+        vm.prank(attacker);
+        try treasury.setFeeBps(bps) {
+            fail("a stranger changed the fee");
+        } catch {}
+        vm.prank(owner);
+        try treasury.setFeeBps(bps) {
+            assertLe(bps, 500, "a fee above the cap");
+        } catch {
+            assertGt(bps, 500);
+        }
+    }
+
+    /// @notice A worker is caught with two receipts of one sequence.
+    function equivocate(uint256 which, uint64 sequence, bool isForged) external checked("dispute") {
+        if (known.length == 0) return;
+        Known storage lease = known[which % known.length];
+        sequence = uint64(bound(sequence, 1, 4));
+        Parties memory parties = partiesOf(lease.item);
+        WorkReceipt memory one;
+        (one.lease, one.sequence) = (lease.id, sequence);
+        WorkReceipt memory two = abi.decode(abi.encode(one), (WorkReceipt));
+        two.responseHash = keccak256("another");
+        bool wasProven = disputes.isProven(lease.id, sequence);
+        uint256 stake = _stakeOf(parties.provider);
+        uint256 owed = _owedByProviders();
+        bytes memory first = _signReceipt(parties, one);
+        bytes memory second = isForged ? first : _signReceipt(parties, two);
+        vm.prank(attacker);
+        try disputes.proveEquivocation(lease.id, parties, one, first, two, second) {
+            assertFalse(wasProven || isForged, "slashed without a new proof");
+            uint256 taken = stake < MIN_BOND ? stake : MIN_BOND;
+            assertEq(_stakeOf(parties.provider), stake - taken);
+            assertEq(_owedByProviders(), owed + taken, "what is taken is owed to somebody");
+            ++done["slashed"];
+        } catch {
+            assertTrue(wasProven || isForged, "a proof was refused");
+            assertEq(_stakeOf(parties.provider), stake);
+        }
+    }
+
+    function addBond(uint256 who) external checked("bond") {
+        address seller = sellers[who % ACTORS];
+        if (providers.bondOf(seller) >= MIN_BOND) return;
+        token.mint(seller, MIN_BOND);
+        vm.startPrank(seller);
+        token.approve(address(providers), MIN_BOND);
+        try providers.addBond(MIN_BOND) {} catch {}
+        vm.stopPrank();
+    }
+
+    function collect(uint256 who) external checked("collect") {
+        address[4] memory all = [buyers[0], buyers[1], buyers[2], attacker];
+        try providers.collect(all[who % 4]) {} catch {}
     }
 
     function pass(uint32 time) external checked("pass") {
@@ -279,10 +357,19 @@ contract Handler is Fixture {
         owed += _owedTo(address(treasury)) + _owedTo(attacker) + _owedTo(buyer);
         for (uint256 i = 0; i < live.length; ++i) {
             Known storage lease = known[live[i]];
-            owed += lease.locked - lease.paid + lease.paid / 100;
+            owed += lease.locked - lease.paid + _feeOn(lease, lease.paid);
         }
         assertEq(owed, escrow.liabilities(), "every atom is owed to somebody");
         assertGe(token.balanceOf(address(escrow)), escrow.liabilities(), "I-05 solvent");
+    }
+
+    /// @notice Every bond, and every part of a slashed one, is there.
+    function checkBonds() external view {
+        uint256 stakes = _stakeOf(provider);
+        for (uint256 i = 0; i < ACTORS; ++i) {
+            stakes += _stakeOf(sellers[i]);
+        }
+        assertGe(token.balanceOf(address(providers)), stakes + _owedByProviders());
     }
 
     /// @notice Locks of an account are the maxima of its open leases, no more and no less.
@@ -315,10 +402,8 @@ contract Handler is Fixture {
         vm.startPrank(attacker);
         vm.warp(block.timestamp + 60 days);
         for (uint256 i = 0; i < known.length; ++i) {
-            if (known[i].state == 1) {
-                leases.reclaim(keyOf(known[i].item), partiesOf(known[i].item));
-            }
-            if (known[i].state == 2) leases.finalizeClose(known[i].id, partiesOf(known[i].item));
+            if (known[i].state != 3) finalizeOne(known[i].item);
+            assertEq(stateOf(known[i].item), 3);
             known[i].state = 3;
         }
         delete live;
@@ -352,12 +437,30 @@ contract Handler is Fixture {
 
     function _unbond(address seller) private {
         uint64 bond = providers.bondOf(seller);
+        if (bond == 0) return;
         vm.startPrank(seller);
         providers.requestUnbond(bond);
         vm.warp(block.timestamp + UNBOND_DELAY);
         providers.unbond();
         vm.stopPrank();
         assertGe(token.balanceOf(seller), bond);
+    }
+
+    function _stakeOf(address seller) private view returns (uint256) {
+        (uint64 unbonding,) = providers.unbondingOf(seller);
+        return uint256(providers.bondOf(seller)) + unbonding;
+    }
+
+    /// @dev Of slashed bonds: buyers, the challenger and nobody.
+    function _owedByProviders() private view returns (uint256 owed) {
+        for (uint256 i = 0; i < ACTORS; ++i) {
+            owed += providers.owedTo(buyers[i]);
+        }
+        owed += providers.owedTo(attacker) + providers.owedTo(providers.BURNED());
+    }
+
+    function _feeOn(Known storage lease, uint64 paid) private view returns (uint64) {
+        return uint64(uint256(paid) * lease.feeBps / 10_000);
     }
 
     function _owedTo(address account) private view returns (uint256) {
@@ -378,7 +481,7 @@ contract Handler is Fixture {
 
     function _makeItem(uint256 who, uint256 seller, uint64 units, uint64 price, uint8 flags)
         private
-        returns (OpenItem memory item)
+        returns (Opening memory item)
     {
         Ask memory ask = _makeAsk(seller);
         Bid memory bid = makeBid();
@@ -402,7 +505,8 @@ contract Handler is Fixture {
         item.delegation = delegation;
         item.price = uint64(bound(price, PRICE - 150, 2_050));
         item.maxUnits = uint64(bound(units, 1, 1_000));
-        item.workerKey = vm.addr(workerKeys[seller]);
+        uint256[] storage keys = workerKeys[seller];
+        item.workerKey = vm.addr(keys[uint256(keccak256(abi.encode(price))) % keys.length]);
         item.askSignature = sign(sellerKeys[seller], digestOf(messages.hashAsk(ask)));
         uint256 bidKey = delegation.scope == 3 ? delegateKey : buyerKeys[who];
         item.bidSignature = sign(bidKey, digestOf(messages.hashBid(bid)));
@@ -412,12 +516,13 @@ contract Handler is Fixture {
         }
     }
 
-    function _open(OpenItem memory item) private {
+    function _open(Opening memory item) private {
         bytes32 id = leaseOf(item);
         bytes32 partiesHash = hashOf(partiesOf(item));
         (,,,,, uint8 before,) = leases.leases(id, partiesHash);
         LeaseKey memory key = keyOf(item);
         bool cancelled = leases.isCancelled(key.askHash) || leases.isCancelled(key.bidHash);
+        bool active = providers.isActive(item.ask.provider, item.workerKey);
         uint64 free = freeOf(item.bid.buyer);
         vm.prank(operator);
         leases.open(only(item));
@@ -427,6 +532,7 @@ contract Handler is Fixture {
             return;
         }
         assertFalse(cancelled, "a lease under a cancelled order");
+        assertTrue(active, "a lease with a worker that is not active");
         assertEq(free - freeOf(item.bid.buyer), locked);
         assertLe(
             locked, uint256(item.maxUnits) * item.bid.priceCeiling, "I-04 lock <= ceiling x units"
@@ -437,6 +543,8 @@ contract Handler is Fixture {
         live.push(known.length);
         Known storage lease = known.push();
         lease.item = item;
+        lease.feeBps = leases.feeBpsOf(id, partiesHash);
+        assertEq(lease.feeBps, treasury.feeBps(), "the fee of the day");
         (lease.id, lease.partiesHash, lease.locked, lease.state) = (id, partiesHash, locked, state);
         ++done["opened"];
     }
@@ -444,9 +552,11 @@ contract Handler is Fixture {
     function _makeClaim(Known storage lease, uint64 units, uint64 skew, uint8 forge)
         private
         view
-        returns (ClaimItem memory item, bool valid)
+        returns (Claiming memory item, bool valid)
     {
-        units = uint64(bound(units, 0, lease.item.maxUnits));
+        // Every fifth or so claims the last unit, which closes the lease.
+        units = uint64(bound(units, 0, uint256(lease.item.maxUnits) * 5 / 4));
+        if (units > lease.item.maxUnits) units = lease.item.maxUnits;
         Parties memory parties = partiesOf(lease.item);
         Voucher memory voucher = makeVoucher(lease.id, units);
         voucher.cumulativeAmount = units * lease.item.price;
@@ -454,11 +564,20 @@ contract Handler is Fixture {
         bytes32 digest = digestOf(messages.hashVoucher(voucher));
         item.voucher = voucher;
         item.parties = parties;
+        if (units == lease.item.maxUnits) item.key = keyOf(lease.item);
         item.buyerSignature = sign(_signerKey(parties), digest);
         item.workerSignature = sign(_workerKey(parties), digest);
         if (forge % 5 == 2) item.buyerSignature = item.workerSignature;
         if (forge % 5 == 3) item.workerSignature = item.buyerSignature;
         valid = forge % 5 == 0 || forge % 5 == 4;
+    }
+
+    function _signReceipt(Parties memory parties, WorkReceipt memory receipt)
+        private
+        view
+        returns (bytes memory)
+    {
+        return sign(_workerKey(parties), digestOf(messages.hashReceipt(receipt)));
     }
 
     function _signerKey(Parties memory parties) private view returns (uint256) {
@@ -471,7 +590,9 @@ contract Handler is Fixture {
 
     function _workerKey(Parties memory parties) private view returns (uint256) {
         for (uint256 i = 0; i < ACTORS; ++i) {
-            if (vm.addr(workerKeys[i]) == parties.workerKey) return workerKeys[i];
+            for (uint256 k = 0; k < workerKeys[i].length; ++k) {
+                if (vm.addr(workerKeys[i][k]) == parties.workerKey) return workerKeys[i][k];
+            }
         }
         revert("no such worker");
     }

@@ -13,14 +13,14 @@ abstract contract MarketInvariants is Test {
         handler = new Handler(moody);
         handler.init();
         targetContract(address(handler));
-        bytes4[] memory selectors = new bytes4[](16);
+        bytes4[] memory selectors = new bytes4[](21);
         selectors[0] = Handler.deposit.selector;
         selectors[1] = Handler.open.selector;
         selectors[2] = Handler.openAgain.selector;
         selectors[3] = Handler.claim.selector;
         selectors[4] = Handler.requestClose.selector;
         selectors[5] = Handler.finalize.selector;
-        selectors[6] = Handler.reclaim.selector;
+        selectors[6] = Handler.claim.selector;
         selectors[7] = Handler.withdraw.selector;
         selectors[8] = Handler.sweep.selector;
         selectors[9] = Handler.revoke.selector;
@@ -30,16 +30,24 @@ abstract contract MarketInvariants is Test {
         selectors[13] = Handler.claim.selector;
         selectors[14] = Handler.cancelAsk.selector;
         selectors[15] = Handler.cancelBid.selector;
+        selectors[16] = Handler.rotateKey.selector;
+        selectors[17] = Handler.changeFee.selector;
+        selectors[18] = Handler.equivocate.selector;
+        selectors[19] = Handler.addBond.selector;
+        selectors[20] = Handler.collect.selector;
         targetSelector(FuzzSelector(address(handler), selectors));
     }
 
     function invariant_SolventAndLocksAddUp() public view {
         handler.checkSolvent();
         handler.checkLocks();
+        handler.checkBonds();
     }
 
     function afterInvariant() public {
         emit log_named_uint("opened", handler.done("opened"));
+        emit log_named_uint("closed by claim", handler.done("closed by claim"));
+        emit log_named_uint("slashed", handler.done("slashed"));
         emit log_named_uint("paid", handler.paidTotal());
         handler.checkEnded();
         handler.checkExits();

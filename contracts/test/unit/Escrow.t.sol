@@ -271,9 +271,19 @@ contract EscrowTest is Fixture {
         vm.expectRevert(refused);
         escrow.tryLock(buyer, 1);
         vm.expectRevert(refused);
-        escrow.credit(new IEscrow.Credit[](0));
+        escrow.credit(provider, 1);
         vm.expectRevert(refused);
-        escrow.release(buyer, 0, 0, operator, 0);
+        escrow.release(buyer, 0, 0);
+    }
+
+    function test_NothingIsUnlockedWhenAllWasPaid() public {
+        vm.startPrank(address(leases));
+        escrow.tryLock(buyer, 1_000);
+        vm.recordLogs();
+        escrow.release(buyer, 1_000, 0);
+        assertEq(vm.getRecordedLogs().length, 0);
+        assertEq(lockedOf(buyer), 0);
+        assertEq(freeOf(buyer), 100e6 - 1_000);
     }
 
     function test_LocksCreditsReleasesAndSweeps() public {
@@ -281,16 +291,13 @@ contract EscrowTest is Fixture {
         (bool done, uint64 free) = escrow.tryLock(buyer, 1_000);
         assertTrue(done);
         assertEq(free, 100e6 - 1_000);
-        IEscrow.Credit[] memory credits = new IEscrow.Credit[](1);
-        credits[0] = IEscrow.Credit(provider, 594);
         vm.expectEmit(address(escrow));
         emit IEscrow.Credited(provider, 594);
-        escrow.credit(credits);
+        escrow.credit(provider, 594);
         vm.expectEmit(address(escrow));
         emit IEscrow.Unlocked(buyer, 400);
-        vm.expectEmit(address(escrow));
-        emit IEscrow.Credited(address(treasury), 6);
-        escrow.release(buyer, 1_000, 400, address(treasury), 6);
+        escrow.release(buyer, 1_000, 400);
+        escrow.credit(address(treasury), 6);
         vm.stopPrank();
         assertEq(freeOf(buyer), 100e6 - 600);
         assertEq(lockedOf(buyer), 0);
@@ -367,10 +374,8 @@ contract EscrowTest is Fixture {
         vm.stopPrank();
         other.tryLock(alice, 1_000);
         list.setBlocked(provider, true);
-        IEscrow.Credit[] memory credits = new IEscrow.Credit[](2);
-        credits[0] = IEscrow.Credit(provider, 400);
-        credits[1] = IEscrow.Credit(worker, 600);
-        other.credit(credits);
+        other.credit(provider, 400);
+        other.credit(worker, 600);
         other.sweep(worker);
         assertEq(list.balanceOf(worker), 600);
         vm.expectRevert(abi.encodeWithSelector(BlocklistToken.Blocked.selector, provider));
@@ -395,9 +400,7 @@ contract EscrowTest is Fixture {
             ReentrancyGuardTransient.ReentrancyGuardReentrantCall.selector
         );
         other.tryLock(alice, 500);
-        IEscrow.Credit[] memory credits = new IEscrow.Credit[](1);
-        credits[0] = IEscrow.Credit(provider, 500);
-        other.credit(credits);
+        other.credit(provider, 500);
         loop.arm(address(other), abi.encodeCall(IEscrow.sweep, (provider)));
         other.sweep(provider);
         assertFalse(loop.lastDone());

@@ -5,9 +5,9 @@ import {Ownable} from "@openzeppelin/contracts/access/Ownable.sol";
 import {Ownable2Step} from "@openzeppelin/contracts/access/Ownable2Step.sol";
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {IEscrow} from "../../src/interfaces/IEscrow.sol";
-import {ILeases, LeaseKey, OpenItem, Parties} from "../../src/interfaces/ILeases.sol";
+import {ILeases, LeaseKey, Parties} from "../../src/interfaces/ILeases.sol";
 import {SettlementToken} from "../../src/mocks/SettlementToken.sol";
-import {Fixture} from "../helpers/Fixture.sol";
+import {Fixture, Opening} from "../helpers/Fixture.sol";
 import {BlocklistToken} from "../helpers/HostileTokens.sol";
 
 /// @notice I-12: from every state of a lease each party gets its due without the operator, at a time
@@ -15,34 +15,26 @@ import {BlocklistToken} from "../helpers/HostileTokens.sol";
 contract ExitsTest is Fixture {
     uint64 private constant DONE = 100;
 
-    function leaseWithWork() private returns (OpenItem memory item) {
+    function leaseWithWork() private returns (Opening memory item) {
         item = makeItem();
         openOne(item);
         claimUnits(item, DONE);
     }
 
     /// @dev A passer-by ends the lease when its time has come; then everybody takes out what is its.
-    function everybodyLeaves(OpenItem memory item, uint64 units) private {
+    function everybodyLeaves(Opening memory item, uint64 units) private {
         address passer = makeAddr("passer-by");
-        LeaseKey memory key = keyOf(item);
-        Parties memory parties = partiesOf(item);
-        bytes32 lease = leaseOf(item);
         uint8 state = stateOf(item);
-        (,,,, uint64 expiry,,) = leases.leases(lease, hashOf(parties));
+        uint64 since =
+            state == 1 ? item.bid.deadline + leases.closeWindow() : leases.finalAt(leaseOf(item));
         vm.startPrank(passer);
-        if (state == 1) {
-            vm.warp(expiry + leases.closeWindow() - 1);
-            vm.expectPartialRevert(ILeases.TooEarly.selector);
-            leases.reclaim(key, parties);
-            vm.warp(expiry + leases.closeWindow());
-            leases.reclaim(key, parties);
-        } else if (state == 2) {
-            uint64 since = leases.finalAt(lease);
+        if (state != 3) {
             vm.warp(since - 1);
-            vm.expectPartialRevert(ILeases.TooEarly.selector);
-            leases.finalizeClose(lease, parties);
+            finalizeOne(item);
+            assertEq(stateOf(item), state, "too early");
             vm.warp(since);
-            leases.finalizeClose(lease, parties);
+            finalizeOne(item);
+            assertEq(stateOf(item), 3);
         }
         escrow.sweep(provider);
         escrow.sweep(address(treasury));
@@ -85,31 +77,31 @@ contract ExitsTest is Fixture {
     }
 
     function test_FromALeaseTheBuyerIsClosing() public {
-        OpenItem memory item = leaseWithWork();
+        Opening memory item = leaseWithWork();
         closeBy(buyer, item, 2);
         everybodyLeaves(item, DONE);
     }
 
     function test_FromALeaseTheOperatorIsClosing() public {
-        OpenItem memory item = leaseWithWork();
+        Opening memory item = leaseWithWork();
         closeBy(operator, item, 3);
         everybodyLeaves(item, DONE);
     }
 
     function test_FromALeaseTheProviderClosed() public {
-        OpenItem memory item = leaseWithWork();
+        Opening memory item = leaseWithWork();
         closeBy(provider, item, 7);
         everybodyLeaves(item, DONE);
     }
 
     function test_FromALeaseItsWorkerClosed() public {
-        OpenItem memory item = leaseWithWork();
+        Opening memory item = leaseWithWork();
         closeBy(worker, item, 1);
         everybodyLeaves(item, DONE);
     }
 
     function test_TheWorkersLastVoucherIsPaidWhileALeaseIsClosing() public {
-        OpenItem memory item = leaseWithWork();
+        Opening memory item = leaseWithWork();
         closeBy(buyer, item, 2);
         vm.warp(leases.finalAt(leaseOf(item)) - 1);
         claimUnits(item, UNITS);
@@ -117,14 +109,14 @@ contract ExitsTest is Fixture {
     }
 
     function test_TheWorkersLastVoucherIsPaidUntilAnExpiredLeaseIsReclaimed() public {
-        OpenItem memory item = leaseWithWork();
+        Opening memory item = leaseWithWork();
         vm.warp(item.bid.deadline + CLOSE_WINDOW);
         claimUnits(item, UNITS);
         everybodyLeaves(item, UNITS);
     }
 
     function test_AfterTheWorkerKeyWasRevoked() public {
-        OpenItem memory item = leaseWithWork();
+        Opening memory item = leaseWithWork();
         vm.prank(provider);
         providers.revokeWorkerKey(worker);
         claimUnits(item, UNITS); // work that both sides signed for
@@ -132,7 +124,7 @@ contract ExitsTest is Fixture {
     }
 
     function test_WhenNobodyRemainsOperator() public {
-        OpenItem memory item = leaseWithWork();
+        Opening memory item = leaseWithWork();
         vm.prank(operator);
         Ownable(address(leases)).renounceOwnership();
         assertEq(leases.operator(), address(0));
@@ -140,17 +132,15 @@ contract ExitsTest is Fixture {
     }
 
     function test_TheOperatorMovesInTwoSteps() public {
-        OpenItem memory item = leaseWithWork();
+        Opening memory item = leaseWithWork();
         vm.prank(operator);
         Ownable2Step(address(leases)).transferOwnership(delegate);
         assertEq(leases.operator(), operator);
         vm.prank(delegate);
         Ownable2Step(address(leases)).acceptOwnership();
         assertEq(leases.operator(), delegate);
-        LeaseKey memory key = keyOf(item);
-        vm.prank(operator);
-        vm.expectRevert(abi.encodeWithSelector(ILeases.NotAParty.selector, operator));
-        leases.requestClose(key, partiesOf(item), 3);
+        expectRefusal(item, abi.encodeWithSelector(ILeases.NotAParty.selector, operator));
+        closeBy(operator, item, 3);
         closeBy(delegate, item, 3);
         assertEq(stateOf(item), 2);
     }
@@ -162,7 +152,7 @@ contract ExitsTest is Fixture {
         deployOn(IERC20(address(blocking)));
         fund(buyer, 100e6);
         enlist(provider, workerKey, MIN_BOND);
-        OpenItem memory item = leaseWithWork();
+        Opening memory item = leaseWithWork();
         blocking.setBlocked(provider, true);
         closeBy(worker, item, 1);
         buyerLeaves(100e6 - DONE * PRICE);

@@ -10,10 +10,10 @@ import {IERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/IERC2
 import {MessageHashUtils} from "@openzeppelin/contracts/utils/cryptography/MessageHashUtils.sol";
 import {Ownable} from "@openzeppelin/contracts/access/Ownable.sol";
 import {Ownable2Step} from "@openzeppelin/contracts/access/Ownable2Step.sol";
-import {OpenItem} from "../../src/interfaces/ILeases.sol";
+
 import {ITreasury} from "../../src/interfaces/ITreasury.sol";
 import {Ask, Bid} from "../../src/libraries/Messages.sol";
-import {Fixture} from "../helpers/Fixture.sol";
+import {Fixture, Opening} from "../helpers/Fixture.sol";
 
 contract GovernanceTest is Fixture {
     address private votes;
@@ -172,7 +172,7 @@ contract GovernanceTest is Fixture {
         vm.prank(address(timelock));
         Ownable2Step(address(market)).acceptOwnership();
         treasury = market;
-        OpenItem memory before = makeItem();
+        Opening memory before = makeItem();
         openOne(before);
         bytes32 why = pass(500);
         (address[] memory targets, uint256[] memory values, bytes[] memory calls) = proposal(500);
@@ -182,7 +182,7 @@ contract GovernanceTest is Fixture {
         Bid memory bid = makeBid();
         bid.salt = keccak256("another bid");
         (bid.deadline, bid.expiry) = (uint64(block.timestamp) + 1 days, START + 30 days);
-        OpenItem memory next = signItem(ask, bid, noDelegation());
+        Opening memory next = signItem(ask, bid, noDelegation());
         openOne(next);
         claimUnits(before, 100);
         claimUnits(next, 100);

@@ -3,12 +3,12 @@ pragma solidity 0.8.37;
 
 import {Vm} from "forge-std/Vm.sol";
 import {IEscrow} from "../../src/interfaces/IEscrow.sol";
-import {ClaimItem, ILeases, OpenItem, Parties} from "../../src/interfaces/ILeases.sol";
+import {ILeases, Parties} from "../../src/interfaces/ILeases.sol";
 import {Ask, Bid, Voucher} from "../../src/libraries/Messages.sol";
-import {Fixture} from "../helpers/Fixture.sol";
+import {Claiming, Fixture, Opening} from "../helpers/Fixture.sol";
 
 contract LeasesClaimTest is Fixture {
-    OpenItem private item;
+    Opening private item;
     Parties private parties;
     bytes32 private lease;
 
@@ -23,7 +23,7 @@ contract LeasesClaimTest is Fixture {
         (, paid,, units,,,) = leases.leases(lease, hashOf(parties));
     }
 
-    function refuse(ClaimItem memory claim, bytes memory reason) private {
+    function refuse(Claiming memory claim, bytes memory reason) private {
         (uint64 paid,) = paidOf();
         uint64 earned = creditOf(provider);
         vm.expectEmit(address(leases));
@@ -37,7 +37,7 @@ contract LeasesClaimTest is Fixture {
     // ── refusals, in the order of the checks ────────────────────────────────────────────────────
 
     function test_RefusesUnknownLease() public {
-        ClaimItem memory claim = signVoucher(makeVoucher(keccak256("no"), 1), parties);
+        Claiming memory claim = signVoucher(makeVoucher(keccak256("no"), 1), parties);
         refuse(
             claim,
             abi.encodeWithSelector(ILeases.UnknownLease.selector, keccak256("no"), hashOf(parties))
@@ -47,7 +47,7 @@ contract LeasesClaimTest is Fixture {
     function test_RefusesOtherParties() public {
         Parties memory others = parties;
         others.provider = operator;
-        ClaimItem memory claim = signVoucher(makeVoucher(lease, 1), others);
+        Claiming memory claim = signVoucher(makeVoucher(lease, 1), others);
         refuse(claim, abi.encodeWithSelector(ILeases.UnknownLease.selector, lease, hashOf(others)));
     }
 
@@ -108,44 +108,26 @@ contract LeasesClaimTest is Fixture {
     }
 
     function test_RefusesForgedBuyer() public {
-        ClaimItem memory claim = signVoucher(makeVoucher(lease, 1), parties);
+        Claiming memory claim = signVoucher(makeVoucher(lease, 1), parties);
         bytes32 digest = digestOf(messages.hashVoucher(claim.voucher));
         claim.buyerSignature = sign(buyerKey, digest);
         refuse(claim, abi.encodeWithSelector(ILeases.BadSignature.selector, delegate, digest));
     }
 
     function test_RefusesForgedWorker() public {
-        ClaimItem memory claim = signVoucher(makeVoucher(lease, 1), parties);
+        Claiming memory claim = signVoucher(makeVoucher(lease, 1), parties);
         bytes32 digest = digestOf(messages.hashVoucher(claim.voucher));
         claim.workerSignature = sign(providerKey, digest);
         refuse(claim, abi.encodeWithSelector(ILeases.BadSignature.selector, worker, digest));
     }
 
-    function testFuzz_AnyChangedBitIsRefused(uint256 bit) public {
-        ClaimItem memory claim = signVoucher(makeVoucher(lease, 100), parties);
-        bytes memory flat = abi.encode(claim.voucher);
-        bit = bit % (flat.length * 8);
-        flat[bit / 8] = bytes1(uint8(flat[bit / 8]) ^ uint8(1 << (bit % 8)));
-        try this.decode(flat) returns (Voucher memory changed) {
-            claim.voucher = changed;
-        } catch {
-            return;
-        }
-        claimOne(claim);
-        assertEq(creditOf(provider), 0);
-    }
-
-    function decode(bytes calldata flat) external pure returns (Voucher memory) {
-        return abi.decode(flat, (Voucher));
-    }
-
     // ── effects ─────────────────────────────────────────────────────────────────────────────────
 
     function test_PaysAndKeepsTheFee() public {
-        ClaimItem memory claim = signVoucher(makeVoucher(lease, 100), parties);
+        Claiming memory claim = signVoucher(makeVoucher(lease, 100), parties);
         vm.expectEmit(address(leases));
         emit ILeases.Claimed(
-            lease, provider, 100, 100, 150_000, claim.voucher.receiptsRoot, 150_000, 1_500
+            lease, claim.voucher.receiptsRoot, totalsOf(100, 100, 150_000, 150_000, 1_500)
         );
         vm.expectEmit(address(escrow));
         emit IEscrow.Credited(provider, 148_500);
@@ -160,13 +142,13 @@ contract LeasesClaimTest is Fixture {
 
     function test_PaysTheDifferenceOfAHigherVoucher() public {
         claimUnits(item, 100);
-        ClaimItem memory claim = signVoucher(makeVoucher(lease, 300), parties);
+        Claiming memory claim = signVoucher(makeVoucher(lease, 299), parties);
         vm.expectEmit(address(leases));
         emit ILeases.Claimed(
-            lease, provider, 300, 300, 450_000, claim.voucher.receiptsRoot, 300_000, 3_000
+            lease, claim.voucher.receiptsRoot, totalsOf(299, 299, 448_500, 298_500, 2_985)
         );
         claimOne(claim);
-        assertEq(creditOf(provider), 445_500);
+        assertEq(creditOf(provider), 444_015);
     }
 
     function test_KeepsTheFeeOfTheDayItWasOpened() public {
@@ -177,7 +159,7 @@ contract LeasesClaimTest is Fixture {
     }
 
     function test_AnybodyMayBringAVoucher() public {
-        ClaimItem memory claim = signVoucher(makeVoucher(lease, 100), parties);
+        Claiming memory claim = signVoucher(makeVoucher(lease, 100), parties);
         vm.prank(makeAddr("passer-by"));
         leases.claim(only(claim));
         assertEq(creditOf(provider), 148_500);
@@ -190,16 +172,148 @@ contract LeasesClaimTest is Fixture {
     }
 
     function test_GoodItemsOfABatchGoOnWithoutTheBad() public {
-        ClaimItem[] memory items = new ClaimItem[](4);
+        Claiming[] memory items = new Claiming[](4);
         items[0] = signVoucher(makeVoucher(keccak256("no"), 1), parties);
         items[1] = signVoucher(makeVoucher(lease, 10), parties);
         items[2] = signVoucher(makeVoucher(lease, 10), parties);
         items[3] = signVoucher(makeVoucher(lease, 20), parties);
         vm.expectEmit(address(escrow));
         emit IEscrow.Credited(provider, 29_700);
-        leases.claim(items);
+        leases.claim(packed(items));
         (uint64 paid,) = paidOf();
         assertEq(paid, 30_000);
+    }
+
+    // ── the claim of the last unit ──────────────────────────────────────────────────────────────
+
+    function test_RefusesTheLastUnitOfALeaseNotNamedByItsKey() public {
+        Claiming memory claim = signVoucher(makeVoucher(lease, UNITS), parties);
+        refuse(claim, abi.encodeWithSelector(ILeases.KeyMissing.selector, lease));
+    }
+
+    function test_RefusesTheKeyOfAnotherLease() public {
+        Claiming memory claim = claimOf(item, UNITS);
+        claim.key.index = 1;
+        bytes32 other = keccak256(abi.encode(claim.key));
+        vm.expectEmit(address(leases));
+        emit ILeases.ItemFailed(
+            other, 0, abi.encodeWithSelector(ILeases.UnknownLease.selector, other, hashOf(parties))
+        );
+        claimOne(claim);
+        assertEq(creditOf(provider), 0);
+    }
+
+    function test_AnyClaimMayNameItsLeaseByTheKey() public {
+        Claiming memory claim = claimOf(item, 100);
+        claim.key = keyOf(item);
+        claimOne(claim);
+        assertEq(creditOf(provider), 148_500);
+        assertEq(stateOf(item), 1);
+    }
+
+    function test_TheLastUnitClosesTheLease() public {
+        claimUnits(item, 100);
+        Claiming memory claim = claimOf(item, UNITS);
+        vm.expectEmit(address(leases));
+        emit ILeases.Claimed(
+            lease, claim.voucher.receiptsRoot, totalsOf(300, 300, 450_000, 300_000, 3_000)
+        );
+        vm.expectEmit(address(leases));
+        emit ILeases.LeaseClosed(lease, 450_000, 0, 1);
+        vm.expectEmit(address(escrow));
+        emit IEscrow.Credited(provider, 297_000);
+        vm.expectEmit(address(escrow));
+        emit IEscrow.Credited(address(treasury), 4_500);
+        claimOne(claim);
+        assertEq(stateOf(item), 3);
+        assertEq(creditOf(provider), 445_500);
+        assertEq(creditOf(address(treasury)), 4_500);
+        assertEq(lockedOf(buyer), 0);
+        assertEq(freeOf(buyer), 100e6 - 450_000);
+        assertEq(leases.askOutstanding(keyOf(item).askHash), 0);
+        assertEq(leases.bidLeft(item.bid), 0);
+        assertEq(leases.spentBy(buyer, delegate), 450_000);
+    }
+
+    /// @notice A bill below the price times the units: the rest of the lock is free again.
+    function test_TheLastUnitFreesWhatItDidNotCost() public {
+        Claiming memory claim = claimOf(item, UNITS);
+        Voucher memory voucher = claim.voucher;
+        voucher.cumulativeAmount -= 50_000;
+        claim = signVoucher(voucher, parties);
+        claim.key = keyOf(item);
+        vm.expectEmit(address(leases));
+        emit ILeases.LeaseClosed(lease, 400_000, 50_000, 1);
+        vm.expectEmit(address(escrow));
+        emit IEscrow.Unlocked(buyer, 50_000);
+        claimOne(claim);
+        assertEq(freeOf(buyer), 100e6 - 400_000);
+        assertEq(leases.spentBy(buyer, delegate), 400_000);
+    }
+
+    function test_TheLastUnitEndsAPendingClose() public {
+        closeBy(buyer, item, 2);
+        assertEq(leases.bidLeft(item.bid), UNITS);
+        claimUnits(item, UNITS);
+        assertEq(stateOf(item), 3);
+        assertEq(leases.bidLeft(item.bid), 0, "late units come off");
+        assertEq(leases.askOutstanding(keyOf(item).askHash), 0);
+        assertEq(lockedOf(buyer), 0);
+        vm.warp(block.timestamp + CLOSE_WINDOW);
+        expectRefusal(item, abi.encodeWithSelector(ILeases.LeaseIsClosed.selector, lease));
+        finalizeOne(item);
+    }
+
+    function test_NothingIsClaimedAfterTheLastUnit() public {
+        claimUnits(item, UNITS);
+        vm.recordLogs();
+        claimUnits(item, UNITS);
+        claimUnits(item, 100);
+        assertEq(vm.getRecordedLogs().length, 0, "owes nothing more");
+        expectRefusal(item, abi.encodeWithSelector(ILeases.LeaseIsClosed.selector, lease));
+        closeBy(provider, item, 1);
+    }
+
+    // ── batches that cannot be read ─────────────────────────────────────────────────────────────
+
+    function testFuzz_RefusesABatchCutOffAnywhere(uint256 length) public {
+        bytes memory batch = only(claimOf(item, 100));
+        length = bound(length, 1, batch.length - 1);
+        bytes memory cut = new bytes(length);
+        for (uint256 i = 0; i < length; ++i) {
+            cut[i] = batch[i];
+        }
+        vm.expectPartialRevert(ILeases.MalformedBatch.selector);
+        leases.claim(cut);
+    }
+
+    function test_RefusesAByteTooMany() public {
+        bytes memory batch = bytes.concat(only(claimOf(item, 100)), hex"00");
+        vm.expectPartialRevert(ILeases.MalformedBatch.selector);
+        leases.claim(batch);
+    }
+
+    function test_RefusesAnEmptyGroup() public {
+        bytes memory batch = bytes.concat(packGroup(parties, 0), only(claimOf(item, 100)));
+        vm.expectPartialRevert(ILeases.MalformedBatch.selector);
+        leases.claim(batch);
+    }
+
+    function test_RefusesAnUnknownForm() public {
+        bytes memory batch = only(claimOf(item, 100));
+        batch[41] = 0x02;
+        vm.expectPartialRevert(ILeases.MalformedBatch.selector);
+        leases.claim(batch);
+    }
+
+    function testFuzz_AnyChangedBitOfABatchPaysNobody(uint256 bit) public {
+        bytes memory batch = only(claimOf(item, 100));
+        bit = bit % (batch.length * 8);
+        batch[bit / 8] ^= bytes1(uint8(1 << (bit % 8)));
+        try leases.claim(batch) {} catch {}
+        (uint64 paid,) = paidOf();
+        assertEq(paid, 0);
+        assertEq(creditOf(provider), 0);
     }
 
     function test_CreditsEachProviderOfABatch() public {
@@ -210,25 +324,25 @@ contract LeasesClaimTest is Fixture {
         ask.provider = other;
         Bid memory bid = makeBid();
         bid.salt = keccak256("second");
-        OpenItem memory second = signItem(ask, bid, makeDelegation());
+        Opening memory second = signItem(ask, bid, makeDelegation());
         second.askSignature = sign(otherKey, digestOf(messages.hashAsk(ask)));
         second.workerKey = vm.addr(otherWorker);
         openOne(second);
 
-        ClaimItem[] memory items = new ClaimItem[](3);
+        Claiming[] memory items = new Claiming[](3);
         items[0] = signVoucher(makeVoucher(lease, 10), parties);
         items[1] = signVoucher(makeVoucher(leaseOf(second), 20), partiesOf(second));
         items[1].workerSignature =
             sign(otherWorker, digestOf(messages.hashVoucher(items[1].voucher)));
         items[2] = signVoucher(makeVoucher(lease, 30), parties);
-        leases.claim(items);
+        leases.claim(packed(items));
         assertEq(creditOf(provider), 44_550);
         assertEq(creditOf(other), 29_700);
     }
 
     function test_EmptyBatchDoesNothing() public {
         vm.recordLogs();
-        leases.claim(new ClaimItem[](0));
+        leases.claim("");
         assertEq(vm.getRecordedLogs().length, 0);
     }
 
@@ -240,7 +354,8 @@ contract LeasesClaimTest is Fixture {
         claimUnits(item, second);
         uint64 total = second * PRICE;
         assertEq(creditOf(provider), total - total / 100);
-        closeBy(provider, item, 1);
+        if (second != UNITS) closeBy(provider, item, 1);
+        assertEq(stateOf(item), 3);
         assertEq(creditOf(address(treasury)), total / 100);
         assertEq(freeOf(buyer), 100e6 - total);
     }
@@ -254,13 +369,15 @@ contract LeasesClaimTest is Fixture {
         (ask.unitKind, ask.price, ask.maxUnits, ask.volume) = (1, price, units, units);
         (bid.unitKind, bid.priceCeiling, bid.volume, bid.maxAmount) = (1, price, units, 100e6);
         bid.salt = keccak256("tokens");
-        OpenItem memory tokens = signItem(ask, bid, noDelegation());
+        Opening memory tokens = signItem(ask, bid, noDelegation());
         tokens.maxUnits = units;
         fund(buyer, 1e6);
         openOne(tokens);
         Voucher memory voucher = makeVoucher(leaseOf(tokens), part);
         voucher.cumulativeAmount = uint64(messages.amountFor(1, part, price));
-        claimOne(signVoucher(voucher, partiesOf(tokens)));
+        Claiming memory claim = signVoucher(voucher, partiesOf(tokens));
+        claim.key = keyOf(tokens);
+        claimOne(claim);
         (, uint64 paid,,,,,) = leases.leases(leaseOf(tokens), hashOf(partiesOf(tokens)));
         assertEq(paid, voucher.cumulativeAmount, "the honest bill is never refused");
     }

@@ -2,12 +2,12 @@
 pragma solidity 0.8.37;
 
 import {IEscrow} from "../../src/interfaces/IEscrow.sol";
-import {ILeases, LeaseKey, OpenItem, Parties} from "../../src/interfaces/ILeases.sol";
+import {CloseItem, FinalItem, ILeases, LeaseKey, Parties} from "../../src/interfaces/ILeases.sol";
 import {Ask, Bid} from "../../src/libraries/Messages.sol";
-import {Fixture} from "../helpers/Fixture.sol";
+import {Fixture, Opening} from "../helpers/Fixture.sol";
 
 contract LeasesCloseTest is Fixture {
-    OpenItem private item;
+    Opening private item;
     Parties private parties;
     LeaseKey private key;
     bytes32 private lease;
@@ -21,88 +21,110 @@ contract LeasesCloseTest is Fixture {
     }
 
     function request(address who, uint8 reason) private {
-        vm.prank(who);
-        leases.requestClose(key, parties, reason);
+        closeBy(who, item, reason);
     }
 
-    // ── refusals ────────────────────────────────────────────────────────────────────────────────
+    // ── refusals, which leave the other items of a batch alone ──────────────────────────────────
 
     function test_RefusesUnknownReason() public {
-        vm.expectRevert(abi.encodeWithSelector(ILeases.UnknownReason.selector, 0));
+        expectRefusal(item, abi.encodeWithSelector(ILeases.UnknownReason.selector, 0));
         request(buyer, 0);
-        vm.expectRevert(abi.encodeWithSelector(ILeases.UnknownReason.selector, 8));
+        expectRefusal(item, abi.encodeWithSelector(ILeases.UnknownReason.selector, 8));
         request(buyer, 8);
+        assertEq(stateOf(item), 1);
     }
 
     function test_RefusesUnknownLease() public {
-        key.index = 1;
-        bytes32 no = keccak256(abi.encode(key.askHash, key.bidHash, key.index));
+        Opening memory no = item;
+        no.index = 1;
         bytes memory unknown =
-            abi.encodeWithSelector(ILeases.UnknownLease.selector, no, hashOf(parties));
-        vm.expectRevert(unknown);
-        request(buyer, 1);
-        vm.expectRevert(unknown);
-        leases.reclaim(key, parties);
-        vm.expectRevert(unknown);
-        leases.finalizeClose(no, parties);
+            abi.encodeWithSelector(ILeases.UnknownLease.selector, leaseOf(no), hashOf(parties));
+        expectRefusal(no, unknown);
+        closeBy(buyer, no, 1);
+        expectRefusal(no, unknown);
+        finalizeOne(no);
     }
 
     function test_RefusesStranger() public {
-        vm.expectRevert(abi.encodeWithSelector(ILeases.NotAParty.selector, owner));
+        expectRefusal(item, abi.encodeWithSelector(ILeases.NotAParty.selector, owner));
         request(owner, 1);
+        assertEq(stateOf(item), 1);
     }
 
     function test_RefusesSecondRequest() public {
         request(buyer, 2);
-        vm.expectRevert(
+        expectRefusal(
+            item,
             abi.encodeWithSelector(ILeases.AlreadyClosing.selector, lease, START + CLOSE_WINDOW)
         );
         request(operator, 3);
     }
 
-    function test_RefusesToFinalizeWhatIsOpen() public {
-        vm.expectRevert(abi.encodeWithSelector(ILeases.NotClosing.selector, lease));
-        leases.finalizeClose(lease, parties);
+    function refuseToFinalize(uint64 since) private {
+        vm.warp(since - 1);
+        expectRefusal(item, abi.encodeWithSelector(ILeases.TooEarly.selector, since - 1, since));
+        finalizeOne(item);
+        assertEq(lockedOf(buyer), UNITS * PRICE);
     }
 
     function test_RefusesToFinalizeEarly() public {
         request(buyer, 2);
-        vm.warp(START + CLOSE_WINDOW - 1);
-        vm.expectRevert(
-            abi.encodeWithSelector(
-                ILeases.TooEarly.selector, START + CLOSE_WINDOW - 1, START + CLOSE_WINDOW
-            )
-        );
-        leases.finalizeClose(lease, parties);
+        refuseToFinalize(START + CLOSE_WINDOW);
     }
 
     function test_RefusesToReclaimEarly() public {
-        uint64 since = item.bid.deadline + CLOSE_WINDOW;
-        vm.warp(since - 1);
-        vm.expectRevert(abi.encodeWithSelector(ILeases.TooEarly.selector, since - 1, since));
-        leases.reclaim(key, parties);
-    }
-
-    function test_RefusesToReclaimWhatIsClosing() public {
-        request(buyer, 2);
-        vm.warp(START + 9 days);
-        vm.expectRevert(
-            abi.encodeWithSelector(ILeases.AlreadyClosing.selector, lease, START + CLOSE_WINDOW)
-        );
-        leases.reclaim(key, parties);
+        refuseToFinalize(item.bid.deadline + CLOSE_WINDOW);
     }
 
     function test_RefusesAnythingWithAClosedLease() public {
         request(worker, 1);
         bytes memory closed = abi.encodeWithSelector(ILeases.LeaseIsClosed.selector, lease);
-        vm.expectRevert(closed);
+        expectRefusal(item, closed);
         request(buyer, 2);
-        vm.expectRevert(closed);
+        expectRefusal(item, closed);
         request(worker, 2);
-        vm.expectRevert(closed);
-        leases.finalizeClose(lease, parties);
-        vm.expectRevert(closed);
-        leases.reclaim(key, parties);
+        vm.warp(START + 9 days);
+        expectRefusal(item, closed);
+        finalizeOne(item);
+    }
+
+    // ── batches ─────────────────────────────────────────────────────────────────────────────────
+
+    function test_GoodItemsOfABatchGoOnWithoutTheBad() public {
+        Bid memory bid = makeBid();
+        bid.salt = keccak256("second");
+        Opening memory second = signItem(makeAsk(), bid, makeDelegation());
+        openOne(second);
+        claimUnits(item, 100);
+        claimUnits(second, 200);
+        CloseItem[] memory closes = new CloseItem[](3);
+        closes[0] = CloseItem(key, parties, 3);
+        closes[1] = CloseItem(key, parties, 3);
+        closes[2] = CloseItem(keyOf(second), partiesOf(second), 2);
+        vm.expectEmit(address(leases));
+        emit ILeases.ItemFailed(
+            lease,
+            1,
+            abi.encodeWithSelector(ILeases.AlreadyClosing.selector, lease, START + CLOSE_WINDOW)
+        );
+        vm.prank(operator);
+        leases.requestClose(closes);
+        assertEq(stateOf(item), 2);
+        assertEq(stateOf(second), 2);
+        FinalItem[] memory finals = new FinalItem[](3);
+        finals[0] = FinalItem(key, parties);
+        finals[1] = FinalItem(key, parties);
+        finals[2] = FinalItem(closes[2].key, closes[2].parties);
+        vm.warp(START + CLOSE_WINDOW);
+        vm.expectEmit(address(leases));
+        emit ILeases.ItemFailed(
+            lease, 1, abi.encodeWithSelector(ILeases.LeaseIsClosed.selector, lease)
+        );
+        vm.expectEmit(address(escrow));
+        emit IEscrow.Credited(address(treasury), 4_500);
+        leases.finalizeClose(finals);
+        assertEq(lockedOf(buyer), 0);
+        assertEq(freeOf(buyer), 100e6 - 450_000);
     }
 
     // ── who may ask, and what follows ───────────────────────────────────────────────────────────
@@ -141,9 +163,8 @@ contract LeasesCloseTest is Fixture {
         emit IEscrow.Unlocked(buyer, 150_000);
         vm.expectEmit(address(escrow));
         emit IEscrow.Credited(address(treasury), 3_000);
-        leases.finalizeClose(lease, parties);
+        finalizeOne(item);
         assertEq(stateOf(item), 3);
-        assertEq(leases.finalAt(lease), 0);
         assertEq(freeOf(buyer), 100e6 - 300_000);
         assertEq(lockedOf(buyer), 0);
         assertEq(creditOf(provider), 297_000);
@@ -176,7 +197,6 @@ contract LeasesCloseTest is Fixture {
         claimUnits(item, 100);
         request(worker, 1);
         assertEq(stateOf(item), 3);
-        assertEq(leases.finalAt(lease), 0);
         assertEq(leases.bidLeft(item.bid), 200);
         assertEq(leases.askOutstanding(key.askHash), 0);
     }
@@ -187,7 +207,7 @@ contract LeasesCloseTest is Fixture {
         vm.expectEmit(address(leases));
         emit ILeases.LeaseClosed(lease, 150_000, 300_000, 5);
         vm.prank(makeAddr("passer-by"));
-        leases.reclaim(key, parties);
+        finalizeOne(item);
         assertEq(freeOf(buyer), 100e6 - 150_000);
     }
 
@@ -201,7 +221,7 @@ contract LeasesCloseTest is Fixture {
     function test_LeavesTheCapAloneWhenTheBuyerSignsVouchers() public {
         Bid memory bid = makeBid();
         bid.salt = keccak256("own");
-        OpenItem memory own = signItem(makeAsk(), bid, noDelegation());
+        Opening memory own = signItem(makeAsk(), bid, noDelegation());
         openOne(own);
         closeBy(worker, own, 1);
         assertEq(leases.spentBy(buyer, delegate), UNITS * PRICE, "of the first lease");
@@ -213,7 +233,7 @@ contract LeasesCloseTest is Fixture {
     function test_AJobGoesOnWithAnotherLeaseOfTheSameBid() public {
         claimUnits(item, 120);
         request(operator, 3);
-        OpenItem memory next = item;
+        Opening memory next = item;
         next.index = 1;
         next.maxUnits = 181;
         vm.prank(operator);
@@ -224,21 +244,21 @@ contract LeasesCloseTest is Fixture {
         assertEq(leases.bidLeft(item.bid), 0);
         assertEq(lockedOf(buyer), (UNITS + 180) * PRICE);
         claimUnits(next, 180);
+        assertEq(stateOf(next), 3, "by the claim of its last unit");
         vm.warp(START + CLOSE_WINDOW);
-        leases.finalizeClose(lease, parties);
-        closeBy(worker, next, 1);
+        finalizeOne(item);
         assertEq(freeOf(buyer), 100e6 - UNITS * PRICE, "every unit was paid once");
         assertEq(lockedOf(buyer), 0);
     }
 
     function test_LateUnitsDoNotUnderflowWhatIsLeft() public {
         request(operator, 3);
-        OpenItem memory next = item;
+        Opening memory next = item;
         next.index = 1;
         openOne(next);
         claimUnits(item, 50);
         vm.warp(START + CLOSE_WINDOW);
-        leases.finalizeClose(lease, parties);
+        finalizeOne(item);
         assertEq(leases.bidLeft(item.bid), 0);
     }
 
@@ -265,10 +285,9 @@ contract LeasesCloseTest is Fixture {
         ask.volume = UNITS;
         Bid memory bid = makeBid();
         bid.salt = keccak256("a");
-        OpenItem memory first = signItem(ask, bid, noDelegation());
+        Opening memory first = signItem(ask, bid, noDelegation());
         openOne(first);
         claimUnits(first, UNITS);
-        closeBy(worker, first, 1);
         bid.salt = keccak256("b");
         openOne(signItem(ask, bid, noDelegation()));
     }

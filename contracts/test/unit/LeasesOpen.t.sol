@@ -2,14 +2,14 @@
 pragma solidity 0.8.37;
 
 import {IEscrow} from "../../src/interfaces/IEscrow.sol";
-import {ILeases, OpenItem, Parties} from "../../src/interfaces/ILeases.sol";
+import {ILeases, OpenGroup, OpenItem, Parties} from "../../src/interfaces/ILeases.sol";
 import {Ask, Bid, Delegation} from "../../src/libraries/Messages.sol";
-import {Fixture} from "../helpers/Fixture.sol";
+import {Fixture, Opening} from "../helpers/Fixture.sol";
 
 /// @notice What an opened lease changes, alone and in a batch.
 contract LeasesOpenTest is Fixture {
     function test_OpensAndLocksTheMaximum() public {
-        OpenItem memory item = makeItem();
+        Opening memory item = makeItem();
         vm.expectEmit(address(escrow));
         emit IEscrow.Locked(buyer, UNITS * PRICE);
         vm.expectEmit(address(leases));
@@ -21,11 +21,18 @@ contract LeasesOpenTest is Fixture {
             keyOf(item).bidHash,
             buyer,
             worker,
-            3,
-            PRICE,
-            UNITS,
-            UNITS * PRICE,
-            item.bid.deadline
+            uint256(
+                bytes32(
+                    abi.encodePacked(
+                        uint40(3),
+                        PRICE,
+                        uint48(UNITS),
+                        uint48(UNITS * PRICE),
+                        uint40(item.bid.deadline),
+                        uint16(100)
+                    )
+                )
+            )
         );
         bytes32 lease = openOne(item);
         (
@@ -54,13 +61,13 @@ contract LeasesOpenTest is Fixture {
     }
 
     function test_OpensInTheNameOfADelegate() public {
-        OpenItem memory item = makeDelegatedItem();
+        Opening memory item = makeDelegatedItem();
         openOne(item);
         assertEq(leases.spentBy(buyer, delegate), UNITS * PRICE);
     }
 
     function test_OpensBidOfTheBuyerItselfUnderADelegation() public {
-        OpenItem memory item = makeDelegatedItem();
+        Opening memory item = makeDelegatedItem();
         item.bidSignature = sign(buyerKey, digestOf(keyOf(item).bidHash));
         openOne(item);
     }
@@ -68,7 +75,7 @@ contract LeasesOpenTest is Fixture {
     function test_LetsTheBuyerSignVouchersUnderADelegationForOrders() public {
         Delegation memory delegation = makeDelegation();
         delegation.scope = 1;
-        OpenItem memory item = signItem(makeAsk(), makeBid(), delegation);
+        Opening memory item = signItem(makeAsk(), makeBid(), delegation);
         openOne(item);
         assertEq(partiesOf(item).voucherSigner, buyer);
     }
@@ -77,13 +84,13 @@ contract LeasesOpenTest is Fixture {
         Ask memory ask = makeAsk();
         Bid memory bid = makeBid();
         (ask.unitKind, bid.unitKind) = (2, 2);
-        OpenItem memory item = signItem(ask, bid, noDelegation());
+        Opening memory item = signItem(ask, bid, noDelegation());
         openOne(item);
         assertEq(lockedOf(buyer), 1, "300 tokens at 1500 atoms per million");
     }
 
     function test_GoodItemsOfABatchGoOnWithoutTheBad() public {
-        OpenItem[] memory items = new OpenItem[](3);
+        Opening[] memory items = new Opening[](3);
         for (uint256 i = 0; i < 3; ++i) {
             Bid memory bid = makeBid();
             bid.salt = bytes32(i);
@@ -97,16 +104,44 @@ contract LeasesOpenTest is Fixture {
             abi.encodeWithSelector(ILeases.PriceOutsideLimits.selector, 1, PRICE, 2_000)
         );
         vm.prank(operator);
-        leases.open(items);
+        leases.open(grouped(items));
         assertEq(stateOf(items[0]), 1);
         assertEq(stateOf(items[1]), 0);
         assertEq(stateOf(items[2]), 1);
         assertEq(lockedOf(buyer), 2 * UNITS * PRICE);
     }
 
+    /// @notice Items of one ask share its signature and its volume, whichever of them fail.
+    function test_OpensAGroupUnderOneAsk() public {
+        OpenGroup[] memory groups = new OpenGroup[](2);
+        for (uint256 g = 0; g < 2; ++g) {
+            groups[g].items = new OpenItem[](2);
+            for (uint256 i = 0; i < 2; ++i) {
+                Bid memory bid = makeBid();
+                bid.salt = bytes32(2 * g + i);
+                Ask memory ask = makeAsk();
+                ask.volume = 3 * UNITS - 1;
+                Opening memory item = signItem(ask, bid, noDelegation());
+                (groups[g].ask, groups[g].askSignature) = (item.ask, item.askSignature);
+                groups[g].items[i] = withoutAsk(item);
+            }
+        }
+        bytes32 askHash = messages.hashAsk(groups[0].ask);
+        bytes32 third =
+            keccak256(abi.encode(askHash, messages.hashBid(groups[1].items[0].bid), uint64(0)));
+        vm.expectEmit(address(leases));
+        emit ILeases.ItemFailed(
+            third, 2, abi.encodeWithSelector(ILeases.AskVolumeExceeded.selector, UNITS, UNITS - 1)
+        );
+        vm.prank(operator);
+        leases.open(groups);
+        assertEq(leases.askOutstanding(askHash), 2 * UNITS);
+        assertEq(lockedOf(buyer), 2 * UNITS * PRICE);
+    }
+
     /// @notice An ask and a worker that were good once are remembered; bad ones are not.
     function test_AForgedAskAfterAGoodOneIsRefused() public {
-        OpenItem[] memory items = new OpenItem[](4);
+        Opening[] memory items = new Opening[](4);
         for (uint256 i = 0; i < 4; ++i) {
             Ask memory ask = makeAsk();
             Bid memory bid = makeBid();
@@ -117,7 +152,7 @@ contract LeasesOpenTest is Fixture {
         items[1].askSignature = items[0].askSignature;
         items[2].workerKey = delegate;
         vm.prank(operator);
-        leases.open(items);
+        leases.open(grouped(items));
         assertEq(stateOf(items[0]), 1);
         assertEq(stateOf(items[1]), 0);
         assertEq(stateOf(items[2]), 0);
@@ -126,7 +161,7 @@ contract LeasesOpenTest is Fixture {
 
     function test_EmptyBatchDoesNothing() public {
         vm.recordLogs();
-        leases.open(new OpenItem[](0));
+        leases.open(grouped(new Opening[](0)));
         assertEq(vm.getRecordedLogs().length, 0);
     }
 
@@ -144,7 +179,7 @@ contract LeasesOpenTest is Fixture {
     }
 
     function test_PartiesOfAnotherKindFindNothing() public {
-        OpenItem memory item = makeItem();
+        Opening memory item = makeItem();
         bytes32 lease = openOne(item);
         Parties memory parties = partiesOf(item);
         parties.provider = address(9);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {ILeases, OpenItem} from "../../src/interfaces/ILeases.sol";
+import {ILeases} from "../../src/interfaces/ILeases.sol";
 import {Ask, Bid, Delegation} from "../../src/libraries/Messages.sol";
+import {Opening} from "../helpers/Fixture.sol";
 import {OpenFixture} from "../helpers/OpenFixture.sol";
 
 /// @notice What is not opened, in the order of the checks.
@@ -10,14 +11,14 @@ contract LeasesOpenRefusalsTest is OpenFixture {
     function test_RefusesCallerThatIsNotTheAsksMatcher() public {
         Ask memory ask = makeAsk();
         ask.matcher = address(7);
-        OpenItem memory item = signItem(ask, makeBid(), noDelegation());
+        Opening memory item = signItem(ask, makeBid(), noDelegation());
         refuse(item, abi.encodeWithSelector(ILeases.NotMatcher.selector, address(7), operator));
     }
 
     function test_RefusesCallerThatIsNotTheBidsMatcher() public {
         Bid memory bid = makeBid();
         bid.matcher = address(7);
-        OpenItem memory item = signItem(makeAsk(), bid, noDelegation());
+        Opening memory item = signItem(makeAsk(), bid, noDelegation());
         refuse(item, abi.encodeWithSelector(ILeases.NotMatcher.selector, address(7), operator));
     }
 
@@ -26,7 +27,7 @@ contract LeasesOpenRefusalsTest is OpenFixture {
         Bid memory bid = makeBid();
         ask.matcher = address(0);
         bid.matcher = address(0);
-        OpenItem memory item = signItem(ask, bid, noDelegation());
+        Opening memory item = signItem(ask, bid, noDelegation());
         vm.prank(makeAddr("passer-by"));
         leases.open(only(item));
         assertEq(stateOf(item), 1);
@@ -35,28 +36,28 @@ contract LeasesOpenRefusalsTest is OpenFixture {
     function test_RefusesUnknownUnitKind() public {
         Ask memory ask = makeAsk();
         ask.unitKind = 4;
-        OpenItem memory item = signItem(ask, makeBid(), noDelegation());
+        Opening memory item = signItem(ask, makeBid(), noDelegation());
         refuse(item, abi.encodeWithSelector(ILeases.UnknownUnitKind.selector, 4));
     }
 
     function test_RefusesDifferentUnitKinds() public {
         Bid memory bid = makeBid();
         bid.unitKind = 2;
-        OpenItem memory item = signItem(makeAsk(), bid, noDelegation());
+        Opening memory item = signItem(makeAsk(), bid, noDelegation());
         refuse(item, abi.encodeWithSelector(ILeases.UnitKindMismatch.selector, 3, 2));
     }
 
     function test_RefusesInterruptibleAskForABidThatDidNotAgree() public {
         Ask memory ask = makeAsk();
         ask.orderClass = 1;
-        OpenItem memory item = signItem(ask, makeBid(), noDelegation());
+        Opening memory item = signItem(ask, makeBid(), noDelegation());
         refuse(item, abi.encodeWithSelector(ILeases.ClassMismatch.selector, 1, 0));
     }
 
     function test_RefusesUnknownClass() public {
         Bid memory bid = makeBid();
         bid.orderClass = 4;
-        OpenItem memory item = signItem(makeAsk(), bid, noDelegation());
+        Opening memory item = signItem(makeAsk(), bid, noDelegation());
         refuse(item, abi.encodeWithSelector(ILeases.ClassMismatch.selector, 3, 4));
         Ask memory ask = makeAsk();
         ask.orderClass = 4;
@@ -73,7 +74,7 @@ contract LeasesOpenRefusalsTest is OpenFixture {
     }
 
     function test_RefusesPriceBelowTheAsk() public {
-        OpenItem memory item = makeItem();
+        Opening memory item = makeItem();
         item.price = PRICE - 1;
         refuse(
             item,
@@ -82,7 +83,7 @@ contract LeasesOpenRefusalsTest is OpenFixture {
     }
 
     function test_RefusesPriceAboveTheCeiling() public {
-        OpenItem memory item = makeItem();
+        Opening memory item = makeItem();
         item.price = 2_001;
         refuse(
             item, abi.encodeWithSelector(ILeases.PriceOutsideLimits.selector, 2_001, PRICE, 2_000)
@@ -92,7 +93,7 @@ contract LeasesOpenRefusalsTest is OpenFixture {
     function test_RefusesUnitsOutsideTheAsk() public {
         Ask memory ask = makeAsk();
         ask.minUnits = UNITS + 1;
-        OpenItem memory item = signItem(ask, makeBid(), noDelegation());
+        Opening memory item = signItem(ask, makeBid(), noDelegation());
         refuse(
             item,
             abi.encodeWithSelector(
@@ -110,7 +111,7 @@ contract LeasesOpenRefusalsTest is OpenFixture {
     function test_RefusesNoUnits() public {
         Ask memory ask = makeAsk();
         ask.minUnits = 0;
-        OpenItem memory item = signItem(ask, makeBid(), noDelegation());
+        Opening memory item = signItem(ask, makeBid(), noDelegation());
         item.maxUnits = 0;
         refuse(
             item, abi.encodeWithSelector(ILeases.UnitsOutsideLimits.selector, 0, 0, ask.maxUnits)
@@ -120,7 +121,7 @@ contract LeasesOpenRefusalsTest is OpenFixture {
     function test_RefusesOrdersBeforeTheirTime() public {
         Ask memory ask = makeAsk();
         ask.earliest = START + 1;
-        OpenItem memory item = signItem(ask, makeBid(), noDelegation());
+        Opening memory item = signItem(ask, makeBid(), noDelegation());
         refuse(
             item,
             abi.encodeWithSelector(
@@ -141,7 +142,7 @@ contract LeasesOpenRefusalsTest is OpenFixture {
     function test_RefusesExpiredOrders() public {
         Ask memory ask = makeAsk();
         ask.expiry = START - 1;
-        OpenItem memory item = signItem(ask, makeBid(), noDelegation());
+        Opening memory item = signItem(ask, makeBid(), noDelegation());
         refuse(
             item,
             abi.encodeWithSelector(ILeases.OrderExpired.selector, keyOf(item).askHash, START - 1)
@@ -158,21 +159,21 @@ contract LeasesOpenRefusalsTest is OpenFixture {
     function test_RefusesPassedDeadline() public {
         Bid memory bid = makeBid();
         bid.deadline = START;
-        OpenItem memory item = signItem(makeAsk(), bid, noDelegation());
+        Opening memory item = signItem(makeAsk(), bid, noDelegation());
         refuse(item, abi.encodeWithSelector(ILeases.DeadlinePassed.selector, START));
     }
 
     function test_RefusesDeadlineBeyondItsField() public {
         Bid memory bid = makeBid();
         bid.deadline = 2 ** 40;
-        OpenItem memory item = signItem(makeAsk(), bid, noDelegation());
+        Opening memory item = signItem(makeAsk(), bid, noDelegation());
         refuse(item, abi.encodeWithSelector(ILeases.DeadlineTooFar.selector, 2 ** 40));
     }
 
     function test_RefusesAmountAboveTheBidsMaximum() public {
         Bid memory bid = makeBid();
         bid.maxAmount = UNITS * PRICE - 1;
-        OpenItem memory item = signItem(makeAsk(), bid, noDelegation());
+        Opening memory item = signItem(makeAsk(), bid, noDelegation());
         refuse(
             item,
             abi.encodeWithSelector(
@@ -188,7 +189,7 @@ contract LeasesOpenRefusalsTest is OpenFixture {
         (ask.price, bid.priceCeiling, bid.maxAmount) = (1, type(uint64).max, type(uint64).max);
         (ask.maxUnits, ask.volume, bid.volume) =
         (type(uint64).max, type(uint64).max, type(uint64).max);
-        OpenItem memory item = signItem(ask, bid, noDelegation());
+        Opening memory item = signItem(ask, bid, noDelegation());
         item.maxUnits = 2 ** 48;
         uint256 amount = (uint256(2 ** 48) + 999_999) / 1_000_000;
         refuse(item, abi.encodeWithSelector(ILeases.LeaseTooLarge.selector, 2 ** 48, amount));
@@ -198,14 +199,14 @@ contract LeasesOpenRefusalsTest is OpenFixture {
     }
 
     function test_RefusesForgedAsk() public {
-        OpenItem memory item = makeItem();
+        Opening memory item = makeItem();
         bytes32 digest = digestOf(keyOf(item).askHash);
         item.askSignature = sign(buyerKey, digest);
         refuse(item, abi.encodeWithSelector(ILeases.BadSignature.selector, provider, digest));
     }
 
     function test_RefusesForgedBid() public {
-        OpenItem memory item = makeItem();
+        Opening memory item = makeItem();
         bytes32 digest = digestOf(keyOf(item).bidHash);
         item.bidSignature = sign(delegateKey, digest);
         refuse(item, abi.encodeWithSelector(ILeases.BadSignature.selector, buyer, digest));
@@ -214,26 +215,26 @@ contract LeasesOpenRefusalsTest is OpenFixture {
     function test_RefusesDelegationOfSomebodyElse() public {
         Delegation memory delegation = makeDelegation();
         delegation.owner = provider;
-        OpenItem memory item = signItem(makeAsk(), makeBid(), delegation);
+        Opening memory item = signItem(makeAsk(), makeBid(), delegation);
         refuse(item, abi.encodeWithSelector(ILeases.DelegationNotByBuyer.selector, provider, buyer));
     }
 
     function test_RefusesDelegationToNobody() public {
         Delegation memory delegation = makeDelegation();
         delegation.delegate = address(0);
-        OpenItem memory item = signItem(makeAsk(), makeBid(), delegation);
+        Opening memory item = signItem(makeAsk(), makeBid(), delegation);
         refuse(item, abi.encodeWithSelector(ILeases.DelegationLacksScope.selector, 3, 0));
     }
 
     function test_RefusesExpiredDelegation() public {
         Delegation memory delegation = makeDelegation();
         delegation.expiry = START - 1;
-        OpenItem memory item = signItem(makeAsk(), makeBid(), delegation);
+        Opening memory item = signItem(makeAsk(), makeBid(), delegation);
         refuse(item, abi.encodeWithSelector(ILeases.DelegationExpired.selector, START - 1));
     }
 
     function test_RefusesRevokedDelegation() public {
-        OpenItem memory item = makeDelegatedItem();
+        Opening memory item = makeDelegatedItem();
         vm.expectEmit(address(leases));
         emit ILeases.DelegationsRevoked(buyer, 1);
         vm.prank(buyer);
@@ -242,7 +243,7 @@ contract LeasesOpenRefusalsTest is OpenFixture {
     }
 
     function test_RefusesForgedDelegation() public {
-        OpenItem memory item = makeDelegatedItem();
+        Opening memory item = makeDelegatedItem();
         bytes32 digest = digestOf(messages.hashDelegation(item.delegation));
         item.delegationSignature = sign(delegateKey, digest);
         refuse(item, abi.encodeWithSelector(ILeases.BadSignature.selector, buyer, digest));
@@ -251,14 +252,14 @@ contract LeasesOpenRefusalsTest is OpenFixture {
     function test_RefusesOrdersOfADelegateForVouchersOnly() public {
         Delegation memory delegation = makeDelegation();
         delegation.scope = 2;
-        OpenItem memory item = signItem(makeAsk(), makeBid(), delegation);
+        Opening memory item = signItem(makeAsk(), makeBid(), delegation);
         bytes32 digest = digestOf(keyOf(item).bidHash);
         item.bidSignature = sign(delegateKey, digest);
         refuse(item, abi.encodeWithSelector(ILeases.BadSignature.selector, buyer, digest));
     }
 
     function test_RefusesTheSameLeaseAgain() public {
-        OpenItem memory item = makeItem();
+        Opening memory item = makeItem();
         openOne(item);
         vm.expectEmit(address(leases));
         emit ILeases.ItemFailed(
@@ -270,7 +271,7 @@ contract LeasesOpenRefusalsTest is OpenFixture {
     }
 
     function test_RefusesWorkerOfNoProvider() public {
-        OpenItem memory item = makeItem();
+        Opening memory item = makeItem();
         item.workerKey = delegate;
         refuse(item, abi.encodeWithSelector(ILeases.WorkerNotActive.selector, provider, delegate));
     }
@@ -278,14 +279,14 @@ contract LeasesOpenRefusalsTest is OpenFixture {
     function test_RefusesWorkerOfProviderBelowTheLeastBond() public {
         vm.prank(provider);
         providers.requestUnbond(1);
-        OpenItem memory item = makeItem();
+        Opening memory item = makeItem();
         refuse(item, abi.encodeWithSelector(ILeases.WorkerNotActive.selector, provider, worker));
     }
 
     function test_RefusesMoreThanTheAsksVolume() public {
         Ask memory ask = makeAsk();
         ask.volume = UNITS - 1;
-        OpenItem memory item = signItem(ask, makeBid(), noDelegation());
+        Opening memory item = signItem(ask, makeBid(), noDelegation());
         refuse(item, abi.encodeWithSelector(ILeases.AskVolumeExceeded.selector, UNITS, UNITS - 1));
     }
 
@@ -295,7 +296,7 @@ contract LeasesOpenRefusalsTest is OpenFixture {
         openOne(signItem(ask, makeBid(), noDelegation()));
         Bid memory bid = makeBid();
         bid.salt = keccak256("second bid");
-        OpenItem memory item = signItem(ask, bid, noDelegation());
+        Opening memory item = signItem(ask, bid, noDelegation());
         vm.expectEmit(address(leases));
         emit ILeases.ItemFailed(
             leaseOf(item), 0, abi.encodeWithSelector(ILeases.AskVolumeExceeded.selector, UNITS, 10)
@@ -307,13 +308,13 @@ contract LeasesOpenRefusalsTest is OpenFixture {
     function test_RefusesMoreThanTheBidsVolume() public {
         Bid memory bid = makeBid();
         bid.volume = UNITS - 1;
-        OpenItem memory item = signItem(makeAsk(), bid, noDelegation());
+        Opening memory item = signItem(makeAsk(), bid, noDelegation());
         refuse(item, abi.encodeWithSelector(ILeases.BidVolumeExceeded.selector, UNITS, UNITS - 1));
     }
 
     function test_RefusesASecondLeaseOfASpentBid() public {
         openOne(makeItem());
-        OpenItem memory item = makeItem();
+        Opening memory item = makeItem();
         item.index = 1;
         vm.expectEmit(address(leases));
         emit ILeases.ItemFailed(
@@ -327,7 +328,7 @@ contract LeasesOpenRefusalsTest is OpenFixture {
         openOne(makeItem());
         Bid memory bid = makeBid();
         bid.priceCeiling = 1_999;
-        OpenItem memory item = signItem(makeAsk(), bid, noDelegation());
+        Opening memory item = signItem(makeAsk(), bid, noDelegation());
         vm.expectEmit(address(leases));
         emit ILeases.ItemFailed(
             leaseOf(item), 0, abi.encodeWithSelector(ILeases.BidVolumeExceeded.selector, UNITS, 0)
@@ -339,7 +340,7 @@ contract LeasesOpenRefusalsTest is OpenFixture {
     function test_RefusesALeasesNameForAnotherWorker() public {
         Bid memory bid = makeBid();
         bid.volume = UNITS * 3;
-        OpenItem memory item = signItem(makeAsk(), bid, noDelegation());
+        Opening memory item = signItem(makeAsk(), bid, noDelegation());
         openOne(item);
         uint256 otherKey = uint256(keccak256("other worker"));
         bytes memory proof = proofOf(otherKey, provider);
@@ -353,7 +354,7 @@ contract LeasesOpenRefusalsTest is OpenFixture {
         assertEq(leases.bidLeft(bid), UNITS);
     }
 
-    function refuseStanding(OpenItem memory item, bytes memory reason) private {
+    function refuseStanding(Opening memory item, bytes memory reason) private {
         vm.expectEmit(address(leases));
         emit ILeases.ItemFailed(leaseOf(item), 0, reason);
         vm.prank(operator);
@@ -364,7 +365,7 @@ contract LeasesOpenRefusalsTest is OpenFixture {
     function test_RefusesMoreThanTheDelegatesCap() public {
         Delegation memory delegation = makeDelegation();
         delegation.spendCap = UNITS * PRICE - 1;
-        OpenItem memory item = signItem(makeAsk(), makeBid(), delegation);
+        Opening memory item = signItem(makeAsk(), makeBid(), delegation);
         refuse(
             item,
             abi.encodeWithSelector(

@@ -2,15 +2,16 @@
 pragma solidity 0.8.37;
 
 import {Vm} from "forge-std/Vm.sol";
-import {ILeases, OpenItem} from "../../src/interfaces/ILeases.sol";
+import {ILeases} from "../../src/interfaces/ILeases.sol";
 import {Ask, Bid, Delegation} from "../../src/libraries/Messages.sol";
+import {Opening} from "../helpers/Fixture.sol";
 import {OpenFixture} from "../helpers/OpenFixture.sol";
 
 /// @notice Every changed bit of a message or signature is refused.
 contract LeasesOpenSignaturesTest is OpenFixture {
     /// @notice Which field of the item a mutation touches is drawn by the fuzzer.
     function testFuzz_AnyChangedFieldIsRefused(uint8 field, uint256 bit) public {
-        OpenItem memory item = makeDelegatedItem();
+        Opening memory item = makeDelegatedItem();
         bytes32 unchanged = keccak256(abi.encode(item));
         bytes memory flat = abi.encode(item.ask);
         uint256 which = field % 3;
@@ -67,7 +68,7 @@ contract LeasesOpenSignaturesTest is OpenFixture {
     }
 
     function test_RefusesSignaturesOfOtherShapes() public {
-        OpenItem memory item = makeItem();
+        Opening memory item = makeItem();
         bytes32 digest = digestOf(keyOf(item).bidHash);
         bytes memory reason = abi.encodeWithSelector(ILeases.BadSignature.selector, buyer, digest);
         (uint8 v, bytes32 r, bytes32 s) = vm.sign(buyerKey, digest);
@@ -96,7 +97,7 @@ contract LeasesOpenSignaturesTest is OpenFixture {
     }
 
     function test_RefusesMessagesOfAnotherChainOrContract() public {
-        OpenItem memory item = makeItem();
+        Opening memory item = makeItem();
         vm.chainId(block.chainid + 1);
         bytes32 elsewhere = digestOf(keyOf(item).askHash);
         refuse(item, abi.encodeWithSelector(ILeases.BadSignature.selector, provider, elsewhere));

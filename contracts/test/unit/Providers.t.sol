@@ -68,7 +68,8 @@ contract ProvidersTest is Fixture {
 
     function test_RefusesTokensThatKeepAPartOrAreCoarse() public {
         FeeToken fee = new FeeToken();
-        IProviders other = IProviders(make("Providers", abi.encode(fee, owner, 0, 0, 0)));
+        IProviders other =
+            IProviders(make("Providers", abi.encode(fee, owner, address(0), 0, 0, 0)));
         fee.mint(alice, 1_000);
         vm.startPrank(alice);
         fee.approve(address(other), 1_000);
@@ -83,7 +84,7 @@ contract ProvidersTest is Fixture {
         other.register(vm.addr(key), proof, 1_000);
         vm.stopPrank();
         PlainToken coarse = new PlainToken(2);
-        bytes memory code = codeOf("Providers", abi.encode(coarse, owner, 0, 0, 0));
+        bytes memory code = codeOf("Providers", abi.encode(coarse, owner, address(0), 0, 0, 0));
         vm.expectRevert(abi.encodeWithSelector(Tokens.TokenDecimalsTooFew.selector, 2));
         create(code);
     }

@@ -11,6 +11,7 @@ import {NaiveTree} from "../helpers/NaiveTree.sol";
 contract ReceiptLogTest is Fixture {
     bytes32[] private leaves;
     bytes32[] private none;
+    TreeHead private last;
 
     function setUp() public override {
         super.setUp();
@@ -36,16 +37,52 @@ contract ReceiptLogTest is Fixture {
 
     function anchorAt(uint64 from, uint64 to) private {
         TreeHead memory head = headOf(to);
-        receiptLog.anchor(head, signed(head), NaiveTree.consistency(leaves, from, to));
+        receiptLog.anchor(last, head, signed(head), NaiveTree.consistency(leaves, from, to));
+        last = head;
+    }
+
+    function hashOf(TreeHead memory head) private view returns (bytes32) {
+        return messages.hashTreeHead(head);
     }
 
     // ── refusals, in the order of the checks ────────────────────────────────────────────────────
+
+    function test_RefusesAHeadThatIsNotTheLast() public {
+        anchorAt(0, 5);
+        TreeHead memory older = last;
+        anchorAt(5, 7);
+        TreeHead memory head = headOf(9);
+        bytes memory signature = signed(head);
+        bytes32[] memory proof = NaiveTree.consistency(leaves, 5, 9);
+        vm.expectRevert(
+            abi.encodeWithSelector(IReceiptLog.NotLatest.selector, hashOf(older), hashOf(last))
+        );
+        receiptLog.anchor(older, head, signature, proof);
+        delete older;
+        vm.expectRevert(
+            abi.encodeWithSelector(IReceiptLog.NotLatest.selector, bytes32(0), hashOf(last))
+        );
+        receiptLog.anchor(older, head, signature, none);
+    }
+
+    function testFuzz_RefusesALastHeadWithAnyChangedBit(uint256 bit) public {
+        anchorAt(0, 5);
+        TreeHead memory head = headOf(9);
+        bytes memory signature = signed(head);
+        bytes32[] memory proof = NaiveTree.consistency(leaves, 5, 9);
+        bit = bit % 384;
+        if (bit < 64) last.size ^= uint64(1 << bit);
+        else if (bit < 128) last.timeMs ^= uint64(1 << (bit - 64));
+        else last.root ^= bytes32(1 << (bit - 128));
+        vm.expectPartialRevert(IReceiptLog.NotLatest.selector);
+        receiptLog.anchor(last, head, signature, proof);
+    }
 
     function test_RefusesEmptyLog() public {
         TreeHead memory head = headOf(0);
         bytes memory signature = signed(head);
         vm.expectRevert(abi.encodeWithSelector(IReceiptLog.NotNewer.selector, 0, 0));
-        receiptLog.anchor(head, signature, none);
+        receiptLog.anchor(last, head, signature, none);
     }
 
     function test_RefusesSameAndSmallerSize() public {
@@ -54,7 +91,7 @@ contract ReceiptLogTest is Fixture {
             TreeHead memory head = headOf(size);
             bytes memory signature = signed(head);
             vm.expectRevert(abi.encodeWithSelector(IReceiptLog.NotNewer.selector, size, 5));
-            receiptLog.anchor(head, signature, none);
+            receiptLog.anchor(last, head, signature, none);
         }
     }
 
@@ -67,7 +104,7 @@ contract ReceiptLogTest is Fixture {
         vm.expectRevert(
             abi.encodeWithSelector(IReceiptLog.TimeWentBack.selector, head.timeMs, head.timeMs + 1)
         );
-        receiptLog.anchor(head, signature, proof);
+        receiptLog.anchor(last, head, signature, proof);
     }
 
     function test_RefusesForgedHead() public {
@@ -76,7 +113,7 @@ contract ReceiptLogTest is Fixture {
         vm.expectRevert(
             abi.encodeWithSelector(IReceiptLog.BadSignature.selector, operator, digest(head))
         );
-        receiptLog.anchor(head, signature, none);
+        receiptLog.anchor(last, head, signature, none);
     }
 
     function test_RefusesHeadThatIsNoExtension() public {
@@ -86,9 +123,9 @@ contract ReceiptLogTest is Fixture {
         bytes memory signature = signed(head);
         bytes32[] memory proof = NaiveTree.consistency(leaves, 5, 9);
         vm.expectRevert(abi.encodeWithSelector(IReceiptLog.NotAnExtension.selector, 5, 9));
-        receiptLog.anchor(head, signature, proof);
+        receiptLog.anchor(last, head, signature, proof);
         vm.expectRevert(abi.encodeWithSelector(IReceiptLog.NotAnExtension.selector, 5, 9));
-        receiptLog.anchor(head, signature, none);
+        receiptLog.anchor(last, head, signature, none);
     }
 
     function test_RefusesProofForTheFirstHead() public {
@@ -96,13 +133,16 @@ contract ReceiptLogTest is Fixture {
         bytes memory signature = signed(head);
         none.push(0);
         vm.expectRevert(abi.encodeWithSelector(IReceiptLog.NotAnExtension.selector, 0, 5));
-        receiptLog.anchor(head, signature, none);
+        receiptLog.anchor(last, head, signature, none);
     }
 
     function test_RefusesInclusionInAHeadThatIsNotAnchored() public {
         anchorAt(0, 5);
-        vm.expectRevert(abi.encodeWithSelector(IReceiptLog.NotAnchored.selector, 6, 5));
-        receiptLog.verifyInclusion(6, leaves[0], 0, none);
+        TreeHead memory other = headOf(6);
+        vm.expectRevert(
+            abi.encodeWithSelector(IReceiptLog.NotLatest.selector, hashOf(other), hashOf(last))
+        );
+        receiptLog.verifyInclusion(other, leaves[0], 0, none);
     }
 
     // ── effects ─────────────────────────────────────────────────────────────────────────────────
@@ -116,25 +156,29 @@ contract ReceiptLogTest is Fixture {
             vm.expectEmit(address(receiptLog));
             emit IReceiptLog.Anchored(next, head.root, head.timeMs);
             vm.prank(makeAddr("passer-by"));
-            receiptLog.anchor(head, signature, proof);
-            (uint64 anchored, bytes32 root, uint64 timeMs) = receiptLog.latest();
-            assertEq(anchored, next);
-            assertEq(root, head.root);
-            assertEq(timeMs, head.timeMs);
-            size = next;
+            receiptLog.anchor(last, head, signature, proof);
+            assertEq(receiptLog.latest(), hashOf(head));
+            (size, last) = (next, head);
             vm.warp(block.timestamp + 60);
         }
+    }
+
+    function test_TheOperatorsOwnTransactionNeedsNoSignature() public {
+        TreeHead memory head = headOf(5);
+        vm.prank(operator);
+        receiptLog.anchor(last, head, "", none);
+        assertEq(receiptLog.latest(), hashOf(head));
     }
 
     function test_EveryLeafIsProvable() public {
         anchorAt(0, 40);
         for (uint64 i = 0; i < 40; ++i) {
             bytes32[] memory proof = NaiveTree.path(leaves, i, 0, 40);
-            assertTrue(receiptLog.verifyInclusion(40, leaves[i], i, proof));
-            assertFalse(receiptLog.verifyInclusion(40, leaves[i], (i + 1) % 40, proof));
-            assertFalse(receiptLog.verifyInclusion(40, bytes32(uint256(i)), i, proof));
+            assertTrue(receiptLog.verifyInclusion(last, leaves[i], i, proof));
+            assertFalse(receiptLog.verifyInclusion(last, leaves[i], (i + 1) % 40, proof));
+            assertFalse(receiptLog.verifyInclusion(last, bytes32(uint256(i)), i, proof));
         }
-        assertFalse(receiptLog.verifyInclusion(40, leaves[0], 40, none));
+        assertFalse(receiptLog.verifyInclusion(last, leaves[0], 40, none));
     }
 
     function test_OperatorMovesInTwoSteps() public {
@@ -144,7 +188,7 @@ contract ReceiptLogTest is Fixture {
         vm.prank(buyer);
         Ownable2Step(address(receiptLog)).acceptOwnership();
         TreeHead memory head = headOf(3);
-        receiptLog.anchor(head, sign(buyerKey, digest(head)), none);
+        receiptLog.anchor(last, head, sign(buyerKey, digest(head)), none);
     }
 
     // ── proofs against the naive tree, every pair of sizes ──────────────────────────────────────

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {ClaimItem, ILeases, OpenItem} from "../../src/interfaces/ILeases.sol";
+import {ILeases} from "../../src/interfaces/ILeases.sol";
 import {Ask, Bid, Delegation, Voucher} from "../../src/libraries/Messages.sol";
-import {Fixture} from "../helpers/Fixture.sol";
+import {Claiming, Fixture, Opening} from "../helpers/Fixture.sol";
 import {BadWallet, GoodWallet} from "../helpers/Wallets.sol";
 
 /// @notice Contract wallets (ERC-1271) wherever an address signs.
@@ -33,7 +33,7 @@ contract WalletsTest is Fixture {
         );
     }
 
-    function walletItem() private view returns (OpenItem memory item) {
+    function walletItem() private view returns (Opening memory item) {
         Ask memory ask = makeAsk();
         Bid memory bid = makeBid();
         Delegation memory delegation = makeDelegation();
@@ -46,11 +46,11 @@ contract WalletsTest is Fixture {
     }
 
     function test_EverySignerMayBeAContract() public {
-        OpenItem memory item = walletItem();
+        Opening memory item = walletItem();
         openOne(item);
         Voucher memory voucher = makeVoucher(leaseOf(item), 100);
         bytes32 digest = digestOf(messages.hashVoucher(voucher));
-        ClaimItem memory claim;
+        Claiming memory claim;
         claim.voucher = voucher;
         claim.parties = partiesOf(item);
         claim.buyerSignature = sign(delegateKey, digest);
@@ -60,13 +60,13 @@ contract WalletsTest is Fixture {
     }
 
     function test_BuyersWalletMaySignBesideItsDelegate() public {
-        OpenItem memory item = walletItem();
+        Opening memory item = walletItem();
         item.bidSignature = sign(buyerKey, digestOf(keyOf(item).bidHash));
         openOne(item);
     }
 
     function test_RefusesAnotherOwner() public {
-        OpenItem memory item = walletItem();
+        Opening memory item = walletItem();
         bytes32 digest = digestOf(keyOf(item).askHash);
         item.askSignature = sign(buyerKey, digest);
         vm.expectEmit(address(leases));
@@ -80,7 +80,7 @@ contract WalletsTest is Fixture {
     }
 
     function test_BadWalletsFailAlone() public {
-        OpenItem[] memory items = new OpenItem[](6);
+        Opening[] memory items = new Opening[](6);
         for (uint256 i = 0; i < 5; ++i) {
             BadWallet bad = new BadWallet(BadWallet.Way(i));
             fund(address(bad), 1e6);
@@ -90,7 +90,7 @@ contract WalletsTest is Fixture {
         }
         items[5] = makeItem();
         vm.prank(operator);
-        leases.open{gas: 16_777_216}(items);
+        leases.open{gas: 16_777_216}(grouped(items));
         for (uint256 i = 0; i < 5; ++i) {
             assertEq(stateOf(items[i]), 0);
         }
@@ -99,7 +99,7 @@ contract WalletsTest is Fixture {
 
     /// @notice The most a batch bears: what a wallet burns is bounded, and the rest still opens.
     function test_ABatchBearsThirtyWalletsThatBurnTheirGas() public {
-        OpenItem[] memory items = new OpenItem[](31);
+        Opening[] memory items = new Opening[](31);
         for (uint256 i = 0; i < 30; ++i) {
             Bid memory bid = makeBid();
             bid.buyer = address(new BadWallet(BadWallet.Way.BurnGas));
@@ -107,14 +107,14 @@ contract WalletsTest is Fixture {
         }
         items[30] = makeItem();
         vm.prank(operator);
-        leases.open{gas: 16_777_216}(items);
+        leases.open{gas: 16_777_216}(grouped(items));
         assertEq(stateOf(items[29]), 0);
         assertEq(stateOf(items[30]), 1);
     }
 
     function test_AHundredOpensAndClaimsFitIntoATransaction() public {
-        OpenItem[] memory items = new OpenItem[](100);
-        ClaimItem[] memory claims = new ClaimItem[](100);
+        Opening[] memory items = new Opening[](100);
+        Claiming[] memory claims = new Claiming[](100);
         for (uint256 i = 0; i < 100; ++i) {
             Bid memory bid = makeBid();
             bid.salt = keccak256(abi.encode("salt", i)); // no two in one storage word
@@ -125,8 +125,8 @@ contract WalletsTest is Fixture {
             claims[i] = signVoucher(makeVoucher(leaseOf(items[i]), 100), partiesOf(items[i]));
         }
         vm.prank(operator);
-        leases.open{gas: 16_777_216}(items);
-        leases.claim{gas: 16_777_216}(claims);
+        leases.open{gas: 16_777_216}(grouped(items));
+        leases.claim{gas: 16_777_216}(packed(claims));
         for (uint256 i = 0; i < 100; ++i) {
             assertEq(stateOf(items[i]), 1);
         }

@@ -55,6 +55,7 @@ struct MarketFlow {
     PrivateKey market_operator, buyer, delegate, provider, worker;
     std::vector<ledger::audit::LogRecord> log;
     ledger::log::MerkleTree tree;
+    ledger::eth::TreeHead anchored;
 
     static std::optional<MarketFlow> start() {
         auto anvil = support::Anvil::start();
@@ -81,6 +82,7 @@ struct MarketFlow {
                           std::move(keys[2]),
                           std::move(keys[3]),
                           std::move(keys[4]),
+                          {},
                           {},
                           {}};
     }
@@ -185,12 +187,16 @@ struct MarketFlow {
         return claim;
     }
 
-    /// Anchors the log as it is.
-    void anchor(std::uint64_t old_size) {
+    /// Anchors the log as it is; with the operator's signature when somebody else sends it.
+    void anchor(const PrivateKey& sender) {
         const ledger::eth::TreeHead head{tree.size(), tree.root(), 1'000 + tree.size()};
-        send(market_operator, deployment.receipt_log,
-             encode_anchor(head, market_operator.sign(digest(deployment.log_domain(), head)),
-                           tree.consistency_proof(old_size, tree.size()).value()));
+        std::optional<Signature> signature;
+        if (sender.address() != market_operator.address())
+            signature = market_operator.sign(digest(deployment.log_domain(), head));
+        send(sender, deployment.receipt_log,
+             encode_anchor(anchored, head, signature,
+                           tree.consistency_proof(anchored.size, tree.size()).value()));
+        anchored = head;
     }
 };
 

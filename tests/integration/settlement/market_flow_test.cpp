@@ -93,13 +93,12 @@ TEST_CASE("settlement: a lease goes from open to sweep, and the audit explains e
     const LeaseKey key{struct_hash(item.ask), struct_hash(item.bid), item.index};
     const Hash32 lease = lease_id(key);
     flow.send(flow.market_operator, at.leases, encode_open({item}));
-    flow.anchor(0);
-    const std::uint64_t first_anchor = flow.tree.size();
+    flow.anchor(flow.market_operator);
     const ClaimItem claim = flow.work(lease, 20, 25);
     flow.send(flow.market_operator, at.leases, encode_claim({claim}));
-    flow.anchor(first_anchor);
+    flow.anchor(flow.provider);
     flow.send(flow.worker, at.leases,
-              encode_request_close(key, flow.parties(), CloseReason::kCompleted));
+              encode_request_close({{key, flow.parties(), CloseReason::kCompleted}}));
     flow.send(flow.market_operator, at.escrow, encode_sweep(flow.provider.address()));
 
     const auto buyer =
@@ -110,8 +109,7 @@ TEST_CASE("settlement: a lease goes from open to sweep, and the audit explains e
     CHECK(
         read_token_balance(*flow.chain, at.token, flow.provider.address(), BlockTag::Name::kLatest)
             .value() == 990'000'000 + 594'000);
-    CHECK(read_latest_head(*flow.chain, at.receipt_log, BlockTag::Name::kLatest)->root ==
-          flow.tree.root());
+    CHECK(read_latest_head(*flow.chain, at.receipt_log, at.block).value().root == flow.tree.root());
 
     Watcher watcher(*flow.chain, at, {1, 3});
     WatchCursor cursor = watcher.beginning();
@@ -129,11 +127,17 @@ TEST_CASE("settlement: a lease goes from open to sweep, and the audit explains e
             CHECK(opened->parties() == flow.parties());
             CHECK(opened->locked_atoms == 1'200'000);
             CHECK(opened->max_units == 1000);
+            CHECK(opened->price_atoms == 1200);
+            CHECK(opened->expiry_s == item.bid.deadline_s);
+            CHECK(opened->fee_bps == 100);
         }
         if (const auto* claimed = find_event<Claimed>(*batch)) {
             claimed_seen = true;
             CHECK(claimed->paid_atoms == 600'000);
             CHECK(claimed->fee_atoms == 6'000);
+            CHECK(claimed->sequence == 20);
+            CHECK(claimed->cumulative_units == 500);
+            CHECK(claimed->cumulative_amount_atoms == 600'000);
             CHECK(claimed->receipts_root == claim.voucher.receipts_root);
         }
         if (const auto* closed = find_event<LeaseClosed>(*batch)) {
@@ -209,6 +213,72 @@ TEST_CASE("settlement: a lease goes from open to sweep, and the audit explains e
     CHECK(has(audited(flow, flow.log), FindingCode::transfer_unexplained));
 }
 
+TEST_CASE("settlement: claims of the last unit close their leases, and the audit explains them") {
+    auto started = MarketFlow::start();
+    if (!started) return;
+    MarketFlow& flow = *started;
+    const Deployment& at = flow.deployment;
+    flow.set_up(10'000'000, 100'000'000);
+    // Two leases under one ask, the third under another: two groups of a batch.
+    const OpenItem first = flow.make_item(1, 1000);
+    OpenItem second = first;
+    second.index = 1;
+    second.max_units = 500;
+    const OpenItem third = flow.make_item(2, 100);
+    const auto key_of = [](const OpenItem& item) {
+        return LeaseKey{struct_hash(item.ask), struct_hash(item.bid), item.index};
+    };
+    flow.send(flow.market_operator, at.leases, encode_open({first, second, third}));
+    std::vector<ClaimItem> claims;
+    for (const OpenItem* item : std::initializer_list<const OpenItem*>{&first, &second, &third}) {
+        claims.push_back(flow.work(lease_id(key_of(*item)), item->max_units / 50, 50));
+        claims.back().key = key_of(*item);
+    }
+    claims[1].key.reset();  // refused, alone
+    flow.send(flow.market_operator, at.leases, encode_claim(claims));
+    const auto state_of = [&](const OpenItem& item) {
+        return read_lease(*flow.chain, at.leases, lease_id(key_of(item)), flow.parties(),
+                          BlockTag::Name::kLatest)
+            .value()
+            .state;
+    };
+    CHECK(state_of(first) == LeaseState::kClosed);
+    CHECK(state_of(second) == LeaseState::kOpen);
+    CHECK(state_of(third) == LeaseState::kClosed);
+
+    // The second is closed by request, and final after the window.
+    const auto final_at = [&] {
+        return read_final_at(*flow.chain, at.leases, lease_id(key_of(second)),
+                             BlockTag::Name::kLatest)
+            .value();
+    };
+    CHECK(final_at() == 0);
+    flow.send(flow.market_operator, at.leases,
+              encode_request_close({{key_of(second), flow.parties(), CloseReason::kCompleted},
+                                    {key_of(first), flow.parties(), CloseReason::kCompleted}}));
+    CHECK(state_of(second) == LeaseState::kClosing);
+    CHECK(final_at() == flow.now_s() + at.close_window_s);
+    claims[1].key = key_of(second);
+    flow.send(flow.market_operator, at.leases, encode_claim({claims[1]}));
+    CHECK(state_of(second) == LeaseState::kClosed);
+    const auto receipt = flow.send(flow.market_operator, at.leases,
+                                   encode_finalize_close({{key_of(second), flow.parties()}}));
+    REQUIRE(receipt.logs.size() == 1);
+    CHECK(explain_revert(std::get<ItemFailed>(**decode_leases_event(receipt.logs[0])).reason)
+              .starts_with("LeaseIsClosed("));
+
+    flow.anchor(flow.market_operator);
+    const auto report = audited(flow, flow.log);
+    CHECK_MESSAGE(report.ok(), ledger::audit::to_text(report));
+    CHECK(report.closes_checked == 3);
+    CHECK(report.paid_atoms == 1600 * 1200);
+    const auto buyer =
+        read_escrow_account(*flow.chain, at.escrow, flow.buyer.address(), BlockTag::Name::kLatest);
+    REQUIRE(buyer);
+    CHECK(buyer->locked_atoms == 0);
+    CHECK(buyer->free_atoms == 100'000'000 - 1600 * 1200);
+}
+
 TEST_CASE("settlement: a cancelled order opens no lease, and is seen as an event") {
     auto started = MarketFlow::start();
     if (!started) return;
@@ -243,7 +313,7 @@ TEST_CASE("settlement: a cancelled order opens no lease, and is seen as an event
     REQUIRE(cancelled != nullptr);
     CHECK(cancelled->order == struct_hash(other.ask));
     CHECK(cancelled->by == flow.provider.address());
-    flow.anchor(0);
+    flow.anchor(flow.market_operator);
     const auto report = audited(flow, flow.log);
     CHECK_MESSAGE(report.ok(), ledger::audit::to_text(report));
 }

@@ -66,10 +66,8 @@ TEST_CASE("abi: every call of ours is a function of the contract it goes to") {
     const ledger::base::Signature signature;
     CHECK(function_of("Leases", encode_open({OpenItem{}})) == "open");
     CHECK(function_of("Leases", encode_claim({ClaimItem{}})) == "claim");
-    CHECK(function_of("Leases", encode_request_close({}, {}, CloseReason::kCompleted)) ==
-          "requestClose");
-    CHECK(function_of("Leases", encode_finalize_close({}, {})) == "finalizeClose");
-    CHECK(function_of("Leases", encode_reclaim({}, {})) == "reclaim");
+    CHECK(function_of("Leases", encode_request_close({CloseItem{}})) == "requestClose");
+    CHECK(function_of("Leases", encode_finalize_close({FinalItem{}})) == "finalizeClose");
     CHECK(function_of("Leases", encode_revoke_delegations()) == "revokeDelegations");
     CHECK(function_of("Leases", encode_cancel_ask({})) == "cancelAsk");
     CHECK(function_of("Leases", encode_cancel_bid({})) == "cancelBid");
@@ -89,11 +87,12 @@ TEST_CASE("abi: every call of ours is a function of the contract it goes to") {
     CHECK(function_of("Providers", encode_add_bond(1)) == "addBond");
     CHECK(function_of("Providers", encode_request_unbond(1)) == "requestUnbond");
     CHECK(function_of("Providers", encode_unbond()) == "unbond");
-    CHECK(function_of("ReceiptLog", encode_anchor({}, signature, {})) == "anchor");
+    CHECK(function_of("ReceiptLog", encode_anchor({}, {}, signature, {})) == "anchor");
 }
 
 TEST_CASE("abi: every error of the contracts has its name") {
-    for (const char* contract : {"Leases", "Escrow", "Providers", "ReceiptLog", "Treasury"}) {
+    for (const char* contract :
+         {"Leases", "Escrow", "Providers", "ReceiptLog", "Treasury", "Disputes"}) {
         for (const std::string& signature : signatures(contract, "error")) {
             // Dynamic arguments: only constructors throw these.
             if (signature == "StringTooLong(string)" || signature == "InvalidShortString()" ||

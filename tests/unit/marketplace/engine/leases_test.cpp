@@ -105,6 +105,27 @@ TEST_CASE("leases: claims and closes that do not add up are refused") {
     CHECK(market.refused(LeaseCloseConfirmed{id, 0, 99'999, {}}) == ErrorCode::chain_mismatch);
 }
 
+TEST_CASE("leases: a claim of the last step closes the lease before its worker has finished") {
+    Market market;
+    run_job(market);
+    const Hash32 id = market.lease(1).id;
+    market.work(id, 100);
+    market.must(market.full_voucher(id));
+    market.must(market.full_claim(id));
+    market.must(market.close_of(id));
+    CHECK(market.engine.find_lease(id)->state == LeaseState::kClosed);
+    CHECK(market.engine.find_lease(id)->close_reason == CloseReason::kCompleted);
+    CHECK(market.job(1).state == JobState::kCompleted);
+    CHECK(market.job(1).excluded.empty());
+    CHECK(market.engine.leases_to_claim(10).empty());
+    CHECK(market.engine.leases_to_close(10).empty());
+    CHECK(market.engine.balance(buyer(1)).held == 0);
+    // The worker's word comes late, and a request that was on its way is of no consequence.
+    CHECK(market.must(LeaseFinished{id}).empty());
+    market.must(LeaseCloseRequested{id, {}});
+    CHECK(market.engine.find_lease(id)->state == LeaseState::kClosed);
+}
+
 TEST_CASE("leases: a lost worker's job goes on elsewhere from its last checkpoint") {
     Market market;
     run_job(market);
