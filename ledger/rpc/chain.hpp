@@ -51,6 +51,7 @@ struct FeeSuggestion {
     eth::U256 base_fee_per_gas;
     eth::U256 max_priority_fee_per_gas;
     eth::U256 max_fee_per_gas;
+    friend bool operator==(const FeeSuggestion&, const FeeSuggestion&) = default;
 };
 
 struct LogEntry {
@@ -73,6 +74,7 @@ struct TransactionReceipt {
     eth::U256 effective_gas_price;
     std::optional<base::Address> contract_address;
     std::vector<LogEntry> logs;
+    friend bool operator==(const TransactionReceipt&, const TransactionReceipt&) = default;
 };
 
 struct LogFilter {

@@ -78,21 +78,42 @@ Result<void> Submitter::start() {
     TRY_ASSIGN(std::vector<TransactionRecord> alive, store_.load_alive());
     for (const TransactionRecord& record : alive)
         MR_CHECK(!record.versions.empty());
+    if (options_.adopt_chain_nonce) TRY(give_up_lost(alive));
     TRY_ASSIGN(const std::optional<std::uint64_t> next, store_.next_nonce());
     if (next) {
         TRY_ASSIGN(const std::uint64_t on_chain,
                    chain_.nonce(signer_.address(), BlockTag::Name::kLatest));
         const std::uint64_t first_open = alive.empty() ? *next : alive.front().nonce;
-        const bool adopt = options_.adopt_chain_nonce && alive.empty();
-        if (on_chain < first_open && !adopt)
+        if (on_chain < first_open)
             return fail(ErrorCode::chain_mismatch,
                         "the chain lost transactions that were final here: it knows " +
                             std::to_string(on_chain) + " of " + std::to_string(first_open));
-        if (on_chain > *next && !adopt) return tl::make_unexpected(halt(*next));
-        if (adopt) nonce_floor_ = on_chain;
+        if (on_chain > *next && !(options_.adopt_chain_nonce && alive.empty()))
+            return tl::make_unexpected(halt(*next));
+        nonce_floor_ = on_chain;
     }
     alive_ = std::move(alive);
     started_ = true;
+    return {};
+}
+
+/// A nonce that a final block shows spent, and by none of our versions, will never be ours.
+Result<void> Submitter::give_up_lost(std::vector<TransactionRecord>& alive) {
+    TRY_ASSIGN(const rpc::BlockHead head, chain_.block(BlockTag::Name::kLatest));
+    if (head.number + 1 < options_.finality_depth) return {};
+    TRY_ASSIGN(const std::uint64_t spent,
+               chain_.nonce(signer_.address(),
+                            BlockTag::number(head.number + 1 - options_.finality_depth)));
+    for (TransactionRecord& record : alive) {
+        if (record.nonce >= spent) break;
+        TRY_ASSIGN(const auto receipt, find_receipt(record));
+        if (receipt) continue;
+        record.state = TransactionState::kFinal;
+        record.mined.reset();
+        TRY(store_.update(record));
+        events_.push_back({SubmitterEvent::Kind::kFinal, record, std::nullopt});
+    }
+    std::erase_if(alive, [](const auto& r) { return r.state == TransactionState::kFinal; });
     return {};
 }
 
@@ -109,9 +130,10 @@ Result<std::uint64_t> Submitter::plan_gas(const Instruction& instruction) {
     request.data = instruction.data;
     TRY_ASSIGN(const std::uint64_t estimate, chain_.estimate_gas(request));
     const auto limit = base::mul_div_up(estimate, 100 + options_.gas_margin_percent, 100);
-    if (!limit || estimate > options_.gas_limit_max)
+    const std::uint64_t most = options_.gas_limit_max / 2;
+    if (!limit || estimate > most)
         return fail(ErrorCode::too_large, "the transaction needs " + std::to_string(estimate) +
-                                              " gas of " + std::to_string(options_.gas_limit_max));
+                                              " gas of " + std::to_string(most));
     return std::min(*limit, options_.gas_limit_max);
 }
 

@@ -24,11 +24,14 @@ struct SubmitterOptions {
     std::uint32_t versions_max = 12;        ///< then only re-sent
     eth::U256 max_fee_per_gas_cap{500'000'000'000ULL};  ///< 500 gwei
     std::uint32_t gas_margin_percent = 25;              ///< on top of the node's estimate
+    /// Of one transaction (EIP-7825). An estimate above half of it is too_large: a batch must still
+    /// fit when its items cost twice as much.
     std::uint64_t gas_limit_max = 16'777'216;
     std::uint32_t in_flight_max = 16;  ///< nodes keep 16 slots per account
     std::uint32_t foreign_polls = 3;   ///< sightings before a foreign nonce halts us
     /// The way out of foreign_nonce: the operator looked, stopped the other program, and lets the
-    /// submitter go on from the chain's nonce. Works only when nothing is in flight.
+    /// submitter go on from the chain's nonce. What was in flight and lost its nonce to the other
+    /// program is over: a kFinal event without `mined`.
     bool adopt_chain_nonce = false;
 };
 
@@ -42,7 +45,7 @@ struct SubmitterEvent {
     };
     Kind kind = Kind::kMined;
     TransactionRecord record;
-    std::optional<rpc::TransactionReceipt> receipt;  ///< with kMined and kFinal
+    std::optional<rpc::TransactionReceipt> receipt;  ///< with kMined, and kFinal when mined
 };
 
 /// Sends each instruction exactly once over crashes, lost answers, reorganisations and stuck fees.
@@ -61,7 +64,8 @@ class Submitter {
     [[nodiscard]] base::Result<void> start();
 
     /// Estimates, signs, stores, sends. An id that is known returns its record and signs nothing.
-    /// chain_refused: the call would revert; no nonce was used. queue_full: too many in flight.
+    /// chain_refused: the call would revert; no nonce was used. too_large: it needs too much gas.
+    /// queue_full: too many in flight.
     /// Once the record is stored a send that fails is not an error: `poll` goes on with it.
     [[nodiscard]] base::Result<TransactionRecord> submit(const Instruction& instruction);
 
@@ -80,6 +84,7 @@ class Submitter {
     struct Round;
     [[nodiscard]] base::Result<void> check_running() const;
     [[nodiscard]] base::Error halt(std::uint64_t nonce);
+    [[nodiscard]] base::Result<void> give_up_lost(std::vector<TransactionRecord>& alive);
     [[nodiscard]] base::Result<std::uint64_t> plan_nonce();
     [[nodiscard]] base::Result<std::uint64_t> plan_gas(const Instruction& instruction);
     [[nodiscard]] base::Result<TransactionVersion> sign_version(const TransactionRecord& record,

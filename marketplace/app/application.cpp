@@ -4,7 +4,7 @@
 #include "ledger/base/limits.hpp"
 #include "ledger/crypto/address.hpp"
 #include "ledger/crypto/secp256k1.hpp"
-#include "ledger/rpc/eth_client.hpp"
+#include "ledger/rpc/checked_chain.hpp"
 #include "marketplace/api/auth.hpp"
 #include "marketplace/api/blob_store.hpp"
 #include "marketplace/api/context.hpp"
@@ -39,6 +39,7 @@ using storage::CatalogStore;
 using storage::Database;
 
 constexpr const char* kVersion = "0.1.0";
+constexpr std::uint64_t kDevelopmentChain = 31337;
 constexpr domain::TimeMs kEngineTickMs = 1000;
 constexpr std::chrono::seconds kStopDeadline{5};
 
@@ -147,8 +148,8 @@ class Application::Parts {
         : config(std::move(settings)),
           deployment(contracts),
           signer(config.signer_socket),
-          settlement_chain(config.rpc_url),
-          gateway_chain(config.rpc_url) {}
+          settlement_chain(ledger::rpc::dial(config.rpc_urls), clock, chain_options("settlement")),
+          gateway_chain(ledger::rpc::dial(config.rpc_urls), clock, chain_options("gateway")) {}
 
     Result<void> start() {
         TRY(check_chain(settlement_chain, deployment));
@@ -190,8 +191,8 @@ class Application::Parts {
     std::unique_ptr<ReadStore> reads;
     ledger::base::Bytes secret;
     ledger::signer::SignerClient signer;
-    ledger::rpc::EthClient settlement_chain;
-    ledger::rpc::EthClient gateway_chain;
+    ledger::rpc::CheckedChain settlement_chain;
+    ledger::rpc::CheckedChain gateway_chain;
     std::unique_ptr<PublicLog> log;
     std::unique_ptr<EngineThread> engine;
     JobRecords records;
@@ -209,6 +210,17 @@ class Application::Parts {
     domain::TimeMs last_tick_ms = 0;
 
  private:
+    [[nodiscard]] ledger::rpc::CheckedChainOptions chain_options(const std::string& user) const {
+        ledger::rpc::CheckedChainOptions out;
+        out.chain_id = deployment.chain_id;
+        out.quorum = config.rpc_quorum;
+        // A development chain mines on demand.
+        out.head_age_max_ms =
+            deployment.chain_id == kDevelopmentChain ? 0 : config.rpc_head_age_s * 1000;
+        out.on_news = [user](const std::string& text) { spdlog::warn("{} node {}", user, text); };
+        return out;
+    }
+
     Result<void> open_storage() {
         TRY_ASSIGN(lock, DirectoryLock::take(config.data_dir));
         const auto file = config.data_dir / "market.db";

@@ -2,10 +2,11 @@
 #include "marketplace/app/config.hpp"
 
 #include "ledger/crypto/address.hpp"
+#include "ledger/rpc/http_client.hpp"
 
 #include <toml++/toml.h>
 
-#include <array>
+#include <algorithm>
 #include <fstream>
 #include <limits>
 
@@ -16,6 +17,7 @@ using ledger::base::ErrorCode;
 using ledger::base::fail;
 using ledger::base::Result;
 constexpr std::size_t kMaxBytes = 64 * 1024;
+constexpr std::size_t kNodesMax = 9;
 
 Result<void> set_text(const toml::node& node, std::string_view key, std::string& out) {
     const auto value = node.value_exact<std::string>();
@@ -55,6 +57,27 @@ Result<void> set_number(const toml::node& node, std::string_view key, std::uint6
     return {};
 }
 
+/// One URL or a list of them. Detail and log never hold a URL: it may carry a secret.
+Result<void> set_urls(const toml::node& node, std::string_view key, std::vector<std::string>& out) {
+    out.clear();
+    const toml::array* list = node.as_array();
+    const std::size_t count = list == nullptr ? 1 : list->size();
+    if (count == 0 || count > kNodesMax)
+        return fail(ErrorCode::config_invalid,
+                    std::string(key) + " must have 1 to " + std::to_string(kNodesMax) + " URLs");
+    for (std::size_t i = 0; i < count; ++i) {
+        std::string url;
+        TRY(set_text(list == nullptr ? node : *list->get(i), key, url));
+        if (const auto parsed = ledger::rpc::parse_url(url); !parsed)
+            return fail(ErrorCode::config_invalid,
+                        std::string(key) + ": " + parsed.error().detail());
+        if (std::find(out.begin(), out.end(), url) != out.end())
+            return fail(ErrorCode::config_invalid, std::string(key) + " names a node twice");
+        out.push_back(std::move(url));
+    }
+    return {};
+}
+
 Result<void> set_listen(const toml::node& node, Config& config) {
     std::string text;
     TRY(set_text(node, "listen", text));
@@ -84,7 +107,9 @@ Result<void> set_key(std::string_view key, const toml::node& node,
     if (key == "data_dir") return set_path(node, key, base, c.data_dir);
     if (key == "deployment") return set_path(node, key, base, c.deployment);
     if (key == "signer_socket") return set_path(node, key, base, c.signer_socket);
-    if (key == "rpc_url") return set_text(node, key, c.rpc_url);
+    if (key == "rpc_url" || key == "rpc_urls") return set_urls(node, key, c.rpc_urls);
+    if (key == "rpc_quorum") return set_number(node, key, c.rpc_quorum, 1, kNodesMax);
+    if (key == "rpc_head_age_s") return set_number(node, key, c.rpc_head_age_s, 0, kDayMs / 1000);
     if (key == "finality_depth") return set_number(node, key, c.finality_depth, 1, 1000);
     if (key == "worker_grace_ms") return set_number(node, key, c.worker_grace_ms, 100, kDayMs);
     if (key == "settle_poll_ms") return set_number(node, key, c.settle_poll_ms, 10, kDayMs);
@@ -116,9 +141,13 @@ Result<Config> parse_config(std::string_view text, const std::filesystem::path& 
                     "line " + std::to_string(error.source().begin.line) +
                         " is not TOML: " + std::string(error.description()));
     }
+    if (table.contains("rpc_url") && table.contains("rpc_urls"))
+        return fail(ErrorCode::config_invalid, "rpc_url and rpc_urls: give one of them");
     Config config;
     for (const auto& [key, node] : table)
         TRY(set_key(key.str(), node, base, config));
+    if (config.rpc_quorum > config.rpc_urls.size())
+        return fail(ErrorCode::config_invalid, "rpc_quorum is above the number of rpc_urls");
     if (config.data_dir.empty()) return fail(ErrorCode::config_invalid, "data_dir is missing");
     if (config.deployment.empty()) return fail(ErrorCode::config_invalid, "deployment is missing");
     if (config.signer_socket.empty())

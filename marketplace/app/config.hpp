@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace marketplace::app {
 
@@ -18,7 +19,9 @@ struct Config {
     std::filesystem::path data_dir;       ///< database and blobs
     std::filesystem::path deployment;     ///< JSON file of the deploy script
     std::filesystem::path signer_socket;  ///< of millrace-signer
-    std::string rpc_url = "http://127.0.0.1:8545";
+    std::vector<std::string> rpc_urls = {"http://127.0.0.1:8545"};
+    std::uint64_t rpc_quorum = 0;            ///< nodes that must agree; 0: more than half
+    std::uint64_t rpc_head_age_s = 60;       ///< an older newest block is stale; 0: any age
     std::uint64_t finality_depth = 2;        ///< blocks, itself counted, before an event counts
     std::uint64_t worker_grace_ms = 15'000;  ///< away this long: the worker is lost
     std::uint64_t settle_poll_ms = 500;      ///< between looks at the chain

@@ -33,6 +33,7 @@ class FakeChain final : public ledger::rpc::Chain {
     std::uint64_t id = 31337;
     U256 base_fee = 1'000'000'000;
     U256 tip = 1'000'000'000;
+    std::uint64_t gas = 50'000;  ///< of every estimate
     /// Revert data with which estimates are refused; empty: they work.
     std::string estimate_refusal;
     std::vector<ledger::rpc::LogEntry> events;  ///< what `logs` draws from
@@ -123,7 +124,7 @@ class FakeChain final : public ledger::rpc::Chain {
         if (auto e = failed("estimate_gas")) return tl::make_unexpected(*e);
         if (!estimate_refusal.empty())
             return ledger::base::fail(ErrorCode::chain_refused, estimate_refusal);
-        return 50'000;
+        return gas;
     }
     Result<ledger::rpc::FeeSuggestion> suggest_fees() override {
         if (auto e = failed("suggest_fees")) return tl::make_unexpected(*e);

@@ -24,6 +24,7 @@ namespace tests::support {
 struct ServerAction {
     std::string bytes;  ///< sent as they are
     enum class Then : std::uint8_t { kKeep, kClose, kReset, kHang } then = Then::kKeep;
+    int pause_ms = 0;  ///< between one byte and the next
 };
 
 /// A server that says exactly what a test wants, byte for byte. One connection at a time.
@@ -108,8 +109,11 @@ class ScriptedServer {
     bool act(int connection, const ServerAction& action) {
         std::string_view left = action.bytes;
         while (!left.empty()) {
-            const ssize_t count = ::send(connection, left.data(), left.size(), MSG_NOSIGNAL);
+            const std::size_t piece = action.pause_ms > 0 ? 1 : left.size();
+            const ssize_t count = ::send(connection, left.data(), piece, MSG_NOSIGNAL);
             if (count <= 0) return false;
+            pollfd ending{stop_[0], POLLIN, 0};
+            if (action.pause_ms > 0 && ::poll(&ending, 1, action.pause_ms) > 0) return false;
             left.remove_prefix(static_cast<std::size_t>(count));
         }
         switch (action.then) {

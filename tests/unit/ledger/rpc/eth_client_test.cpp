@@ -4,7 +4,7 @@
 #include "ledger/base/hex.hpp"
 #include "ledger/eth/transaction.hpp"
 #include "ledger/rpc/json.hpp"
-#include "tests/support/scripted_server.hpp"
+#include "tests/support/faulty_node.hpp"
 
 #include <doctest/doctest.h>
 
@@ -63,72 +63,62 @@ std::string log_json(std::uint64_t block, std::uint64_t index, const std::string
            R"(","logIndex":")" + ledger::eth::to_quantity(index) + "\"" + extra + "}";
 }
 
+/// Each method's outcome; those that read bytes come last.
+constexpr std::size_t kLogs = 9;
+constexpr std::size_t kBytes = 10;
+const std::vector<std::function<ErrorCode(EthClient&)>>& methods() {
+    const auto code = [](const auto& answer) {
+        return answer ? ErrorCode{} : answer.error().code();
+    };
+    static const std::vector<std::function<ErrorCode(EthClient&)>> all = {
+        [code](EthClient& c) { return code(c.chain_id()); },
+        [code](EthClient& c) { return code(c.block_number()); },
+        [code](EthClient& c) { return code(c.block(BlockTag::Name::kLatest)); },
+        [code](EthClient& c) { return code(c.balance(Address(), BlockTag::Name::kLatest)); },
+        [code](EthClient& c) { return code(c.nonce(Address(), BlockTag::Name::kLatest)); },
+        [code](EthClient& c) { return code(c.estimate_gas({})); },
+        [code](EthClient& c) { return code(c.suggest_fees()); },
+        [code](EthClient& c) {
+            return code(c.send_raw(Bytes{1, 2}));
+        },
+        [code](EthClient& c) { return code(c.receipt(Hash32())); },
+        [code](EthClient& c) {
+            return code(c.logs({0, 0, {}, {}, {}, {}}));
+        },
+        [code](EthClient& c) { return code(c.code(Address(), BlockTag::Name::kLatest)); },
+        [code](EthClient& c) { return code(c.call({}, BlockTag::Name::kLatest)); },
+    };
+    return all;
+}
+
 }  // namespace
 
 TEST_CASE("eth_client: every wrong shape of an answer is the node's nonsense, never a value") {
-    const std::vector<std::string> envelopes = {
-        "",
-        "hello",
-        "{",
-        "null",
-        "[]",
-        "[{}]",
-        R"({"jsonrpc":"2.0","id":$id})",
-        R"({"jsonrpc":"2.0","id":$id,"result":"0x1","error":{"code":1,"message":"x"}})",
-        R"({"jsonrpc":"1.0","id":$id,"result":"0x1"})",
-        R"({"id":$id,"result":"0x1"})",
-        R"({"jsonrpc":"2.0","id":77,"result":"0x1"})",
-        R"({"jsonrpc":"2.0","id":"$id","result":"0x1"})",
-        R"({"jsonrpc":"2.0","id":null,"result":"0x1"})",
-        R"({"jsonrpc":"2.0","result":"0x1"})",
-        R"({"jsonrpc":"2.0","id":$id,"result":"0x1"} extra)",
-        R"({"jsonrpc":"2.0","id":$id,"result":"0x1","result":"0x2"})",
-        R"({"jsonrpc":"2.0","id":$id,"error":null})",
-        R"({"jsonrpc":"2.0","id":$id,"error":"no"})",
-        R"({"jsonrpc":"2.0","id":$id,"error":{"code":"x","message":"y"}})",
-        R"({"jsonrpc":"2.0","id":$id,"error":{"code":1}})",
-        R"({"jsonrpc":"2.0","id":$id,"result":)" + std::string(40, '[') + std::string(40, ']') +
-            "}",
-    };
-    const std::vector<std::string> results = {
-        "true",      "5",
-        "-1",        "1.5",
-        "[]",        "{}",
-        R"("")",     R"("0x")",
-        R"("x")",    R"("5")",
-        R"("-0x1")", R"("0x-1")",
-        R"("0x01")", R"("0xg")",
-        R"("0x 1")", R"("0x10000000000000000000000000000000000000000000000000000000000000001")",
-    };
-    const Address account;
-    const std::vector<std::function<ErrorCode(EthClient&)>> methods = {
-        [](EthClient& c) { return c.chain_id().error().code(); },
-        [](EthClient& c) { return c.block_number().error().code(); },
-        [](EthClient& c) { return c.block(BlockTag::Name::kLatest).error().code(); },
-        [&](EthClient& c) { return c.balance(account, BlockTag::Name::kLatest).error().code(); },
-        [&](EthClient& c) { return c.nonce(account, BlockTag::Name::kLatest).error().code(); },
-        [](EthClient& c) { return c.estimate_gas({}).error().code(); },
-        [](EthClient& c) { return c.suggest_fees().error().code(); },
-        [](EthClient& c) {
-            return c.send_raw(Bytes{1, 2}).error().code();
-        },
-        [](EthClient& c) { return c.receipt(Hash32()).error().code(); },
-        [](EthClient& c) {
-            return c.logs({0, 0, {}, {}, {}, {}}).error().code();
-        },
-    };
-    for (std::size_t method = 0; method < methods.size(); ++method) {
+    for (std::size_t method = 0; method < methods().size(); ++method) {
         CAPTURE(method);
-        for (const std::string& envelope : envelopes) {
-            CAPTURE(envelope);
+        for (const std::string& envelope : tests::support::wrong_envelopes()) {
+            CAPTURE(envelope.substr(0, 100));
             EthClient client = client_saying(envelope);
-            CHECK(methods[method](client) == ErrorCode::chain_bad_answer);
+            CHECK(methods()[method](client) == ErrorCode::chain_bad_answer);
         }
-        for (const std::string& result : results) {
-            if (method == methods.size() - 1 && result == "[]") continue;  // no logs: a good answer
+        for (const std::string& result : tests::support::wrong_results()) {
+            if (method == kLogs && result == "[]") continue;  // no logs: a good answer
             CAPTURE(result);
             EthClient client = client_with_result(result);
-            CHECK(methods[method](client) == ErrorCode::chain_bad_answer);
+            CHECK(methods()[method](client) == ErrorCode::chain_bad_answer);
+        }
+        for (const char* number : {"\"0x\"", "\"0x01\"",
+                                   "\"0x10000000000000000000000000000000000000"
+                                   "000000000000000000000000001\""}) {
+            if (method >= kBytes) continue;  // bytes: good or not by their length
+            CAPTURE(number);
+            EthClient client = client_with_result(number);
+            CHECK(methods()[method](client) == ErrorCode::chain_bad_answer);
+        }
+        for (const std::string& trouble : tests::support::node_troubles()) {
+            CAPTURE(trouble);
+            EthClient client = client_with_error(trouble);
+            CHECK(methods()[method](client) == ErrorCode::chain_unreachable);
         }
     }
     EthClient null_id = client_with_result("null");
@@ -270,7 +260,12 @@ TEST_CASE("eth_client: HTTP trouble is told apart from answers") {
     const auto code_of = [&](const ServerAction& action) {
         ScriptedServer server([&](const std::string&) { return action; });
         EthClient client(server.url(), limits);
-        return client.chain_id().error().code();
+        const ErrorCode first = methods().front()(client);
+        // A black hole takes its time: not for each of them.
+        if (first != ErrorCode::timeout)
+            for (const auto& method : methods())
+                CHECK(method(client) == first);
+        return first;
     };
     for (const char* status :
          {"401 No", "403 No", "404 No", "429 Slow", "500 Oh", "502 Oh", "503 Oh"})
@@ -279,9 +274,40 @@ TEST_CASE("eth_client: HTTP trouble is told apart from answers") {
     CHECK(code_of({"", Then::kReset}) == ErrorCode::chain_unreachable);
     CHECK(code_of({"", Then::kClose}) == ErrorCode::chain_unreachable);
     CHECK(code_of({"", Then::kHang}) == ErrorCode::timeout);
+    CHECK(code_of({http_answer("200 OK", "{}"), Then::kKeep, 50}) == ErrorCode::timeout);
+    CHECK(code_of({"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{", Then::kClose}) ==
+          ErrorCode::chain_unreachable);
     CHECK(code_of({"garbage\r\n\r\n", Then::kClose}) == ErrorCode::chain_bad_answer);
     CHECK(code_of({http_answer("200 OK", std::string(10 * 1024 * 1024, ' ')), Then::kKeep}) ==
           ErrorCode::chain_bad_answer);
     EthClient nobody("http://127.0.0.1:1/", limits);
     CHECK(nobody.chain_id().error().code() == ErrorCode::chain_unreachable);
+}
+
+TEST_CASE("eth_client: through a node that fails in every way, an answer is right or none") {
+    using tests::support::FaultyNode;
+    tests::support::ScriptedServer node([](const std::string& request) {
+        const std::string body = request.substr(request.find("\r\n\r\n") + 4);
+        const std::string id = json::parse(body)["id"].dump();
+        return tests::support::ServerAction{tests::support::http_answer(
+            "200 OK", R"({"jsonrpc":"2.0","id":)" + id + R"(,"result":"0x7a69"})")};
+    });
+    FaultyNode faulty(node.url(), 7, 80);
+    ledger::rpc::HttpLimits limits;
+    limits.exchange_timeout = std::chrono::milliseconds(50);
+    EthClient client(faulty.url(), limits);
+    int right = 0;
+    for (int i = 0; i < 400; ++i) {
+        const auto id = client.chain_id();
+        if (id) CHECK(*id == 31337);
+        right += id ? 1 : 0;
+        if (!id)
+            CHECK((id.error().code() == ErrorCode::chain_unreachable ||
+                   id.error().code() == ErrorCode::timeout ||
+                   id.error().code() == ErrorCode::chain_bad_answer));
+    }
+    CHECK(right > 40);
+    CHECK(right < 160);
+    for (std::size_t fault = 0; fault < FaultyNode::kFaults; ++fault)
+        CHECK(faulty.failed(static_cast<FaultyNode::Fault>(fault)) > 0);
 }

@@ -213,6 +213,22 @@ TEST_CASE("submitter: a nonce spent by another program halts it, and a restart d
     CHECK(f.submitter->poll().error().code() == ErrorCode::foreign_nonce);
     CHECK(f.submitter->submit(instruction("b")).error().code() == ErrorCode::foreign_nonce);
     CHECK(f.chain.times_mined(instruction("a").data) == 0);
+
+    // The operator's word ends what lost its nonce, once the other one is final.
+    f.options.finality_depth = 3;
+    f.options.adopt_chain_nonce = true;
+    f.restart();
+    CHECK(f.submitter->in_flight() == 1);
+    f.chain.mine();
+    f.chain.mine();
+    f.restart();
+    CHECK(f.submitter->in_flight() == 0);
+    const auto events = f.submitter->poll();
+    REQUIRE(events);
+    REQUIRE(events->size() == 1);
+    CHECK((*events)[0].kind == Kind::kFinal);
+    CHECK(!(*events)[0].record.mined);
+    CHECK(f.submitter->submit(instruction("b"))->nonce == 1);
 }
 
 TEST_CASE("submitter: a foreign nonce seen at start halts; the operator may adopt it") {
@@ -245,8 +261,11 @@ TEST_CASE("submitter: a chain that lost final transactions is another chain") {
     f.chain.mine();
     REQUIRE(f.submitter->poll());
     f.chain.reorganise(2, FakeChain::Undone::kDropped);
-    f.make();
-    CHECK(f.submitter->start().error().code() == ErrorCode::chain_mismatch);
+    for (const bool adopt : {false, true}) {
+        f.options.adopt_chain_nonce = adopt;
+        f.make();
+        CHECK(f.submitter->start().error().code() == ErrorCode::chain_mismatch);
+    }
 }
 
 TEST_CASE("submitter: what never arrived is sent again although no receipt can be asked for") {

@@ -35,6 +35,23 @@ TEST_CASE("config: wrong settings are refused with their name") {
               .find("claim_at_atoms") != std::string::npos);
 }
 
+TEST_CASE("config: one node or several, each once, and no quorum above their number") {
+    CHECK(parse_config(kPaths, "/")->rpc_urls.size() == 1);
+    CHECK(parse_config(kPaths + "rpc_url = \"http://a:1\"\n", "/")->rpc_urls ==
+          std::vector<std::string>{"http://a:1"});
+    const auto two = parse_config(
+        kPaths + "rpc_urls = [\"http://a:1/key\", \"http://b:1\"]\nrpc_quorum = 2\n", "/");
+    REQUIRE(two);
+    CHECK(two->rpc_urls == std::vector<std::string>{"http://a:1/key", "http://b:1"});
+    for (const char* wrong :
+         {"rpc_urls = []", "rpc_urls = [1]", "rpc_url = \"a\"", "rpc_urls = [\"ftp://a\"]",
+          "rpc_urls = [\"http://a\", \"http://a\"]", "rpc_quorum = 2", "rpc_quorum = 0",
+          "rpc_url = \"http://a\"\nrpc_urls = [\"http://b\"]"})
+        CHECK_MESSAGE(refused(kPaths + wrong + "\n"), wrong);
+    const auto secret = parse_config(kPaths + "rpc_url = \"https://a/secret\"\n", "/");
+    CHECK(secret.error().detail().find("secret") == std::string::npos);
+}
+
 TEST_CASE("config: paths are relative to the file") {
     const auto config = parse_config(kPaths + "listen = \"0.0.0.0:9\"\n", "/base");
     REQUIRE(config);
