@@ -16,12 +16,14 @@ namespace ledger::audit {
 /// cannot be judged without the roots. What concerns the market as a whole (roots, heads, records,
 /// solvency at the last block) is always reported.
 struct AuditOptions {
-    std::optional<base::Hash32> lease;     ///< only this lease and its transactions
-    std::optional<base::Address> account;  ///< only the leases and movements of this party
+    /// Only this lease and its transactions.
+    std::optional<base::Hash32> lease = std::nullopt;
+    /// Only the leases and movements of this party.
+    std::optional<base::Address> account = std::nullopt;
     /// Only what transactions from this block on did, and the receipts they paid for; empty: all.
-    std::optional<std::uint64_t> from_block;
+    std::optional<std::uint64_t> from_block = std::nullopt;
     /// Last block read; empty: the newest.
-    std::optional<std::uint64_t> to_block;
+    std::optional<std::uint64_t> to_block = std::nullopt;
     bool days = false;  ///< fill `AuditReport::days`
     /// Threads that verify signatures; 0: one per core.
     unsigned threads = 0;
