@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ledger/audit/audit.hpp"
 
+#include "ledger/audit/block_times.hpp"
 #include "ledger/audit/chain_facts.hpp"
 #include "ledger/audit/log_checker.hpp"
+
+#include <utility>
 
 namespace ledger::audit {
 
@@ -18,22 +21,31 @@ Result<AuditReport> audit(rpc::Chain& chain, LogSource& log,
         return fail(ErrorCode::chain_mismatch,
                     "the node serves chain " + std::to_string(report.chain_id) +
                         ", the market is on " + std::to_string(deployment.chain_id));
-    report.from_block = deployment.block;
+    report.lease = options.lease;
+    report.account = options.account;
+    report.from_block = options.from_block.value_or(deployment.block);
     TRY_ASSIGN(const std::uint64_t newest, chain.block_number());
     report.to_block = options.to_block.value_or(newest);
-    if (report.to_block > newest || report.to_block < report.from_block)
+    if (report.from_block < deployment.block || report.from_block > report.to_block ||
+        report.to_block > newest)
         return fail(ErrorCode::out_of_range, "blocks " + std::to_string(report.from_block) +
-                                                 " to " + std::to_string(newest) + " are there");
+                                                 " to " + std::to_string(report.to_block) + " of " +
+                                                 std::to_string(deployment.block) + " to " +
+                                                 std::to_string(newest));
     // The chain first: what it paid by then must be in a log read later.
-    TRY_ASSIGN(const detail::ChainFacts facts,
-               detail::read_chain(chain, deployment, report.to_block, report));
+    TRY_ASSIGN(detail::ChainFacts facts, detail::read_chain(chain, deployment, report));
     detail::LogChecker checker(chain, deployment, facts, report, options.threads);
     while (true) {
-        TRY_ASSIGN(const std::optional<LogRecord> record, log.next());
+        TRY_ASSIGN(std::optional<LogRecord> record, log.next());
         if (!record) break;
-        TRY(checker.take(*record));
+        TRY(checker.take(std::move(*record)));
     }
-    checker.finish();
+    TRY(checker.finish());
+    for (AuditedLease& lease : facts.leases)
+        if (lease.selected) report.leases.push_back(std::move(lease));
+    detail::BlockTimes times(chain);
+    TRY(times.fill_places(report));
+    if (options.days) TRY(times.fill_days(report));
     return report;
 }
 

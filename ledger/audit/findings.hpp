@@ -4,12 +4,14 @@
 #include "ledger/audit/report.hpp"
 #include "ledger/base/hex.hpp"
 
+#include <concepts>
 #include <string>
 #include <utility>
 
 namespace ledger::audit::detail {
 
-/// Collects findings into a report: all are counted, the first 1,000 kept.
+/// Collects findings into a report: all are counted, the first 1,000 kept. Who calls `add` decides
+/// whether the finding is about the part selected.
 class Findings {
  public:
     explicit Findings(AuditReport& report) : report_(report) {}
@@ -18,6 +20,12 @@ class Findings {
         ++report_.findings_total;
         if (report_.findings.size() < kKept)
             report_.findings.push_back({code, std::move(where), std::move(detail)});
+    }
+    /// About a lease, as `where` names it; nothing when the lease is not selected.
+    void add(AuditedLease& lease, FindingCode code, std::string where, std::string detail) {
+        if (!lease.selected) return;
+        ++lease.findings;
+        add(code, std::move(where), std::move(detail));
     }
 
     /// "expected 5, found 6"; nothing when they agree.
@@ -30,7 +38,10 @@ class Findings {
 
  private:
     static constexpr std::size_t kKept = 1000;
-    static std::string text(std::uint64_t value) { return std::to_string(value); }
+    template <std::integral T>
+    static std::string text(T value) {
+        return std::to_string(value);
+    }
     static std::string text(const base::Hash32& value) { return base::to_hex(value); }
     static std::string text(const eth::U256& value) { return eth::to_decimal(value); }
 

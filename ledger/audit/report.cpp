@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ledger/audit/report.hpp"
 
+#include "ledger/audit/format.hpp"
+#include "ledger/base/hex.hpp"
 #include "ledger/base/money.hpp"
 #include "ledger/rpc/json.hpp"
 
+#include <fmt/chrono.h>
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+#include <span>
 
 namespace ledger::audit {
 
@@ -32,12 +37,21 @@ std::string_view describe(FindingCode code) noexcept {
     return "unknown";
 }
 
+std::string_view to_string(MovementKind kind) noexcept {
+    constexpr std::array<std::string_view, 11> kNames{
+        "deposit",         "lock",     "claim",      "fee",
+        "refund",          "credit",   "fee_credit", "withdraw_request",
+        "withdraw_cancel", "withdraw", "sweep"};
+    return kNames[static_cast<std::size_t>(kind)];
+}
+
 namespace {
 
 constexpr std::size_t kFindingsShown = 12;
+constexpr std::size_t kClaimsShown = 10;
 
 std::string tokens(std::uint64_t atoms) {
-    return base::Money(static_cast<std::int64_t>(atoms)).to_tokens();
+    return detail::tokens(static_cast<std::int64_t>(atoms));
 }
 
 void line(std::string& out, std::string_view what, const std::string& value) {
@@ -48,11 +62,80 @@ void count(std::string& out, std::string_view what, std::uint64_t value) {
     line(out, what, std::to_string(value));
 }
 
+std::string at(const Place& place) {
+    return fmt::format("{}  block {}, transaction {}", detail::time_text(place.time_s), place.block,
+                       base::to_hex(place.transaction));
+}
+
+std::string record_text(const std::optional<std::uint64_t>& record) {
+    return record ? fmt::format("record {} of the log", *record) : "not in the log";
+}
+
+/// A lease from its orders to its end, for people.
+std::string story(const AuditedLease& lease) {
+    const settlement::LeaseOpened& opened = lease.opened;
+    const auto kind = eth::to_string(opened.unit_kind);
+    std::string out = fmt::format("Lease {}\n", base::to_hex(opened.lease));
+    out += fmt::format("  buyer     {}\n  provider  {}\n  worker    {}\n  vouchers  {}\n",
+                       base::to_hex(opened.buyer), base::to_hex(opened.provider),
+                       base::to_hex(opened.worker_key), base::to_hex(opened.voucher_signer));
+    out += fmt::format("\nOrders\n  ask  {}  {}\n  bid  {}  {}\n", base::to_hex(opened.ask_hash),
+                       record_text(lease.ask_record), base::to_hex(opened.bid_hash),
+                       record_text(lease.bid_record));
+    out += fmt::format("\nOpened\n  {}\n  {} {} at most, {} for {} of them: {} locked\n",
+                       at(lease.opened_at), opened.max_units, kind, tokens(opened.price_atoms),
+                       eth::unit_scale(opened.unit_kind), tokens(opened.locked_atoms));
+    out += fmt::format("\nWorked\n  {} receipts", lease.receipts);
+    if (lease.first_receipt_record)
+        out += fmt::format(" (records {} to {})", *lease.first_receipt_record,
+                           lease.last_receipt_record);
+    out += fmt::format(", {} vouchers\n\nPaid ({} claims)\n", lease.vouchers, lease.claims.size());
+    const std::size_t shown = std::min(lease.claims.size(), kClaimsShown);
+    for (const auto& [claim, place] : std::span(lease.claims).last(shown))
+        out += fmt::format("  {}\n    receipts up to {}, {} {}: {} paid, of it {} fee\n", at(place),
+                           claim.sequence, claim.cumulative_units, kind, tokens(claim.paid_atoms),
+                           tokens(claim.fee_atoms));
+    if (lease.claims.size() > shown)
+        out += fmt::format("  … and {} before (see --json)\n", lease.claims.size() - shown);
+    out += fmt::format("  in all {}, of it {} fee\n\n", tokens(lease.paid_atoms),
+                       tokens(lease.fee_atoms));
+    if (!lease.closed) return out + "Open\n";
+    return out + fmt::format("Closed: {}\n  {}\n  {} refunded\n",
+                             to_string(settlement::CloseReason{lease.closed->reason}),
+                             at(lease.closed_at), tokens(lease.closed->refunded_atoms));
+}
+
+std::string verdict(const AuditReport& report) {
+    if (!report.ok())
+        return fmt::format("\nVERDICT: FAILED, {} finding{}.\n", report.findings_total,
+                           report.findings_total == 1 ? "" : "s");
+    if (report.leases_checked == 0 && report.movements.empty())
+        return "\nVERDICT: nothing wrong; no lease was opened, paid or closed here.\n";
+    return "\nVERDICT: every payment is explained.\n";
+}
+
 }  // namespace
 
+namespace detail {
+
+std::string tokens(std::int64_t atoms) {
+    return base::Money(atoms).to_tokens();
+}
+
+std::string time_text(std::uint64_t time_s) {
+    constexpr std::uint64_t kLast = 253'402'300'799;  // of the year 9999
+    return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}",
+                       fmt::gmtime(static_cast<std::time_t>(std::min(time_s, kLast))));
+}
+
+}  // namespace detail
+
 std::string to_text(const AuditReport& report) {
-    std::string out = fmt::format("Audit of chain {}, blocks {} to {}\n\n", report.chain_id,
+    std::string out = fmt::format("Audit of chain {}, blocks {} to {}\n", report.chain_id,
                                   report.from_block, report.to_block);
+    if (report.account) out += fmt::format("Account {}\n", base::to_hex(*report.account));
+    out += "\n";
+    if (report.lease && report.leases.size() == 1) out += story(report.leases.front()) + "\n";
     out += "Checked\n";
     count(out, "log records", report.records);
     count(out, "of them anchored on chain", report.records_anchored);
@@ -64,13 +147,21 @@ std::string to_text(const AuditReport& report) {
     count(out, "claims", report.claims_checked);
     count(out, "token transfers explained", report.transfers_explained);
     out += "\nMoney (tokens)\n";
-    line(out, "deposited", tokens(report.deposited_atoms));
+    if (!report.lease) line(out, "deposited", tokens(report.deposited_atoms));
     line(out, "locked by leases, in all", tokens(report.locked_atoms));
     line(out, "paid for work", tokens(report.paid_atoms));
     line(out, "of it fees", tokens(report.fee_atoms));
     line(out, "refunded to buyers", tokens(report.refunded_atoms));
-    line(out, "swept out by earners", tokens(report.swept_atoms));
-    line(out, "withdrawn by depositors", tokens(report.withdrawn_atoms));
+    if (!report.lease) {
+        line(out, "swept out by earners", tokens(report.swept_atoms));
+        line(out, "withdrawn by depositors", tokens(report.withdrawn_atoms));
+    }
+    if (report.account) {
+        line(out, "free now", detail::tokens(report.balances.free_atoms));
+        line(out, "locked now", detail::tokens(report.balances.locked_atoms));
+        line(out, "earned, not swept", detail::tokens(report.balances.earned_atoms));
+        line(out, "being withdrawn", detail::tokens(report.balances.withdrawing_atoms));
+    }
     line(out, "owed by escrow", tokens(report.liabilities_atoms));
     line(out, "held by escrow (token units)", eth::to_decimal(report.escrow_token_units));
     if (!report.ok()) {
@@ -84,11 +175,63 @@ std::string to_text(const AuditReport& report) {
         if (report.findings_total > shown)
             out += fmt::format("  … and {} more (see --json)\n", report.findings_total - shown);
     }
-    out += report.ok() ? "\nVERDICT: every payment is explained.\n"
-                       : fmt::format("\nVERDICT: FAILED, {} finding{}.\n", report.findings_total,
-                                     report.findings_total == 1 ? "" : "s");
-    return out;
+    return out + verdict(report);
 }
+
+namespace {
+
+nlohmann::json json_of(const Place& place) {
+    return {{"block", place.block},
+            {"transaction", base::to_hex(place.transaction)},
+            {"time_s", place.time_s}};
+}
+
+nlohmann::json json_of(const std::optional<std::uint64_t>& number) {
+    return number ? nlohmann::json(*number) : nlohmann::json(nullptr);
+}
+
+nlohmann::json json_of(const AuditedLease& lease) {
+    const settlement::LeaseOpened& opened = lease.opened;
+    nlohmann::json claims = nlohmann::json::array();
+    for (const auto& [claim, place] : lease.claims)
+        claims.push_back({{"at", json_of(place)},
+                          {"sequence", claim.sequence},
+                          {"units", std::to_string(claim.cumulative_units)},
+                          {"amount", std::to_string(claim.cumulative_amount_atoms)},
+                          {"paid", std::to_string(claim.paid_atoms)},
+                          {"fee", std::to_string(claim.fee_atoms)}});
+    nlohmann::json closed;
+    if (lease.closed)
+        closed = {{"at", json_of(lease.closed_at)},
+                  {"reason", to_string(settlement::CloseReason{lease.closed->reason})},
+                  {"refunded", std::to_string(lease.closed->refunded_atoms)}};
+    return {{"lease", base::to_hex(opened.lease)},
+            {"buyer", base::to_hex(opened.buyer)},
+            {"provider", base::to_hex(opened.provider)},
+            {"voucher_signer", base::to_hex(opened.voucher_signer)},
+            {"worker_key", base::to_hex(opened.worker_key)},
+            {"ask", base::to_hex(opened.ask_hash)},
+            {"ask_record", json_of(lease.ask_record)},
+            {"bid", base::to_hex(opened.bid_hash)},
+            {"bid_record", json_of(lease.bid_record)},
+            {"unit_kind", eth::to_string(opened.unit_kind)},
+            {"price", std::to_string(opened.price_atoms)},
+            {"max_units", std::to_string(opened.max_units)},
+            {"locked", std::to_string(opened.locked_atoms)},
+            {"opened", json_of(lease.opened_at)},
+            {"receipts", lease.receipts},
+            {"first_receipt_record", json_of(lease.first_receipt_record)},
+            {"last_receipt_record",
+             lease.receipts > 0 ? nlohmann::json(lease.last_receipt_record) : nullptr},
+            {"vouchers", lease.vouchers},
+            {"claims", std::move(claims)},
+            {"paid", std::to_string(lease.paid_atoms)},
+            {"fee", std::to_string(lease.fee_atoms)},
+            {"closed", std::move(closed)},
+            {"findings", lease.findings}};
+}
+
+}  // namespace
 
 std::string to_json_text(const AuditReport& report) {
     nlohmann::json out = nlohmann::json::object();
@@ -120,6 +263,20 @@ std::string to_json_text(const AuditReport& report) {
     amount("liabilities", report.liabilities_atoms);
     out["escrow_token_units"] = eth::to_decimal(report.escrow_token_units);
     out["token_scale"] = eth::to_decimal(report.token_scale);
+    if (report.lease) out["lease"] = base::to_hex(*report.lease);
+    if (report.account) {
+        out["account"] = base::to_hex(*report.account);
+        out["balances"] = {{"free", std::to_string(report.balances.free_atoms)},
+                           {"locked", std::to_string(report.balances.locked_atoms)},
+                           {"earned", std::to_string(report.balances.earned_atoms)},
+                           {"withdrawing", std::to_string(report.balances.withdrawing_atoms)}};
+    }
+    if (report.lease || report.account) {
+        nlohmann::json leases = nlohmann::json::array();
+        for (const AuditedLease& lease : report.leases)
+            leases.push_back(json_of(lease));
+        out["leases"] = std::move(leases);
+    }
     out["findings_total"] = report.findings_total;
     nlohmann::json findings = nlohmann::json::array();
     for (const Finding& finding : report.findings) {

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "ledger/audit/lease.hpp"
 #include "ledger/base/bytes.hpp"
 #include "ledger/eth/u256.hpp"
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -47,6 +49,7 @@ namespace ledger::audit {
     /* tokens */ \
     X(transfer_unexplained, "tokens moved in or out of escrow without a matching entry") \
     X(liabilities_mismatch, "escrow's liabilities are not deposits less withdrawals and sweeps") \
+    X(balance_mismatch, "an account's balance in escrow is not what its movements add up to") \
     X(insolvent, "escrow holds fewer tokens than it owes")
 // clang-format on
 
@@ -65,11 +68,32 @@ struct Finding {
     std::string detail;  ///< expected and found values
 };
 
-/// What was checked and what was found. Amounts are atoms unless said otherwise.
+/// Where every token that ever came in is at the last block. The whole market's.
+struct Holdings {
+    std::uint64_t deposited_atoms = 0;
+    std::uint64_t free_atoms = 0;
+    std::uint64_t locked_atoms = 0;    ///< behind open leases, less what they paid
+    std::uint64_t fees_due_atoms = 0;  ///< of open leases; the treasury gets them at the close
+    std::uint64_t earned_atoms = 0;
+    std::uint64_t withdrawing_atoms = 0;
+    std::uint64_t withdrawn_atoms = 0;
+    std::uint64_t swept_atoms = 0;
+};
+
+/// What claims paid on one day (UTC), of the leases selected.
+struct PaidDay {
+    std::uint64_t day = 0;  ///< since 1970-01-01
+    std::uint64_t paid_atoms = 0;
+};
+
+/// What was checked and what was found, in the part that was selected. Amounts are atoms unless
+/// said otherwise.
 struct AuditReport {
     std::uint64_t chain_id = 0;
     std::uint64_t from_block = 0;
     std::uint64_t to_block = 0;
+    std::optional<base::Hash32> lease;     ///< the only one that the report is about
+    std::optional<base::Address> account;  ///< the party that the report is about
 
     std::uint64_t records = 0;           ///< in the log
     std::uint64_t records_anchored = 0;  ///< size of the newest anchored head
@@ -94,13 +118,19 @@ struct AuditReport {
     eth::U256 escrow_token_units;  ///< balance of the escrow contract, in the token's own units
     eth::U256 token_scale;         ///< token units of one atom
 
+    Holdings holdings;
+    Balances balances;                 ///< of the account, at the last block
+    std::vector<AuditedLease> leases;  ///< selected, in the order they were opened
+    std::vector<Movement> movements;   ///< of the account
+    std::vector<PaidDay> days;         ///< in order; when asked for
+
     std::uint64_t findings_total = 0;  ///< may be more than are listed
     std::vector<Finding> findings;     ///< the first 1,000
 
     [[nodiscard]] bool ok() const noexcept { return findings_total == 0; }
 };
 
-/// One screen for people; the verdict is the last line.
+/// One screen for people; the verdict is the last line. Of one lease it tells the story.
 [[nodiscard]] std::string to_text(const AuditReport& report);
 /// One JSON object; amounts are decimal strings.
 [[nodiscard]] std::string to_json_text(const AuditReport& report);

@@ -1,14 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ledger/base/hex.hpp"
 
+#include <array>
+
 namespace ledger::base {
 namespace {
 
-int digit(char c) noexcept {
-    if (c >= '0' && c <= '9') return c - '0';
-    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-    return -1;
+/// Value of a digit; 0xff for what is none. A table: logs of records are read as hex.
+constexpr std::array<std::uint8_t, 256> kValues = [] {
+    std::array<std::uint8_t, 256> values{};
+    values.fill(0xff);
+    for (std::uint8_t i = 0; i < 16; ++i) {
+        values[static_cast<std::size_t>("0123456789abcdef"[i])] = i;
+        values[static_cast<std::size_t>("0123456789ABCDEF"[i])] = i;
+    }
+    return values;
+}();
+
+unsigned digit(char c) noexcept {
+    return kValues[static_cast<std::uint8_t>(c)];
 }
 
 std::string_view without_prefix(std::string_view text) noexcept {
@@ -33,13 +43,14 @@ std::string to_hex(ByteView bytes) {
 bool detail::parse_hex_exact(std::string_view text, std::uint8_t* out, std::size_t size) noexcept {
     text = without_prefix(text);
     if (text.size() != 2 * size) return false;
+    unsigned all = 0;
     for (std::size_t i = 0; i < size; ++i) {
-        const int high = digit(text[2 * i]);
-        const int low = digit(text[2 * i + 1]);
-        if (high < 0 || low < 0) return false;
-        out[i] = static_cast<std::uint8_t>(high * 16 + low);
+        const unsigned high = digit(text[2 * i]);
+        const unsigned low = digit(text[2 * i + 1]);
+        all |= high | low;
+        out[i] = static_cast<std::uint8_t>(high << 4U | low);
     }
-    return true;
+    return all < 16;
 }
 
 Result<Bytes> parse_hex(std::string_view text, std::size_t max_bytes) {

@@ -183,42 +183,83 @@ base::Result<PrivateKey> decrypt_key(std::string_view document, std::string_view
     return key;
 }
 
-base::Result<PrivateKey> read_key_file(const std::filesystem::path& path,
-                                       std::string_view password) {
+namespace {
+
+base::Result<std::string> read_document(const std::filesystem::path& path) {
     std::ifstream file(path, std::ios::binary);
     if (!file) return fail(ErrorCode::not_found, "key file " + path.filename().string());
     std::string text(kMaxFileBytes + 1, '\0');
     file.read(text.data(), static_cast<std::streamsize>(text.size()));
     text.resize(static_cast<std::size_t>(file.gcount()));
-    return decrypt_key(text, password);
+    return text;
+}
+
+void sync_folder(const std::filesystem::path& folder) {
+    const int fd =
+        ::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return;
+    ::fsync(fd);
+    ::close(fd);
+}
+
+/// Puts the key into place whole or not at all, once what was written opens again.
+base::Result<void> replace_key_file(const std::filesystem::path& path, const PrivateKey& key,
+                                    std::string_view password, KeyStoreCost cost, mode_t mode) {
+    const std::string name = path.filename().string();
+    const std::string document = encrypt_key(key, password, cost);
+    const std::filesystem::path temporary = path.string() + ".tmp";
+    const int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0) return fail(ErrorCode::io_error, "cannot write " + name);
+    const bool written =
+        ::fchmod(fd, mode) == 0 &&
+        ::write(fd, document.data(), document.size()) == static_cast<ssize_t>(document.size()) &&
+        ::fsync(fd) == 0;
+    ::close(fd);
+    const auto put = [&]() -> base::Result<void> {
+        if (!written) return fail(ErrorCode::io_error, "cannot write " + name);
+        TRY_ASSIGN(const PrivateKey reread, read_key_file(temporary, password));
+        if (reread.address() != key.address())
+            return fail(ErrorCode::io_error, "the key file does not read back");
+        if (::rename(temporary.c_str(), path.c_str()) != 0)
+            return fail(ErrorCode::io_error, "cannot rename " + name);
+        return {};
+    };
+    const auto done = put();
+    if (!done) ::unlink(temporary.c_str());
+    sync_folder(path.parent_path());
+    return done;
+}
+
+}  // namespace
+
+base::Result<PrivateKey> read_key_file(const std::filesystem::path& path,
+                                       std::string_view password) {
+    TRY_ASSIGN(const std::string document, read_document(path));
+    return decrypt_key(document, password);
 }
 
 base::Result<void> write_key_file(const std::filesystem::path& path, const PrivateKey& key,
                                   std::string_view password, KeyStoreCost cost) {
     if (std::filesystem::exists(path))
         return fail(ErrorCode::wrong_state, "key file exists: " + path.filename().string());
-    const std::string document = encrypt_key(key, password, cost);
-    const std::filesystem::path temporary = path.string() + ".tmp";
-    const int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0) return fail(ErrorCode::io_error, "cannot write " + path.filename().string());
-    const bool written =
-        ::write(fd, document.data(), document.size()) == static_cast<ssize_t>(document.size()) &&
-        ::fsync(fd) == 0;
-    ::close(fd);
-    if (!written) return fail(ErrorCode::io_error, "cannot write " + path.filename().string());
-    TRY_ASSIGN(const PrivateKey reread, read_key_file(temporary, password));
-    if (reread.address() != key.address())
-        return fail(ErrorCode::io_error, "the key file does not read back");
-    std::error_code error;
-    std::filesystem::rename(temporary, path, error);
-    if (error) return fail(ErrorCode::io_error, "cannot rename " + path.filename().string());
-    const int directory = ::open(path.parent_path().empty() ? "." : path.parent_path().c_str(),
-                                 O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (directory >= 0) {
-        ::fsync(directory);
-        ::close(directory);
-    }
-    return {};
+    return replace_key_file(path, key, password, cost, 0600);
+}
+
+base::Result<void> change_password(const std::filesystem::path& path, std::string_view old_password,
+                                   std::string_view new_password) {
+    TRY_ASSIGN(const std::string document, read_document(path));
+    TRY_ASSIGN(const PrivateKey key, decrypt_key(document, old_password));
+    struct stat info {};
+    if (::stat(path.c_str(), &info) != 0)
+        return fail(ErrorCode::io_error, "cannot read " + path.filename().string());
+    // Foreign files may have any cost: the strong one is never less than theirs.
+    const json root = json::parse(document);
+    const json& params =
+        member(member(root, root.contains("crypto") ? "crypto" : "Crypto"), "kdfparams");
+    const bool light = member(params, "n") == kLight.n;
+    return replace_key_file(path, key, new_password,
+                            light ? KeyStoreCost::kLight : KeyStoreCost::kStandard,
+                            info.st_mode & 07777U);
 }
 
 }  // namespace ledger::crypto

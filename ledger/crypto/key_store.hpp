@@ -28,6 +28,13 @@ enum class KeyStoreCost : std::uint8_t { kStandard = 0, kLight = 1 };
                                                 const PrivateKey& key, std::string_view password,
                                                 KeyStoreCost cost);
 
+/// The same key under another password, at the file's own cost and mode: written beside it, read
+/// back, then renamed over it. After a crash the file is the old or the new one, never neither.
+/// Nothing is changed on any error; `read_key_file` says which there are.
+[[nodiscard]] base::Result<void> change_password(const std::filesystem::path& path,
+                                                 std::string_view old_password,
+                                                 std::string_view new_password);
+
 /// Reads at most 16 KiB and decrypts.
 [[nodiscard]] base::Result<PrivateKey> read_key_file(const std::filesystem::path& path,
                                                      std::string_view password);

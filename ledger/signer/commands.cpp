@@ -12,6 +12,7 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdlib>
 #include <fstream>
@@ -35,6 +36,9 @@ struct Options {
     std::string policy;
     std::string password_file;
     std::string password_env;
+    std::string new_password_file;
+    std::string new_password_env;
+    std::string address;
     std::string secret_env;
     std::string deployment;
     std::string delegate;
@@ -61,32 +65,48 @@ Result<std::string> from_environment(const std::string& name) {
 }
 
 /// Never from the arguments: they can be read by every user of the machine.
-Result<std::string> read_password(const Options& options) {
-    if (options.password_file.empty() == options.password_env.empty())
-        return fail(ErrorCode::config_invalid, "give one of --password-file and --password-env");
-    if (!options.password_env.empty()) return from_environment(options.password_env);
-    TRY_ASSIGN(std::string text, read_text(options.password_file, 1024));
+Result<std::string> read_password(const std::string& file, const std::string& env,
+                                  const std::string& option) {
+    if (file.empty() == env.empty())
+        return fail(ErrorCode::config_invalid,
+                    "give one of --" + option + "-file and --" + option + "-env");
+    if (!env.empty()) return from_environment(env);
+    TRY_ASSIGN(std::string text, read_text(file, 1024));
     while (!text.empty() && (text.back() == '\n' || text.back() == '\r'))
         text.pop_back();
     return text;
 }
 
-Result<std::vector<crypto::PrivateKey>> read_keys(const Options& options) {
-    TRY_ASSIGN(const std::string password, read_password(options));
-    std::vector<crypto::PrivateKey> keys;
+Result<std::string> read_password(const Options& options) {
+    return read_password(options.password_file, options.password_env, "password");
+}
+
+/// The key files of the folder, in the order of their names.
+Result<std::vector<std::filesystem::path>> key_files(const Options& options) {
+    std::vector<std::filesystem::path> files;
     std::error_code failed;
     for (const auto& entry : std::filesystem::directory_iterator(options.keystore, failed)) {
         if (entry.path().extension() != ".json") continue;
-        if (keys.size() >= kKeysMax) return fail(ErrorCode::too_large, "64 keys at most");
-        auto key = crypto::read_key_file(entry.path(), password);
-        if (!key)
-            return fail(key.error().code(),
-                        entry.path().filename().string() + ": " + key.error().detail());
-        keys.push_back(std::move(*key));
+        if (files.size() >= kKeysMax) return fail(ErrorCode::too_large, "64 keys at most");
+        files.push_back(entry.path());
     }
-    if (failed || keys.empty())
+    if (failed || files.empty())
         return fail(ErrorCode::data_missing,
                     "no key files in " + options.keystore + "; make one with new-key");
+    std::sort(files.begin(), files.end());
+    return files;
+}
+
+Result<std::vector<crypto::PrivateKey>> read_keys(const Options& options) {
+    TRY_ASSIGN(const std::string password, read_password(options));
+    TRY_ASSIGN(const auto files, key_files(options));
+    std::vector<crypto::PrivateKey> keys;
+    for (const auto& file : files) {
+        auto key = crypto::read_key_file(file, password);
+        if (!key)
+            return fail(key.error().code(), file.filename().string() + ": " + key.error().detail());
+        keys.push_back(std::move(*key));
+    }
     return keys;
 }
 
@@ -143,6 +163,35 @@ Result<void> import_key(const Options& options) {
     return write_key(options, key);
 }
 
+/// Of one key, or of all in the folder. Those that have the new password already stay as they are,
+/// so that a run that was cut can be repeated.
+Result<void> change_password(const Options& options) {
+    close_up();
+    TRY_ASSIGN(const std::string before, read_password(options));
+    TRY_ASSIGN(const std::string after,
+               read_password(options.new_password_file, options.new_password_env, "new-password"));
+    if (after.empty()) return fail(ErrorCode::config_invalid, "the new password is empty");
+    std::string wanted;
+    if (!options.address.empty()) {
+        TRY_ASSIGN(const base::Address address, crypto::parse_address(options.address));
+        wanted = base::to_hex(address).substr(2) + ".json";
+    }
+    TRY_ASSIGN(const auto files, key_files(options));
+    std::size_t changed = 0;
+    for (const auto& file : files) {
+        const std::string name = file.filename().string();
+        if (!wanted.empty() && name != wanted) continue;
+        auto done = crypto::change_password(file, before, after);
+        if (!done &&
+            (done.error().code() != ErrorCode::forbidden || !crypto::read_key_file(file, after)))
+            return fail(done.error().code(), name + ": " + done.error().detail());
+        ++changed;
+        std::cout << (done ? "changed " : "had it already ") << name << std::endl;
+    }
+    if (changed == 0) return fail(ErrorCode::data_missing, "no key file of " + options.address);
+    return {};
+}
+
 Result<base::Address> address_in(const nlohmann::json& document, const char* name) {
     TRY_ASSIGN(const std::string text, rpc::string_at(document, name));
     return crypto::parse_address(text);
@@ -197,6 +246,16 @@ int run_program(int argc, const char* const* argv) {
         ->required();
     import_one->add_flag("--light", options.light, "cheap key file, for tests and demos");
     import_one->callback([&] { chosen = import_key; });
+
+    CLI::App* change =
+        app.add_subcommand("change-password", "give key files another password; stop `run` first");
+    add_key_options(*change, options);
+    change->add_option("--new-password-file", options.new_password_file,
+                       "file with the new password");
+    change->add_option("--new-password-env", options.new_password_env,
+                       "environment variable with the new password");
+    change->add_option("--address", options.address, "only this key (default: all)");
+    change->callback([&] { chosen = change_password; });
 
     CLI::App* policy = app.add_subcommand("policy", "print the policy of a market");
     policy->add_option("--deployment", options.deployment, "deployment file")->required();

@@ -70,16 +70,16 @@ class Translator {
         out_.push_back(domain::LeaseCloseRequested{event.lease, transaction_});
     }
     void on(const settlement::LeaseClosed& event) {
-        closed_.push_back(event);
+        if (event.refunded_atoms != 0) closed_.push_back(event);
         out_.push_back(domain::LeaseCloseConfirmed{event.lease, event.paid_atoms,
                                                    event.refunded_atoms, transaction_});
     }
-    /// Each close of a transaction unlocks once, in the same order.
+    /// Each close with a refund unlocks it once, in the same order.
     void on(const settlement::Unlocked& event) {
         if (closed_.empty()) return;
         const settlement::LeaseClosed closed = closed_.front();
         closed_.pop_front();
-        if (is_foreign(closed.lease) && event.amount_atoms != 0)
+        if (is_foreign(closed.lease))
             out_.push_back(
                 domain::EscrowDeposited{event.account, event.amount_atoms, transaction_, index_});
     }

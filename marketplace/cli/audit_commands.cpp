@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ledger/audit/audit.hpp"
+#include "ledger/audit/html_report.hpp"
+#include "ledger/audit/statement.hpp"
 #include "ledger/base/hex.hpp"
-#include "ledger/log/merkle_tree.hpp"
+#include "ledger/crypto/address.hpp"
 #include "ledger/rpc/json.hpp"
-#include "ledger/settlement/receipt_log_abi.hpp"
 #include "marketplace/cli/public_log.hpp"
 #include "marketplace/cli/replay.hpp"
 
@@ -26,33 +27,69 @@ using nlohmann::json;
 struct AuditOptions {
     std::string log;
     std::string deployment_file;
+    std::string lease;
+    std::string account;
+    std::optional<std::uint64_t> from_block;
+    std::optional<std::uint64_t> to_block;
+    std::string csv;
+    std::string html;
     std::string file;
-    std::uint64_t record = 0;
     std::optional<std::uint64_t> max_failovers;
     std::optional<std::uint64_t> voucher_period_atoms;
     std::optional<std::uint64_t> batch_period_ms;
 };
 
-/// From a file the auditor trusts, or as the market says.
-Result<ledger::settlement::Deployment> read_deployment(Context& context,
-                                                       const AuditOptions& options) {
-    if (!options.deployment_file.empty())
-        return ledger::settlement::read_deployment(options.deployment_file);
-    TRY_ASSIGN(const MarketFacts* facts, context.facts());
-    return facts->deployment;
+Result<ledger::audit::AuditOptions> parse_selection(const AuditOptions& options) {
+    ledger::audit::AuditOptions out;
+    if (!options.lease.empty()) {
+        const auto lease = ledger::base::parse_fixed<Hash32>(options.lease);
+        if (!lease) return fail(ErrorCode::invalid_field, "--lease: " + lease.error().detail());
+        out.lease = *lease;
+    }
+    if (!options.account.empty()) {
+        const auto account = ledger::crypto::parse_address(options.account);
+        if (!account)
+            return fail(ErrorCode::invalid_field, "--account: " + account.error().detail());
+        out.account = *account;
+    }
+    if (!options.csv.empty() && !out.account)
+        return fail(ErrorCode::missing_field, "--csv is the statement of an --account");
+    if (options.csv == "-" && options.html == "-")
+        return fail(ErrorCode::invalid_field, "only one of --csv and --html may go to -");
+    out.from_block = options.from_block;
+    out.to_block = options.to_block;
+    out.days = !options.html.empty();
+    return out;
+}
+
+/// To a file, or to stdout for "-".
+Result<void> write_to(Context& context, const std::string& file, const std::string& text) {
+    if (file == "-") {
+        context.out.write(text);
+        return {};
+    }
+    std::ofstream out(file, std::ios::binary | std::ios::trunc);
+    out << text;
+    out.close();
+    if (!out) return fail(ErrorCode::io_error, "cannot write " + file);
+    return {};
 }
 
 Result<void> audit(Context& context, const AuditOptions& options) {
+    TRY_ASSIGN(const auto selection, parse_selection(options));
     TRY_ASSIGN(const auto reader, open_log(context, options.log));  // may name another market
-    TRY_ASSIGN(const auto deployment, read_deployment(context, options));
+    TRY_ASSIGN(const auto deployment, read_deployment(context, options.deployment_file));
     JournalSource source(*reader);
-    TRY_ASSIGN(const auto report, ledger::audit::audit(context.chain(), source, deployment));
-    if (context.json()) {
-        context.out.line(ledger::audit::to_json_text(report));
-    } else {
-        context.out.write(ledger::audit::to_text(report));
-        context.out.write("\n");
-    }
+    TRY_ASSIGN(const auto report,
+               ledger::audit::audit(context.chain(), source, deployment, selection));
+    if (!options.csv.empty()) TRY(write_to(context, options.csv, to_csv(report)));
+    if (!options.html.empty()) TRY(write_to(context, options.html, to_html(report)));
+    // What is written to stdout is all that stands there.
+    Terminal& out = options.csv == "-" || options.html == "-" ? context.messages : context.out;
+    if (context.json())
+        out.line(ledger::audit::to_json_text(report));
+    else
+        out.line(ledger::audit::to_text(report));
     if (report.ok()) return {};
     const auto& first = report.findings.front();
     return fail(ErrorCode::audit_failed,
@@ -164,60 +201,6 @@ Result<void> run_replay(Context& context, const AuditOptions& options) {
     return fail(ErrorCode::audit_failed, report.defect);
 }
 
-Result<std::vector<Hash32>> parse_path(const json& document) {
-    TRY_ASSIGN(const json* path, ledger::rpc::member_at(document, "path"));
-    std::vector<Hash32> out;
-    if (!path->is_array()) return fail(ErrorCode::invalid_encoding, "the proof has no path");
-    for (const json& entry : *path) {
-        TRY_ASSIGN(const Hash32 hash, ledger::base::parse_fixed<Hash32>(
-                                          entry.is_string() ? entry.get<std::string>() : ""));
-        out.push_back(hash);
-    }
-    return out;
-}
-
-/// That a record is under the head anchored on chain: asked from the market, checked here.
-Result<void> proof(Context& context, const AuditOptions& options) {
-    TRY_ASSIGN(const auto deployment, read_deployment(context, options));
-    TRY_ASSIGN(const auto head, ledger::settlement::read_latest_head(
-                                    context.chain(), deployment.receipt_log, deployment.block));
-    if (options.record >= head.size)
-        return fail(ErrorCode::wrong_state,
-                    fmt::format("record {} is not anchored yet: the chain has {} records",
-                                options.record, head.size));
-    TRY_ASSIGN(const std::string page,
-               context.market().get_text(fmt::format("/v1/log?first={}&limit=1", options.record),
-                                         Auth::kNone));
-    TRY_ASSIGN(const auto bytes, parse_log_line(page.substr(0, page.find('\n')), options.record));
-    TRY_ASSIGN(const json answer,
-               context.market().get(fmt::format("/v1/log/proof/inclusion?index={}&size={}",
-                                                options.record, head.size),
-                                    Auth::kNone));
-    TRY_ASSIGN(const auto path, parse_path(answer));
-    const Hash32 leaf = ledger::log::leaf_hash(bytes);
-    TRY(ledger::log::verify_inclusion(leaf, options.record, head.size, path, head.root));
-    const auto record = engine::decode_record(bytes);
-    const std::string what = record ? std::string(domain::name_of(record->command)) : "unknown";
-    if (context.json()) {
-        json hashes = json::array();
-        for (const Hash32& hash : path)
-            hashes.push_back(to_hex(hash));
-        context.print_json({{"record", options.record},
-                            {"command", what},
-                            {"leaf", to_hex(leaf)},
-                            {"size", head.size},
-                            {"root", to_hex(head.root)},
-                            {"path", std::move(hashes)},
-                            {"ok", true}});
-    } else {
-        context.say(
-            fmt::format("Record {} ({}) is under root {}, anchored on chain with {} "
-                        "records.",
-                        options.record, what, to_hex(head.root), head.size));
-    }
-    return {};
-}
-
 }  // namespace
 
 void add_audit_commands(CLI::App& app, const Choose& choose) {
@@ -230,6 +213,15 @@ void add_audit_commands(CLI::App& app, const Choose& choose) {
     CLI::App* check = with_deployment(app.add_subcommand(
         "audit", "Recompute every payment from the chain and the public log; 7 when one differs"));
     check->add_option("--log", options->log, "A file from `log fetch` (default: the market)");
+    check->add_option("--lease", options->lease, "Report one lease, as a story");
+    check->add_option("--account", options->account,
+                      "Report one buyer's, provider's or worker's part");
+    check->add_option("--from-block", options->from_block,
+                      "Report what was done from this block on");
+    check->add_option("--to-block", options->to_block,
+                      "Read up to this block (default: the newest)");
+    check->add_option("--csv", options->csv, "Write the statement of --account; - for stdout");
+    check->add_option("--html", options->html, "Write a page with charts; - for stdout");
     choose(check, [options](Context& c) { return audit(c, *options); });
     CLI::App* log = app.add_subcommand("log", "The public log");
     log->require_subcommand(1);
@@ -249,10 +241,6 @@ void add_audit_commands(CLI::App& app, const Choose& choose) {
     again->add_option("--voucher-period", options->voucher_period_atoms,
                       "Of the market, in atoms (default: as the log says)");
     choose(again, [options](Context& c) { return run_replay(c, *options); });
-    CLI::App* one = with_deployment(
-        app.add_subcommand("proof", "Prove that a record is under the head anchored on chain"));
-    one->add_option("RECORD", options->record, "Its number in the log")->required();
-    choose(one, [options](Context& c) { return proof(c, *options); });
 }
 
 }  // namespace marketplace::cli

@@ -162,6 +162,20 @@ struct Itemise {
 
 }  // namespace
 
+std::optional<ledger::audit::SignedReceipt> receipt_in(ByteView record) {
+    const auto decoded = engine::decode_record(record);
+    if (!decoded) return std::nullopt;
+    const auto* command = std::get_if<domain::SubmitReceipt>(&decoded->command);
+    if (command == nullptr) return std::nullopt;
+    return ledger::audit::SignedReceipt{command->receipt, command->signature};
+}
+
+Result<ledger::settlement::Deployment> read_deployment(Context& context, const std::string& file) {
+    if (!file.empty()) return ledger::settlement::read_deployment(file);
+    TRY_ASSIGN(const MarketFacts* facts, context.facts());
+    return facts->deployment;
+}
+
 std::string log_line(ByteView record, std::uint64_t sequence) {
     return fmt::format(R"({{"sequence":{},"hash":"{}","record":"{}"}})", sequence,
                        to_hex(ledger::base::sha256(record)), to_hex(record));

@@ -45,6 +45,13 @@ class JournalSource final : public ledger::audit::LogSource {
     Hash32 previous_;
 };
 
+/// The receipt that a record holds, if it holds one.
+[[nodiscard]] std::optional<ledger::audit::SignedReceipt> receipt_in(ledger::base::ByteView record);
+
+/// The contracts to check against: from a file the auditor trusts, or as the market says.
+[[nodiscard]] Result<ledger::settlement::Deployment> read_deployment(Context& context,
+                                                                     const std::string& file);
+
 /// One line of the log's text form: {"sequence":N,"hash":"0x…","record":"0x…"}, byte for byte as
 /// the market writes it. invalid_encoding when anything in it differs: the record, its hash, its
 /// place.

@@ -38,6 +38,7 @@ Result<void> apply_file(std::string_view text, Settings& settings) {
             settings.market = *value;
         } else if (key == "rpc") {
             settings.rpc = *value;
+            settings.rpc_given = true;
         } else if (key == "key_file") {
             settings.key_file = settings.data / *value;
         } else if (key == "password_file") {
@@ -84,7 +85,10 @@ Result<Settings> load_settings(const GivenSettings& given, const Environment& en
     if (text) TRY(apply_file(*text, settings));
     if (auto market = pick(given.market, "MILLRACE_MARKET"); !market.empty())
         settings.market = std::move(market);
-    if (auto rpc = pick(given.rpc, "MILLRACE_RPC"); !rpc.empty()) settings.rpc = std::move(rpc);
+    if (auto rpc = pick(given.rpc, "MILLRACE_RPC"); !rpc.empty()) {
+        settings.rpc = std::move(rpc);
+        settings.rpc_given = true;
+    }
     if (const auto key = pick(given.key_file, "MILLRACE_KEY_FILE"); !key.empty())
         settings.key_file = std::filesystem::absolute(key);
     if (const auto file = pick(given.password_file, "MILLRACE_PASSWORD_FILE"); !file.empty())

@@ -16,6 +16,7 @@ namespace marketplace::cli {
 struct Settings {
     std::string market = "http://127.0.0.1:8460";
     std::string rpc = "http://127.0.0.1:8545";
+    bool rpc_given = false;               ///< by anything but the default
     std::filesystem::path data;           ///< keys, session, delegations; default ~/.millrace
     std::filesystem::path key_file;       ///< default wallet.json in the data folder
     std::filesystem::path password_file;  ///< empty: ask on the terminal

@@ -22,6 +22,7 @@ using ledger::crypto::PrivateKey;
 
 struct WalletOptions {
     std::string secret_file;
+    std::string new_password_file;
     bool light = false;
 };
 
@@ -90,6 +91,20 @@ Result<void> wallet_show(Context& context) {
     return {};
 }
 
+Result<void> wallet_change_password(Context& context, const WalletOptions& options) {
+    const Settings& settings = context.settings;
+    TRY_ASSIGN(const std::string before, read_password(settings, PasswordUse::kOpen));
+    Settings chosen = settings;
+    chosen.password_file = options.new_password_file;
+    TRY_ASSIGN(const std::string after, read_password(chosen, PasswordUse::kChoose));
+    TRY(ledger::crypto::change_password(settings.key_file, before, after));
+    if (context.json())
+        context.print_json({{"key_file", settings.key_file.string()}});
+    else
+        context.say("The key file has the new password: " + settings.key_file.string());
+    return {};
+}
+
 }  // namespace
 
 void add_wallet_commands(CLI::App& app, const Choose& choose) {
@@ -99,6 +114,11 @@ void add_wallet_commands(CLI::App& app, const Choose& choose) {
     CLI::App* make = wallet->add_subcommand("new", "Make a new key file");
     CLI::App* import = wallet->add_subcommand("import", "Copy a private key into a key file");
     CLI::App* show = wallet->add_subcommand("show", "Print the account");
+    CLI::App* change =
+        wallet->add_subcommand("change-password", "Give the key file another password");
+    change->add_option("--new-password-file", options->new_password_file,
+                       "File with the new password (default: ask)");
+    choose(change, [options](Context& c) { return wallet_change_password(c, *options); });
     import
         ->add_option("FILE", options->secret_file,
                      "File with the key (hex or key file); - for stdin")

@@ -6,6 +6,8 @@
 #include <doctest/doctest.h>
 
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 
 using namespace ledger::base;
 using namespace ledger::crypto;
@@ -61,5 +63,40 @@ TEST_CASE("key_store: file round trip, no overwrite, owner-only mode") {
     CHECK((std::filesystem::status(path).permissions() & std::filesystem::perms(077)) ==
           std::filesystem::perms::none);
     CHECK(read_key_file(directory / "none.json", "x").error().code() == ErrorCode::not_found);
+    std::filesystem::remove_all(directory);
+}
+
+TEST_CASE("key_store: a password is changed whole, and a wrong one changes nothing") {
+    const auto directory = std::filesystem::temp_directory_path() /
+                           ("millrace-keys-" + to_hex(random_bytes(8)).substr(2));
+    std::filesystem::create_directories(directory);
+    const auto path = directory / "key.json";
+    const auto bytes = [&] {
+        std::ifstream file(path, std::ios::binary);
+        return std::string(std::istreambuf_iterator<char>(file), {});
+    };
+    const auto key = PrivateKey::generate();
+    REQUIRE(write_key_file(path, key, "old", KeyStoreCost::kLight));
+    std::filesystem::permissions(path, std::filesystem::perms(0400));
+    const std::string before = bytes();
+    CHECK(change_password(path, "wrong", "new").error().code() == ErrorCode::forbidden);
+    CHECK(bytes() == before);
+    CHECK(change_password(directory / "none.json", "old", "new").error().code() ==
+          ErrorCode::not_found);
+
+    // What a crash left behind is overwritten.
+    std::ofstream(path.string() + ".tmp") << "half";
+    REQUIRE(change_password(path, "old", "new"));
+    CHECK(read_key_file(path, "new")->address() == key.address());
+    CHECK(read_key_file(path, "old").error().code() == ErrorCode::forbidden);
+    CHECK(bytes().find("\"n\": 4096") != std::string::npos);
+    CHECK(std::filesystem::status(path).permissions() == std::filesystem::perms(0400));
+    CHECK(!std::filesystem::exists(path.string() + ".tmp"));
+
+    // Where nothing can be written beside it, the old file stays.
+    std::filesystem::create_directory(path.string() + ".tmp");
+    const std::string now = bytes();
+    CHECK(change_password(path, "new", "newer").error().code() == ErrorCode::io_error);
+    CHECK(bytes() == now);
     std::filesystem::remove_all(directory);
 }

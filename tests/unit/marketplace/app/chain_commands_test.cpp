@@ -55,7 +55,7 @@ TEST_CASE(
     CHECK(market.engine.balance(tests::buyer(1)).available == 400);
     const auto paid = app::commands_of(
         Batch()
-            .add(2, settlement::Claimed{foreign, tests::provider(1), 1, 5, 200, {}, 200, 2})
+            .add(2, settlement::Claimed{foreign, 1, 5, 200, {}, 200, 2})
             .batch,
         market.engine);
     REQUIRE(paid.size() == 1);
