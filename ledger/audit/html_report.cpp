@@ -156,6 +156,7 @@ std::string figures(const AuditReport& report) {
         {"vouchers", plain(report.vouchers_checked)},
         {"claims", plain(report.claims_checked)},
         {"token transfers explained", plain(report.transfers_explained)},
+        {"receipts signed twice by a worker", plain(report.equivocations.size())},
         {"deposited (tokens)", tokens(report.deposited_atoms)},
         {"locked by leases, in all (tokens)", tokens(report.locked_atoms)},
         {"paid for work (tokens)", tokens(report.paid_atoms)},

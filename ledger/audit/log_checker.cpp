@@ -259,6 +259,21 @@ Result<void> LogChecker::on(const SignedReceipt& item, const CheckedItem& checke
     return {};
 }
 
+/// Evidence against a worker; the payments are none the worse for it.
+Result<void> LogChecker::on(const EquivocalReceipt& item, const CheckedItem& checked) {
+    if (checked.track == nullptr) return {};
+    AuditedLease& lease = *checked.track->lease;
+    const std::uint64_t sequence = item.other.receipt.sequence;
+    if (!lease.reports(sequence)) return {};
+    if (!checked.worker_signed || sequence == 0 || sequence > checked.track->sequence) {
+        findings_.add(lease, FindingCode::receipt_equivocation, here(),
+                      "says that sequence " + std::to_string(sequence) + " was signed twice");
+        return {};
+    }
+    report_.equivocations.push_back({lease.opened.lease, sequence, tree_.size() - 1});
+    return {};
+}
+
 /// Compares the claim the chain paid at this sequence with what the receipts say.
 void LogChecker::meet_claims(Track& track) {
     AuditedLease& lease = *track.lease;

@@ -70,6 +70,7 @@ class LogChecker {
     void wait();
     void check(CheckedRecord& record);
     void check(const SignedReceipt& item, CheckedItem& out);
+    void check(const EquivocalReceipt& item, CheckedItem& out) { check(item.other, out); }
     void check(const SignedVoucher& item, CheckedItem& out);
     template <typename Order>
     void check(const Order& /*item*/, CheckedItem& /*out*/) {}
@@ -78,6 +79,7 @@ class LogChecker {
     [[nodiscard]] base::Result<void> on(const PostedAsk& item, const CheckedItem& checked);
     [[nodiscard]] base::Result<void> on(const PostedBid& item, const CheckedItem& checked);
     [[nodiscard]] base::Result<void> on(const SignedReceipt& item, const CheckedItem& checked);
+    [[nodiscard]] base::Result<void> on(const EquivocalReceipt& item, const CheckedItem& checked);
     [[nodiscard]] base::Result<void> on(const SignedVoucher& item, const CheckedItem& checked);
     void check_receipt(const eth::Receipt& receipt, Track& track);
     void check_totals(const eth::Voucher& voucher, Track& track);

@@ -27,12 +27,17 @@ struct SignedReceipt {
     eth::Receipt receipt;
     base::Signature signature;
 };
+/// A receipt that the market keeps as evidence only: its worker had signed another one before with
+/// the same lease and sequence.
+struct EquivocalReceipt {
+    SignedReceipt other;
+};
 struct SignedVoucher {
     eth::Voucher voucher;
     base::Signature buyer_signature;
     base::Signature worker_signature;
 };
-using LogItem = std::variant<PostedAsk, PostedBid, SignedReceipt, SignedVoucher>;
+using LogItem = std::variant<PostedAsk, PostedBid, SignedReceipt, EquivocalReceipt, SignedVoucher>;
 
 /// One leaf of the public log. `bytes` are the leaf's data exactly as stored.
 struct LogRecord {

@@ -146,6 +146,8 @@ std::string to_text(const AuditReport& report) {
     count(out, "vouchers", report.vouchers_checked);
     count(out, "claims", report.claims_checked);
     count(out, "token transfers explained", report.transfers_explained);
+    if (!report.equivocations.empty())
+        count(out, "receipts signed twice by a worker", report.equivocations.size());
     out += "\nMoney (tokens)\n";
     if (!report.lease) line(out, "deposited", tokens(report.deposited_atoms));
     line(out, "locked by leases, in all", tokens(report.locked_atoms));
@@ -277,6 +279,12 @@ std::string to_json_text(const AuditReport& report) {
             leases.push_back(json_of(lease));
         out["leases"] = std::move(leases);
     }
+    nlohmann::json equivocations = nlohmann::json::array();
+    for (const Equivocation& one : report.equivocations)
+        equivocations.push_back({{"lease", base::to_hex(one.lease)},
+                                 {"sequence", one.sequence},
+                                 {"record", one.record}});
+    out["equivocations"] = std::move(equivocations);
     out["findings_total"] = report.findings_total;
     nlohmann::json findings = nlohmann::json::array();
     for (const Finding& finding : report.findings) {

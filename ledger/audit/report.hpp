@@ -31,7 +31,7 @@ namespace ledger::audit {
     X(receipt_without_lease, "a receipt names a lease that is not on chain") \
     X(receipt_signature, "a receipt is not signed by the lease's worker key") \
     X(receipt_chain, "a receipt does not follow the one before it") \
-    X(receipt_equivocation, "two receipts of a lease carry one sequence") \
+    X(receipt_equivocation, "two receipts of a lease carry one sequence, and the log does not say so rightly") \
     X(receipt_amount, "a receipt's amount is not units times price, rounded up once") \
     X(receipt_terms, "a receipt's price or unit kind is not the lease's") \
     X(receipt_above_lock, "a receipt's amount passes the lease's lock") \
@@ -80,6 +80,14 @@ struct Holdings {
     std::uint64_t swept_atoms = 0;
 };
 
+/// A worker signed two receipts of one sequence. The market ends a lease at the first, so there is
+/// one for a lease at most.
+struct Equivocation {
+    base::Hash32 lease;
+    std::uint64_t sequence = 0;
+    std::uint64_t record = 0;  ///< of the second receipt
+};
+
 /// What claims paid on one day (UTC), of the leases selected.
 struct PaidDay {
     std::uint64_t day = 0;  ///< since 1970-01-01
@@ -123,6 +131,8 @@ struct AuditReport {
     std::vector<AuditedLease> leases;  ///< selected, in the order they were opened
     std::vector<Movement> movements;   ///< of the account
     std::vector<PaidDay> days;         ///< in order; when asked for
+
+    std::vector<Equivocation> equivocations;  ///< evidence against workers; no finding
 
     std::uint64_t findings_total = 0;  ///< may be more than are listed
     std::vector<Finding> findings;     ///< the first 1,000

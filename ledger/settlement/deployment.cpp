@@ -67,6 +67,12 @@ Result<Deployment> parse_deployment(std::string_view text) {
         if (!address || address->is_zero()) return bad(field.name);
         out.*field.member = *address;
     }
+    if (document->contains("disputes")) {
+        TRY_ASSIGN(const std::string text_of, rpc::string_at(*document, "disputes"));
+        const auto address = crypto::parse_address(text_of);
+        if (!address) return bad("disputes");
+        out.disputes = *address;
+    }
     if (out.chain_id == 0) return bad("chain_id");
     return out;
 }
@@ -77,6 +83,7 @@ std::string to_text(const Deployment& deployment) {
         document[field.name] = deployment.*field.member;
     for (const AddressField& field : kAddresses)
         document[field.name] = base::to_hex(deployment.*field.member);
+    if (!deployment.disputes.is_zero()) document["disputes"] = base::to_hex(deployment.disputes);
     return rpc::to_text(document);
 }
 

@@ -22,6 +22,7 @@ struct Deployment {
     base::Address leases;
     base::Address receipt_log;
     base::Address treasury;
+    base::Address disputes;         ///< zero: the deployment has none
     base::Address market_operator;  ///< "operator" in the file
     std::uint64_t close_window_s = 0;
     std::uint64_t withdraw_delay_s = 0;
@@ -35,7 +36,7 @@ struct Deployment {
 };
 
 /// config_invalid with the field's name. Fields not listed here are ignored: deploy scripts may
-/// add addresses (governance, disputes) that this program does not use.
+/// add addresses (governance) that this program does not use.
 [[nodiscard]] base::Result<Deployment> parse_deployment(std::string_view text);
 [[nodiscard]] std::string to_text(const Deployment& deployment);
 /// data_missing when there is no such file.

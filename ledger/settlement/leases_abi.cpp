@@ -75,13 +75,6 @@ Bytes encode(const eth::Delegation& delegation) {
     return out.finish();
 }
 
-Bytes encode(const Parties& parties) {
-    Encoder out;
-    out.address(parties.buyer).address(parties.provider);
-    out.address(parties.voucher_signer).address(parties.worker_key);
-    return out.finish();
-}
-
 Bytes encode(const LeaseKey& key) {
     return Encoder().word(key.ask_hash).word(key.bid_hash).uint(key.index).finish();
 }
@@ -171,6 +164,13 @@ Bytes encode_close_batch(std::string_view signature, const std::vector<Item>& it
 }
 
 }  // namespace
+
+Bytes encode(const Parties& parties) {
+    Encoder out;
+    out.address(parties.buyer).address(parties.provider);
+    out.address(parties.voucher_signer).address(parties.worker_key);
+    return out.finish();
+}
 
 Hash32 parties_hash(const Parties& parties) {
     return crypto::keccak256(encode(parties));

@@ -24,6 +24,8 @@ struct Parties {
     friend bool operator==(const Parties&, const Parties&) = default;
 };
 [[nodiscard]] base::Hash32 parties_hash(const Parties& parties);
+/// Its four words.
+[[nodiscard]] base::Bytes encode(const Parties& parties);
 
 /// What names a lease before it is on the chain.
 struct LeaseKey {

@@ -135,6 +135,7 @@ class MarketReader final : public RecordReader {
 /// The part of a command that the audit reads.
 struct Itemise {
     std::vector<ledger::audit::LogItem>& items;
+    const std::vector<domain::Event>& events;
 
     void operator()(const domain::PostAsk& command) const {
         items.push_back(ledger::audit::PostedAsk{command.ask, command.signature});
@@ -150,7 +151,14 @@ struct Itemise {
         }
     }
     void operator()(const domain::SubmitReceipt& command) const {
-        items.push_back(ledger::audit::SignedReceipt{command.receipt, command.signature});
+        const ledger::audit::SignedReceipt receipt{command.receipt, command.signature};
+        const bool is_second = std::any_of(events.begin(), events.end(), [](const auto& event) {
+            return std::holds_alternative<domain::ReceiptEquivocated>(event);
+        });
+        if (is_second)
+            items.push_back(ledger::audit::EquivocalReceipt{receipt});
+        else
+            items.push_back(receipt);
     }
     void operator()(const domain::RecordVoucher& command) const {
         items.push_back(ledger::audit::SignedVoucher{command.voucher, command.buyer_signature,
@@ -245,7 +253,7 @@ Result<std::optional<ledger::audit::LogRecord>> JournalSource::next() {
             out.defect = fmt::format("says it is record {}", record->sequence);
         if (record->previous != previous_)
             out.defect = "does not name the hash of the record before it";
-        std::visit(Itemise{out.items}, record->command);
+        std::visit(Itemise{out.items, record->events}, record->command);
     }
     previous_ = engine::record_hash(out.bytes);
     ++sequence_;

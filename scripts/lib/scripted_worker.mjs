@@ -14,7 +14,7 @@ const hash_of = (text) => `0x${createHash("sha256").update(text).digest("hex")}`
 
 export class ScriptedWorker {
   acknowledged = new Map(); // lease → sequence that the market said is on disk
-  signed = 0;
+  receipts_max = Infinity; // of one lease; then it waits
   #leases = new Map();
   #stopping = false;
 
@@ -90,21 +90,33 @@ export class ScriptedWorker {
     }
   }
 
+  /** Another receipt under a sequence that it has signed before: what no honest worker does. */
+  async equivocate(lease_id) {
+    const lease = this.#leases.get(lease_id);
+    const receipt = { ...lease.receipt, responseHash: hash_of("something else") };
+    await this.#send_receipt(lease, receipt);
+    return receipt;
+  }
+
   async #next_receipt(lease) {
     const most = BigInt(lease.max_units);
     if (lease.units >= most) return this.#say({ type: "finished", lease: lease.lease });
+    if (lease.sequence >= this.receipts_max) return;
     const units = lease.units + this.units_per_receipt;
     lease.units = units < most ? units : most;
     lease.sequence += 1;
-    const receipt = {
+    lease.receipt = {
       lease: lease.lease, sequence: BigInt(lease.sequence), previous: lease.previous, unitKind: 3,
       cumulativeUnits: lease.units, price: BigInt(lease.price), cumulativeAmount: lease.units * BigInt(lease.price),
       modelHash: zero_hash, requestHash: zero_hash, responseHash: hash_of(`${lease.lease} ${lease.sequence}`),
       startMs: BigInt(lease.sequence), endMs: BigInt(lease.sequence) + 1n,
     };
+    lease.previous = hashStruct({ data: lease.receipt, primaryType: "Receipt", types: { Receipt: message_types.Receipt } });
+    await this.#send_receipt(lease, lease.receipt);
+  }
+
+  async #send_receipt(lease, receipt) {
     const signature = await this.rest.sign(this.account, "Receipt", receipt);
-    lease.previous = hashStruct({ data: receipt, primaryType: "Receipt", types: { Receipt: message_types.Receipt } });
-    this.signed += 1;
     this.#say({
       type: "receipt", receipt: wire_form(receipt), signature, step: Number(BigInt(lease.start.step) + lease.units), checkpoint: zero_hash,
     });

@@ -6,8 +6,11 @@ import { execFileSync } from "node:child_process";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { events } from "../../scripts/lib/chain_totals.mjs";
-import { deposit_with_permit, dev_keys, privateKeyToAccount, root } from "../../scripts/lib/chain.mjs";
+import { deposit_with_permit, dev_keys, generatePrivateKey, privateKeyToAccount, root } from "../../scripts/lib/chain.mjs";
 import { CommandFailed, Devnet } from "../../scripts/lib/devnet.mjs";
+import { small_text_spec } from "../../scripts/lib/rest.mjs";
+import { ScriptedWorker } from "../../scripts/lib/scripted_worker.mjs";
+import { register_worker } from "../../scripts/lib/worker_socket.mjs";
 
 const folder = join(root, "build/test/ledger");
 const buyer = privateKeyToAccount(dev_keys.buyer);
@@ -17,7 +20,7 @@ let deposited = 0;
 before(async () => {
   rmSync(folder, { recursive: true, force: true });
   net = new Devnet(folder);
-  await net.start_chain();
+  await net.start_chain({ "min-bond": 0 });
   await net.start_signer();
 });
 after(() => net?.stop());
@@ -114,6 +117,47 @@ test("a witness does not go on from a copy that changed", async () => {
   await assert.rejects(
     net.cli("witness", "witness", "--deployment", net.deployment_file, "--folder", forged, "--once"),
     (error) => error instanceof CommandFailed && /log_damaged/.test(error.output));
+});
+
+test("a worker that signs two receipts of one sequence loses its lease, and anybody can prove it on chain", async () => {
+  const worker_key = generatePrivateKey();
+  const provider = privateKeyToAccount(dev_keys.provider1);
+  await register_worker(net.chain, net.deployment, dev_keys.provider1, worker_key);
+  const machine = {
+    cpu_cores: 2, gpu_count: 1, gpu_model: "cpu", max_flops_per_step: 1_000_000_000_000, ram_mib: 4096, region: "local",
+    runtime: "libtorch-1.13.1-cpu", vram_mib: 4096,
+  };
+  let lease_id;
+  const worker = new ScriptedWorker(net.market_url, provider.address, worker_key, machine, 10n);
+  try {
+    worker.receipts_max = 2;
+    await net.rest.sign_in(buyer);
+    const ask = await net.rest.request("POST", "/v1/market/orders", { body: await net.rest.ask_body(provider, worker.account.address) });
+    assert.equal(ask.status, 201, ask.text);
+    const blob = await net.rest.upload("It was the best of times, it was the worst of times. ".repeat(200));
+    const { id } = await net.rest.post_job(buyer, small_text_spec(blob));
+    const lease = await net.processes.until("market", "two receipts", async () => {
+      const [first] = await net.job_leases(id);
+      return first?.voucher_sequence === "2" ? first : undefined;
+    });
+    lease_id = lease.id;
+    await worker.equivocate(lease.id);
+    await net.processes.until("market", "the lease to end", async () => (await net.job_leases(id))[0].close_reason === "worker_failed");
+    assert.equal(worker.last_refusal?.code, "receipt_equivocation");
+    const [closed] = await net.settled(id);
+    assert.equal(closed.claimed, "10000", "what both sides had signed is paid, and no more");
+  } finally {
+    await worker.stop();
+  }
+  await net.anchored();
+  const report = await net.cli("auditor", "audit");
+  assert.equal(report.ok, true, "the payments are explained all the same");
+  assert.deepEqual(report.equivocations.map(({ lease, sequence }) => ({ lease, sequence })), [{ lease: lease_id, sequence: 2 }]);
+  const proof = await net.cli("witness", "accuse", lease_id);
+  assert.equal(proof.provider, provider.address.toLowerCase());
+  const [proved] = await events(net.chain, net.deployment, "Disputes", "disputes");
+  assert.equal(proved.args.lease, lease_id);
+  await assert.rejects(net.cli("witness", "accuse", lease_id), /AlreadyProven/);
 });
 
 test("no head is signed over a record that changed on disk", async () => {

@@ -54,10 +54,7 @@ TEST_CASE(
         Batch().add(1, settlement::Locked{tests::buyer(1), 600}).add(1, opened(foreign, 600)));
     CHECK(market.engine.balance(tests::buyer(1)).available == 400);
     const auto paid = app::commands_of(
-        Batch()
-            .add(2, settlement::Claimed{foreign, 1, 5, 200, {}, 200, 2})
-            .batch,
-        market.engine);
+        Batch().add(2, settlement::Claimed{foreign, 1, 5, 200, {}, 200, 2}).batch, market.engine);
     REQUIRE(paid.size() == 1);
     CHECK(market.refused(paid.front()) == ledger::base::ErrorCode::not_found);
     // Its close comes with the unlocking of what is left.
