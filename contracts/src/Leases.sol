@@ -59,7 +59,6 @@ contract Leases is ILeases, EIP712, Ownable2Step, ReentrancyGuardTransient {
         uint256 fee;
         address activeProvider;
         address activeWorker;
-        bytes32 askHash;
         bool isAskVerified;
         uint256 askOut;
         Parties parties;
@@ -127,17 +126,16 @@ contract Leases is ILeases, EIP712, Ownable2Step, ReentrancyGuardTransient {
         uint256 place = 0;
         for (uint256 g = 0; g < groups.length; ++g) {
             OpenGroup calldata group = groups[g];
-            batch.askHash = group.ask.hash();
-            batch.key.askHash = batch.askHash;
+            batch.key.askHash = group.ask.hash();
             batch.isAskVerified = false;
-            uint256 before = _askOutstanding[batch.askHash];
+            uint256 before = _askOutstanding[batch.key.askHash];
             batch.askOut = before;
             OpenItem[] calldata items = group.items;
             for (uint256 i = 0; i < items.length; ++i) {
                 _openItem(group, items[i], batch, place);
                 ++place;
             }
-            if (batch.askOut != before) _askOutstanding[batch.askHash] = batch.askOut;
+            if (batch.askOut != before) _askOutstanding[batch.key.askHash] = batch.askOut;
         }
     }
 
@@ -185,7 +183,7 @@ contract Leases is ILeases, EIP712, Ownable2Step, ReentrancyGuardTransient {
             batch.lease,
             batch.parties.buyer,
             batch.parties.provider,
-            batch.askHash,
+            batch.key.askHash,
             batch.key.bidHash,
             batch.parties.voucherSigner,
             batch.parties.workerKey,
@@ -201,7 +199,7 @@ contract Leases is ILeases, EIP712, Ownable2Step, ReentrancyGuardTransient {
     {
         bytes32 digest;
         if (!batch.isAskVerified) {
-            digest = MessageHashUtils.toTypedDataHash(batch.separator, batch.askHash);
+            digest = MessageHashUtils.toTypedDataHash(batch.separator, batch.key.askHash);
             if (!Signatures.isValid(batch.parties.provider, digest, group.askSignature)) {
                 return abi.encodeWithSelector(BadSignature.selector, batch.parties.provider, digest);
             }
@@ -266,7 +264,7 @@ contract Leases is ILeases, EIP712, Ownable2Step, ReentrancyGuardTransient {
         }
         uint256 out = batch.askOut;
         if (out >= CANCELLED) {
-            return abi.encodeWithSelector(OrderIsCancelled.selector, batch.askHash);
+            return abi.encodeWithSelector(OrderIsCancelled.selector, batch.key.askHash);
         }
         uint256 left = ask.volume > out ? ask.volume - out : 0;
         if (batch.units > left) {
