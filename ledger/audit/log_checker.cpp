@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ledger/audit/log_checker.hpp"
 
+#include "ledger/crypto/secp256k1.hpp"
+
 #include <algorithm>
 #include <atomic>
 #include <string>
@@ -24,7 +26,7 @@ LogChecker::LogChecker(rpc::Chain& chain, const settlement::Deployment& deployme
     : chain_(chain),
       report_(report),
       findings_(report),
-      threads_(threads != 0 ? threads : std::max(1U, std::thread::hardware_concurrency())),
+      verifiers_(threads != 0 ? threads : std::max(1U, std::thread::hardware_concurrency())),
       reports_all_(!report.lease && !report.account && report.from_block == deployment.block),
       separator_(eth::domain_separator(deployment.leases_domain())),
       heads_(facts.heads) {
@@ -53,46 +55,46 @@ std::string LogChecker::here() const {
 
 // ---- on all cores -------------------------------------------------------------------------------
 
-void LogChecker::check(const SignedReceipt& item, CheckedItem& out) {
+void LogChecker::check(const SignedReceipt& item, CheckedItem& out, crypto::Verifier& verifier) {
     out.hash = eth::struct_hash(item.receipt);
     const auto found = tracks_.find(item.receipt.lease);
     if (found == tracks_.end()) return;
     out.track = &found->second;
-    out.worker_signed = crypto::verify(eth::typed_digest(separator_, out.hash), item.signature,
-                                       out.track->lease->opened.worker_key)
-                            .has_value();
+    out.worker_signed = verifier.verify(eth::typed_digest(separator_, out.hash), item.signature,
+                                        out.track->lease->opened.worker_key);
 }
 
-void LogChecker::check(const SignedVoucher& item, CheckedItem& out) {
+void LogChecker::check(const SignedVoucher& item, CheckedItem& out, crypto::Verifier& verifier) {
     const auto found = tracks_.find(item.voucher.lease);
     if (found == tracks_.end()) return;
     out.track = &found->second;
     const settlement::LeaseOpened& lease = out.track->lease->opened;
     const Hash32 digest = eth::typed_digest(separator_, eth::struct_hash(item.voucher));
-    out.worker_signed = crypto::verify(digest, item.worker_signature, lease.worker_key).has_value();
-    out.buyer_signed =
-        crypto::verify(digest, item.buyer_signature, lease.voucher_signer).has_value();
+    out.worker_signed = verifier.verify(digest, item.worker_signature, lease.worker_key);
+    out.buyer_signed = verifier.verify(digest, item.buyer_signature, lease.voucher_signer);
 }
 
-void LogChecker::check(CheckedRecord& record) {
+void LogChecker::check(CheckedRecord& record, crypto::Verifier& verifier) {
     record.leaf = log::leaf_hash(record.record.bytes);
     record.items.resize(record.record.items.size());
     for (std::size_t i = 0; i < record.items.size(); ++i)
-        std::visit([&](const auto& item) { check(item, record.items[i]); }, record.record.items[i]);
+        std::visit([&](const auto& item) { check(item, record.items[i], verifier); },
+                   record.record.items[i]);
 }
 
 void LogChecker::start_batch() {
     running_.swap(filling_);
     filling_.clear();
     const auto next = std::make_shared<std::atomic<std::size_t>>(0);
-    for (unsigned i = 0; i < threads_ && !running_.empty(); ++i)
-        workers_.push_back(std::async(std::launch::async, [this, next] {
+    if (running_.empty()) return;
+    for (crypto::Verifier& verifier : verifiers_)
+        workers_.push_back(std::async(std::launch::async, [this, next, &verifier] {
             while (true) {
                 const std::size_t begin = next->fetch_add(kShare);
                 if (begin >= running_.size()) return;
                 const std::size_t end = std::min(begin + kShare, running_.size());
                 for (std::size_t at = begin; at < end; ++at)
-                    check(running_[at]);
+                    check(running_[at], verifier);
             }
         }));
 }

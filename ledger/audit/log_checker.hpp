@@ -3,7 +3,7 @@
 
 #include "ledger/audit/chain_facts.hpp"
 #include "ledger/audit/log_source.hpp"
-#include "ledger/crypto/secp256k1.hpp"
+#include "ledger/crypto/verifier.hpp"
 #include "ledger/log/merkle_tree.hpp"
 
 #include <cstdint>
@@ -68,12 +68,14 @@ class LogChecker {
 
     void start_batch();
     void wait();
-    void check(CheckedRecord& record);
-    void check(const SignedReceipt& item, CheckedItem& out);
-    void check(const EquivocalReceipt& item, CheckedItem& out) { check(item.other, out); }
-    void check(const SignedVoucher& item, CheckedItem& out);
+    void check(CheckedRecord& record, crypto::Verifier& verifier);
+    void check(const SignedReceipt& item, CheckedItem& out, crypto::Verifier& verifier);
+    void check(const EquivocalReceipt& item, CheckedItem& out, crypto::Verifier& verifier) {
+        check(item.other, out, verifier);
+    }
+    void check(const SignedVoucher& item, CheckedItem& out, crypto::Verifier& verifier);
     template <typename Order>
-    void check(const Order& /*item*/, CheckedItem& /*out*/) {}
+    void check(const Order& /*item*/, CheckedItem& /*out*/, crypto::Verifier& /*verifier*/) {}
 
     [[nodiscard]] base::Result<void> follow(Batch& batch);
     [[nodiscard]] base::Result<void> on(const PostedAsk& item, const CheckedItem& checked);
@@ -96,8 +98,8 @@ class LogChecker {
     rpc::Chain& chain_;
     AuditReport& report_;
     Findings findings_;
-    unsigned threads_;
-    bool reports_all_;  // orders without leases, too
+    std::vector<crypto::Verifier> verifiers_;  // one per thread
+    bool reports_all_;                         // orders without leases, too
     base::Hash32 separator_;
     log::CompactTree tree_;
     std::size_t heads_met_ = 0;

@@ -3,6 +3,7 @@
 
 #include "ledger/base/check.hpp"
 #include "ledger/crypto/keccak.hpp"
+#include "ledger/crypto/verifier.hpp"
 
 #include <openssl/crypto.h>
 #include <openssl/rand.h>
@@ -116,7 +117,10 @@ base::Signature PrivateKey::sign(const base::Hash32& digest) const {
     return out;
 }
 
-base::Result<base::Address> recover(const base::Hash32& digest, const base::Signature& signature) {
+namespace {
+
+base::Result<secp256k1_pubkey> recover_key(const base::Hash32& digest,
+                                           const base::Signature& signature) {
     const std::uint8_t v = signature.data()[64];
     if (v != 27 && v != 28) return fail(ErrorCode::invalid_signature, "v must be 27 or 28");
     if (!is_low_s(signature)) return fail(ErrorCode::invalid_signature, "s is in the upper half");
@@ -127,7 +131,33 @@ base::Result<base::Address> recover(const base::Hash32& digest, const base::Sign
     secp256k1_pubkey key;
     if (secp256k1_ecdsa_recover(context(), &key, &raw, digest.data()) != 1)
         return fail(ErrorCode::invalid_signature, "no key gives this signature");
+    return key;
+}
+
+}  // namespace
+
+base::Result<base::Address> recover(const base::Hash32& digest, const base::Signature& signature) {
+    TRY_ASSIGN(const secp256k1_pubkey key, recover_key(digest, signature));
     return address_of(serialize(key));
+}
+
+bool Verifier::verify(const base::Hash32& digest, const base::Signature& signature,
+                      const base::Address& signer) {
+    secp256k1_pubkey key;
+    const auto known = keys_.find(signer);
+    if (known == keys_.end()) {
+        const auto recovered = recover_key(digest, signature);
+        if (!recovered || address_of(serialize(*recovered)) != signer) return false;
+        std::copy(std::begin(recovered->data), std::end(recovered->data), keys_[signer].begin());
+        return true;
+    }
+    const std::uint8_t v = signature.data()[64];
+    secp256k1_ecdsa_signature raw;
+    if ((v != 27 && v != 28) || !is_low_s(signature) ||
+        secp256k1_ecdsa_signature_parse_compact(context(), &raw, signature.data()) != 1)
+        return false;
+    std::copy(known->second.begin(), known->second.end(), std::begin(key.data));
+    return secp256k1_ecdsa_verify(context(), &raw, digest.data(), &key) == 1;
 }
 
 base::Result<base::Signature> parse_signature(base::ByteView bytes) {

@@ -75,6 +75,7 @@ class RestMarket {
                                                                  std::size_t) const override {
             return {};
         }
+        std::string status() const override { return "ok"; }
     };
     class NoInference final : public marketplace::api::InferencePort {
      public:

@@ -63,7 +63,7 @@ const std::vector<Case>& cases() {
         {FindingCode::receipt_signature,
          [](Market& m) { m.item<SignedReceipt>(5).signature.data()[3] ^= 1; }},
         {FindingCode::receipt_signature,
-         [](Market& m) { m.item<SignedReceipt>(5).signature.data()[64] ^= 7; }},
+         [](Market& m) { m.item<SignedReceipt>(5).signature.data()[64] ^= 6; }},
         {FindingCode::receipt_chain, receipt(5, [](auto& r) { r.end_ms = 0, r.start_ms = 1; }),
          false},
         {FindingCode::receipt_chain, receipt(5, [](auto& r) { r.sequence = 7; }), false},

@@ -3,6 +3,7 @@
 #include "ledger/crypto/address.hpp"
 #include "ledger/crypto/keccak.hpp"
 #include "ledger/crypto/secp256k1.hpp"
+#include "ledger/crypto/verifier.hpp"
 
 #include <doctest/doctest.h>
 
@@ -94,4 +95,25 @@ TEST_CASE("secp256k1: personal message as wallets sign it") {
     // keccak("\x19Ethereum Signed Message:\n5hello")
     CHECK(to_hex(personal_digest("hello")) ==
           "0x50b2c43fd39106bafbba0da34fc430e1f91e3c96ea2acee2bc34119f92b37750");
+}
+
+TEST_CASE("verifier: agrees with recovery, whether the signer is known or not") {
+    const auto key = PrivateKey::generate();
+    const auto other = PrivateKey::generate();
+    const auto digest_of = [](std::uint8_t i) { return keccak256(Bytes{i}); };
+    Verifier verifier;
+    CHECK(!verifier.verify(digest_of(0), other.sign(digest_of(0)), key.address()));
+    for (std::uint8_t i = 0; i < 20; ++i) {
+        const auto signature = key.sign(digest_of(i));
+        CHECK(verifier.verify(digest_of(i), signature, key.address()));
+        CHECK(!verifier.verify(digest_of(i), other.sign(digest_of(i)), key.address()));
+        CHECK(!verifier.verify(digest_of(static_cast<std::uint8_t>(i + 1)), signature,
+                               key.address()));
+        for (std::size_t bit = 0; bit < 65 * 8; ++bit) {
+            auto changed = signature;
+            changed.data()[bit / 8] ^= static_cast<std::uint8_t>(1U << bit % 8);
+            CHECK(!verifier.verify(digest_of(i), changed, key.address()));
+        }
+        CHECK(!verifier.verify(digest_of(i), Signature(), key.address()));
+    }
 }
