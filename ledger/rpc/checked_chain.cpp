@@ -158,6 +158,12 @@ std::vector<CheckedChain::Answer<T>> CheckedChain::collect(const Ask<T>& ask, Un
     for (Node& node : nodes_) {
         if (node.stale || !is_usable(node)) continue;
         auto value = ask(node);
+        // A kept connection that was closed meanwhile, a node that is busy: cheap to ask again, as
+        // a time-out is not.
+        for (unsigned i = 1; i < options_.tries && !is_answer(value); ++i) {
+            if (value.error().code() == ErrorCode::timeout) break;
+            value = ask(node);
+        }
         if (!is_answer(value)) {
             on_failure(node, value.error());
             continue;

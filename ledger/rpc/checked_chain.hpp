@@ -26,6 +26,7 @@ struct CheckedChainOptions {
     std::uint64_t chain_id = 0;             ///< a node of another chain never counts
     std::size_t quorum = 0;                 ///< nodes that must agree; 0: more than half
     base::TimeMs head_age_max_ms = 60'000;  ///< an older head is stale; 0: chain mines on demand
+    unsigned tries = 5;                     ///< of a question that fails at once
     base::TimeMs retry_after_ms = 1'000;    ///< a node that failed is left alone; doubled
     base::TimeMs retry_after_max_ms = 60'000;
     std::function<void(const std::string&)> on_news;  ///< of one of several nodes

@@ -20,9 +20,11 @@ struct Config {
     std::filesystem::path deployment;     ///< JSON file of the deploy script
     std::filesystem::path signer_socket;  ///< of millrace-signer
     std::vector<std::string> rpc_urls = {"http://127.0.0.1:8545"};
-    std::uint64_t rpc_quorum = 0;            ///< nodes that must agree; 0: more than half
-    std::uint64_t rpc_head_age_s = 60;       ///< an older newest block is stale; 0: any age
-    std::uint64_t finality_depth = 2;        ///< blocks, itself counted, before an event counts
+    std::uint64_t rpc_quorum = 0;       ///< nodes that must agree; 0: more than half
+    std::uint64_t rpc_head_age_s = 60;  ///< an older newest block is stale; 0: any age
+    std::uint64_t finality_depth = 2;   ///< blocks, itself counted, before an event counts
+    /// Not in the file: said once at a start, after foreign_nonce (ledger/settlement/README.md).
+    bool adopt_chain_nonce = false;
     std::uint64_t worker_grace_ms = 15'000;  ///< away this long: the worker is lost
     std::uint64_t settle_poll_ms = 500;      ///< between looks at the chain
     std::uint64_t claim_at_atoms = 250'000;  ///< unclaimed value that is worth a claim

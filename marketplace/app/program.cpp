@@ -57,6 +57,10 @@ int run_program(int argc, char** argv) {
     bool verbose = false;
     arguments.add_option("--config", file, "settings file (TOML); see marketplace/app/README.md")
         ->required();
+    bool adopt_chain_nonce = false;
+    arguments.add_flag("--adopt-chain-nonce", adopt_chain_nonce,
+                       "after foreign_nonce: go on from the chain's nonce; "
+                       "see ledger/settlement/README.md");
     arguments.add_flag("--verbose", verbose, "log details");
     arguments.set_version_flag("--version", "millrace-market 0.1.0");
     try {
@@ -71,6 +75,7 @@ int run_program(int argc, char** argv) {
     const sigset_t signals = block_signals();
     auto config = read_config(file);
     if (!config) return fail_with(config.error());
+    config->adopt_chain_nonce = adopt_chain_nonce;
     const std::string address = config->listen_address;
     auto application = Application::start(std::move(*config));
     if (!application) return fail_with(application.error());

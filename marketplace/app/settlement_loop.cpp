@@ -3,6 +3,7 @@
 
 #include "ledger/base/hex.hpp"
 #include "ledger/base/sha256.hpp"
+#include "ledger/settlement/batch.hpp"
 #include "ledger/settlement/claim_policy.hpp"
 #include "ledger/settlement/leases_abi.hpp"
 #include "ledger/settlement/receipt_log_abi.hpp"
@@ -34,6 +35,7 @@ constexpr std::size_t kClosesPerBatch = 20;
 constexpr std::uint64_t kDiskRecordsPerRead = 1'000;
 constexpr std::uint64_t kDiskRecordsPerRound = 100'000;
 constexpr domain::TimeMs kReconcileAgainMs = 5'000;
+constexpr domain::TimeMs kSetAsideMs = 60'000;
 constexpr const char* kCursor = "chain_cursor";
 
 domain::Bytes encode_cursor(const settlement::WatchCursor& cursor) {
@@ -76,6 +78,7 @@ SettlementLoop::SettlementLoop(Deps deps)
                      settlement::SubmitterOptions options;
                      options.chain_id = deps_.deployment.chain_id;
                      options.finality_depth = deps_.config.finality_depth;
+                     options.adopt_chain_nonce = deps_.config.adopt_chain_nonce;
                      return options;
                  }()),
       watcher_(deps_.chain, deps_.deployment, [this] {
@@ -100,6 +103,9 @@ void SettlementLoop::observe() {
 }
 
 Result<void> SettlementLoop::start() {
+    // A crash may have come between a transaction's end and this.
+    TRY(deps_.engine.transact({},
+                              [](Database& db) { return SettlementStore(db).release_failed(); }));
     std::optional<ledger::base::Bytes> cursor;
     TRY(deps_.reads.with([&](Database& db) -> Result<void> {
         TRY_ASSIGN(bound_, SettlementStore(db).bound_items());
@@ -272,14 +278,15 @@ Result<void> SettlementLoop::track_transactions() {
                 finished_.insert(item);
         }
         if (!succeeded)
-            spdlog::error("transaction {} ({}) was reverted; its items are tried again",
-                          record.nonce, record.instruction.kind);
+            spdlog::error("transaction {} ({}) {}; its items are tried again", record.nonce,
+                          record.instruction.kind,
+                          record.mined ? "was reverted" : "lost its nonce");
     }
     return {};
 }
 
-Result<bool> SettlementLoop::submit(const std::string& kind, const domain::Address& to,
-                                    domain::Bytes data, std::vector<Item> items) {
+Result<void> SettlementLoop::try_submit(const std::string& kind, const domain::Address& to,
+                                        domain::Bytes data, const std::vector<Item>& items) {
     settlement::Instruction instruction;
     // The same call is the same instruction, unless an earlier one was reverted.
     TRY_ASSIGN(const std::optional<std::uint64_t> next, rows_.next_nonce());
@@ -292,16 +299,50 @@ Result<bool> SettlementLoop::submit(const std::string& kind, const domain::Addre
     const auto record = submitter_.submit(instruction);
     rows_.set_items({});
     if (!record) {
-        if (record.error().code() == ErrorCode::queue_full) return false;
-        if (record.error().code() == ErrorCode::chain_refused) {
+        if (record.error().code() == ErrorCode::chain_refused)
             spdlog::debug("{}: {}", kind, settlement::explain_revert(record.error()));
-            return false;
-        }
         return tl::make_unexpected(record.error());
     }
     spdlog::info("{}: nonce {}, {} item(s)", kind, record->nonce, items.size());
     bound_.insert(items.begin(), items.end());
-    return true;
+    return {};
+}
+
+Result<bool> SettlementLoop::submit(const std::string& kind, const domain::Address& to,
+                                    domain::Bytes data, std::vector<Item> items) {
+    const auto submitted = try_submit(kind, to, std::move(data), items);
+    if (submitted) return true;
+    const ErrorCode code = submitted.error().code();
+    if (code == ErrorCode::queue_full || code == ErrorCode::chain_refused) return false;
+    return tl::make_unexpected(submitted.error());
+}
+
+template <typename Call>
+Result<void> SettlementLoop::submit_batch(const std::string& kind, const std::vector<Call>& calls,
+                                          const std::vector<Item>& items,
+                                          domain::Bytes (*encode)(const std::vector<Call>&)) {
+    const auto fit =
+        settlement::submit_fitting(items.size(), [&](const settlement::Positions& chosen) {
+            return try_submit(kind, deps_.deployment.leases,
+                              encode(settlement::pick(calls, chosen)),
+                              settlement::pick(items, chosen));
+        });
+    if (!fit && fit.error().code() != ErrorCode::queue_full)
+        return tl::make_unexpected(fit.error());
+    if (!fit) return {};
+    std::erase_if(set_aside_until_,
+                  [now = deps_.clock.now_ms()](const auto& entry) { return entry.second <= now; });
+    for (const Item& item : settlement::pick(items, fit->set_aside)) {
+        spdlog::warn("{} of lease {} cannot be sent now", kind, ledger::base::to_hex(item.lease));
+        set_aside_until_[item] = deps_.clock.now_ms() + kSetAsideMs;
+    }
+    return {};
+}
+
+bool SettlementLoop::is_bound(const Item& item) const {
+    const auto aside = set_aside_until_.find(item);
+    if (aside != set_aside_until_.end() && deps_.clock.now_ms() < aside->second) return true;
+    return bound_.contains(item);
 }
 
 Result<void> SettlementLoop::open_leases() {
@@ -352,8 +393,7 @@ Result<void> SettlementLoop::open_leases() {
         opens.push_back(w.open);
         items.push_back({"open", w.lease, 0});
     }
-    TRY(submit("open", deps_.deployment.leases, settlement::encode_open(opens), std::move(items)));
-    return {};
+    return submit_batch("open", opens, items, settlement::encode_open);
 }
 
 /// With the price of gas of this moment, where the operator said what the chain's coin is worth.
@@ -422,9 +462,7 @@ Result<void> SettlementLoop::claim_vouchers() {
         claims.push_back(w.claim);
         items.push_back(w.item);
     }
-    TRY(submit("claim", deps_.deployment.leases, settlement::encode_claim(claims),
-               std::move(items)));
-    return {};
+    return submit_batch("claim", claims, items, settlement::encode_claim);
 }
 
 Result<void> SettlementLoop::close_leases() {
@@ -463,15 +501,12 @@ Result<void> SettlementLoop::close_leases() {
         }
     }
     if (!requests.empty()) {
-        TRY(submit("close", deps_.deployment.leases, settlement::encode_request_close(requests),
-                   std::move(request_items)));
+        TRY(submit_batch("close", requests, request_items, settlement::encode_request_close));
     }
     if (finals.empty()) return {};
     for (const Item& item : final_items)
         final_at_s_.erase(item.lease);
-    TRY(submit("finalize", deps_.deployment.leases, settlement::encode_finalize_close(finals),
-               std::move(final_items)));
-    return {};
+    return submit_batch("finalize", finals, final_items, settlement::encode_finalize_close);
 }
 
 Result<void> SettlementLoop::anchor_log() {
@@ -576,6 +611,8 @@ std::vector<api::SettlementRow> SettlementLoop::settlements(std::uint64_t after,
                 row.transaction = record.mined->transaction_hash;
                 row.gas_used = record.mined->gas_used;
                 if (!record.mined->succeeded) row.state = "failed";
+            } else if (record.state == settlement::TransactionState::kFinal) {
+                row.state = "failed";  // another program took its nonce
             }
             if (const auto items = store.items_of(record.nonce))
                 for (const Item& item : *items)

@@ -80,7 +80,17 @@ class SettlementLoop final : public api::SettlementPort {
     [[nodiscard]] ledger::base::Result<bool> submit(const std::string& kind,
                                                     const domain::Address& to, domain::Bytes data,
                                                     std::vector<Item> items);
-    [[nodiscard]] bool is_bound(const Item& item) const { return bound_.contains(item); }
+    /// The same with the submitter's errors.
+    [[nodiscard]] ledger::base::Result<void> try_submit(const std::string& kind,
+                                                        const domain::Address& to,
+                                                        domain::Bytes data,
+                                                        const std::vector<Item>& items);
+    /// As many as fit one transaction to Leases; those that cannot go are left for a minute.
+    template <typename Call>
+    [[nodiscard]] ledger::base::Result<void> submit_batch(
+        const std::string& kind, const std::vector<Call>& calls, const std::vector<Item>& items,
+        domain::Bytes (*encode)(const std::vector<Call>&));
+    [[nodiscard]] bool is_bound(const Item& item) const;  ///< or set aside
     void wake();
 
     Deps deps_;
@@ -95,6 +105,7 @@ class SettlementLoop final : public api::SettlementPort {
     ledger::settlement::WatchCursor cursor_;
     std::set<Item> bound_;
     std::set<Item> finished_;                             ///< bound by a transaction that is final
+    std::map<Item, domain::TimeMs> set_aside_until_;      ///< refused even alone
     std::map<domain::Hash32, std::uint64_t> final_at_s_;  ///< of closes that were requested
     std::map<domain::Hash32, domain::TimeMs> unclaimed_since_;
     ledger::log::CompactTree disk_tree_;             ///< of the records read back from disk

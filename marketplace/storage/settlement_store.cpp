@@ -186,6 +186,14 @@ Result<void> SettlementStore::release(std::uint64_t nonce) {
     });
 }
 
+Result<void> SettlementStore::release_failed() {
+    return database_.run([](SQLite::Database& db) {
+        db.exec(
+            "DELETE FROM settlement_items WHERE nonce IN "
+            "(SELECT nonce FROM transactions WHERE state = 3 AND mined_succeeded IS NOT 1)");
+    });
+}
+
 Result<std::set<SettlementItem>> SettlementStore::bound_items() {
     std::set<SettlementItem> out;
     TRY(database_.run([&](SQLite::Database& db) {

@@ -41,6 +41,8 @@ class SettlementStore {
         const ledger::settlement::TransactionRecord& record);
     /// Frees the items of a transaction that is final and reverted, so that they are tried again.
     [[nodiscard]] ledger::base::Result<void> release(std::uint64_t nonce);
+    /// The same for all of them, and for those that lost their nonce to another program.
+    [[nodiscard]] ledger::base::Result<void> release_failed();
 
     [[nodiscard]] ledger::base::Result<std::set<SettlementItem>> bound_items();
     [[nodiscard]] ledger::base::Result<std::vector<SettlementItem>> items_of(std::uint64_t nonce);

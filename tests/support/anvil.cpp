@@ -117,7 +117,10 @@ std::optional<Anvil> Anvil::start(const std::vector<std::string>& extra) {
     if (!process) return std::nullopt;
     const auto address = process->wait_for("Listening on ");
     if (!address) return std::nullopt;
-    return Anvil(std::move(*process), "http://" + *address);
+    Anvil anvil(std::move(*process), "http://" + *address);
+    // Nobody reads on: a log of many calls would fill the pipe and stop it.
+    if (!anvil.client()->raw_call("anvil_setLoggingEnabled", {false})) return std::nullopt;
+    return anvil;
 }
 
 std::unique_ptr<ledger::rpc::EthClient> Anvil::client() const {

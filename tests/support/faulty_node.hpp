@@ -140,11 +140,21 @@ class FaultyNode {
     const auto& any_of(const List& list) {
         return list[draw(std::size(list))];
     }
+    /// Those that cost the client its time-out are the rarest.
+    Fault draw_fault() {
+        static constexpr std::array<std::uint64_t, kFaults> kWeights = {20, 12, 1, 1, 20,
+                                                                        20, 16, 5, 15};
+        std::uint64_t left = draw(110);
+        std::size_t fault = 0;
+        while (left >= kWeights[fault])
+            left -= kWeights[fault++];
+        return static_cast<Fault>(fault);
+    }
     ServerAction act(const std::string& request) {
         ++asked_;
         const std::string body = request.substr(request.find("\r\n\r\n") + 4);
         if (draw(100) >= percent) return {http_answer("200 OK", forward(body)), Then::kKeep};
-        const auto fault = static_cast<Fault>(draw(kFaults));
+        const Fault fault = draw_fault();
         ++failed_[static_cast<std::size_t>(fault)];
         return fail_with(fault, body);
     }

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ledger/base/clock.hpp"
+#include "ledger/rpc/checked_chain.hpp"
 #include "tests/integration/settlement/market_flow.hpp"
+#include "tests/support/faulty_node.hpp"
 
+#include <atomic>
 #include <chrono>
 
 using namespace tests;  // NOLINT: test file
@@ -128,4 +131,46 @@ TEST_CASE("submitter: a nonce used by hand stops it until the operator adopts it
     CHECK(third.error().code() == ledger::base::ErrorCode::foreign_nonce);
     CHECK(submitter.submit({"more", "claim", target, {}}).error().code() ==
           ledger::base::ErrorCode::foreign_nonce);
+}
+
+TEST_CASE("submitter: a node that forges or hides receipts makes nothing final, nor failed") {
+    auto anvil = tests::support::Anvil::start();
+    if (!anvil) {
+        MESSAGE("skipped: anvil is not installed (scripts/setup)");
+        return;
+    }
+    auto chain = anvil->client();
+    const PrivateKey key = PrivateKey::generate();
+    anvil->fund(key.address());
+    std::atomic<bool> hides = false;
+    std::atomic<bool> forges = true;
+    tests::support::FaultyNode liar(anvil->url(), 1, 0);
+    liar.lie = [&](const std::string& method, nlohmann::json& result) {
+        if (method != "eth_getTransactionReceipt" || result.is_null()) return;
+        if (forges) result["status"] = "0x0";
+        if (hides) result = nullptr;
+    };
+    FakeClock clock;
+    ledger::rpc::CheckedChainOptions checks;
+    checks.chain_id = 31337;
+    checks.head_age_max_ms = 0;
+    ledger::rpc::CheckedChain both(ledger::rpc::dial({liar.url(), anvil->url()}), clock, checks);
+    LocalTransactionSigner signer(key);
+    MemoryTransactionStore store;
+    SubmitterOptions options;
+    options.chain_id = 31337;
+    Submitter submitter(both, signer, store, clock, options);
+    REQUIRE(submitter.start());
+    REQUIRE(submitter.submit({"batch", "claim", PrivateKey::generate().address(), {}}));
+    mine(*chain, 3);
+    for (const bool hidden : {false, true}) {
+        hides = hidden;
+        CHECK(submitter.poll().error().code() == ledger::base::ErrorCode::chain_bad_answer);
+        CHECK(!store.find("batch").value()->mined);
+    }
+    hides = forges = false;
+    const auto events = submitter.poll();
+    REQUIRE(events);
+    CHECK(count(*events, SubmitterEvent::Kind::kFinal) == 1);
+    CHECK(store.find("batch").value()->mined->succeeded);
 }

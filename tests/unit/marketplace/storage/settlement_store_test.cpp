@@ -70,6 +70,29 @@ TEST_CASE("settlement_store: a voucher is settled by one transaction only") {
     CHECK(*store.items_of(1) == std::vector<SettlementItem>{item});
 }
 
+TEST_CASE("settlement_store: items of what ended without success are freed, and no others") {
+    const tests::TempFolder folder;
+    auto database = Database::open(folder.file("market.db"));
+    REQUIRE(database);
+    SettlementStore store(**database);
+    const auto add = [&](std::uint64_t nonce, TransactionState state, int succeeded) {
+        TransactionRecord added = record(nonce, std::to_string(nonce));
+        added.state = state;
+        if (succeeded >= 0) added.mined.emplace().succeeded = succeeded == 1;
+        REQUIRE(store.insert(added, {{"claim", hash(1), nonce}}, 1));
+    };
+    add(0, TransactionState::kFinal, 0);   // reverted
+    add(1, TransactionState::kFinal, -1);  // lost its nonce
+    add(2, TransactionState::kFinal, 1);
+    add(3, TransactionState::kMined, 0);  // may still go away
+    add(4, TransactionState::kBroadcast, -1);
+    REQUIRE(store.release_failed());
+    std::set<SettlementItem> left;
+    for (const std::uint64_t nonce : {2U, 3U, 4U})
+        left.insert({"claim", hash(1), nonce});
+    CHECK(*store.bound_items() == left);
+}
+
 TEST_CASE("settlement_store: a record comes back as it was, and leaves when it is final") {
     const tests::TempFolder folder;
     const auto path = folder.file("market.db");
