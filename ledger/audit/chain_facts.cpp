@@ -69,10 +69,9 @@ class Reader {
     void compare(FindingCode code, const Hash32& transaction, const char* what, const Sums& due,
                  const Sums& done);
     [[nodiscard]] Result<void> check_known() const;
-    Result<void> check_fees(AuditedLease& lease);
+    void check_fees(AuditedLease& lease);
     Result<void> check_solvency();
     Result<void> check_balances();
-    Result<std::uint64_t> fee_bps_of(const AuditedLease& lease);
 
     [[nodiscard]] bool in_range(std::uint64_t block) const { return block >= report_.from_block; }
     /// The transaction being read moved money of this lease: whether the report is about it.
@@ -152,7 +151,7 @@ Result<ChainFacts> Reader::read() {
         ++report_.leases_checked;
         if (bounded)
             lease.sequence_upto = lease.claims.empty() ? 0 : lease.claims.back().event.sequence;
-        TRY(check_fees(lease));
+        check_fees(lease);
     }
     TRY(check_solvency());
     if (report_.account) TRY(check_balances());
@@ -465,34 +464,18 @@ void Reader::finish_transaction(const Hash32& transaction, const TransactionSums
     if (report_.findings_total == before) report_.transfers_explained += sums.token_moves;
 }
 
-Result<std::uint64_t> Reader::fee_bps_of(const AuditedLease& lease) {
-    rpc::CallRequest request;
-    request.to = deployment_.leases;
-    request.data = eth::abi::encode_call(
-        "feeBpsOf(bytes32,bytes32)",
-        eth::abi::Encoder().word(lease.opened.lease).word(parties_hash(lease.opened.parties())));
-    TRY_ASSIGN(const base::Bytes answer,
-               chain_.call(request, rpc::BlockTag::number(report_.to_block)));
-    return eth::abi::Decoder(answer).u64(0);
-}
-
 /// Fees are the rounded-down share of the running total, at the rate the lease was opened with.
-Result<void> Reader::check_fees(AuditedLease& lease) {
-    const auto fits = [&](std::uint64_t bps) {
-        std::uint64_t fee = 0;
-        for (const auto& [claim, at] : lease.claims) {
-            fee += claim.fee_atoms;
-            if (base::mul_div_down(claim.cumulative_amount_atoms, bps, 10'000) != fee) return false;
-        }
-        return true;
-    };
-    if (fits(deployment_.fee_bps) && deployment_.fee_bps <= kFeeBpsMax) return {};
-    // The rate may have been changed by governance: the lease kept the one of its day.
-    TRY_ASSIGN(const std::uint64_t bps, fee_bps_of(lease));
-    if (bps > kFeeBpsMax || !fits(bps))
+void Reader::check_fees(AuditedLease& lease) {
+    const std::uint64_t bps = lease.opened.fee_bps;
+    std::uint64_t fee = 0;
+    bool fits = bps <= kFeeBpsMax;
+    for (const auto& [claim, at] : lease.claims) {
+        fee += claim.fee_atoms;
+        fits = fits && base::mul_div_down(claim.cumulative_amount_atoms, bps, 10'000) == fee;
+    }
+    if (!fits)
         findings_.add(lease, FindingCode::fee_mismatch, lease_text(lease.opened.lease),
                       "at " + std::to_string(bps) + " basis points");
-    return {};
 }
 
 Result<void> Reader::check_solvency() {

@@ -12,6 +12,7 @@
 #include "ledger/settlement/leases_abi.hpp"
 
 #include <algorithm>
+#include <initializer_list>
 #include <map>
 #include <optional>
 #include <string>
@@ -19,6 +20,17 @@
 #include <vector>
 
 namespace tests::support {
+
+/// Numbers of so many bytes in one word, from its high end.
+[[nodiscard]] inline ledger::base::Hash32 packed(
+    std::initializer_list<std::pair<std::uint64_t, std::size_t>> fields) {
+    ledger::base::Hash32 word;
+    std::size_t at = 0;
+    for (const auto& [value, bytes] : fields)
+        for (std::size_t i = bytes; i > 0; --i)
+            word.data()[at++] = static_cast<std::uint8_t>(value >> (8 * (i - 1)));
+    return word;
+}
 
 /// The public data of a market, made up whole: the chain's events and the log's items agree until a
 /// test changes one. Each step is a transaction in a block of its own, a block an hour.
@@ -136,19 +148,19 @@ class FakeMarket final : public ledger::rpc::Chain {
         lease.last.price_atoms = o.price_atoms;
         entry("Locked", o.buyer, o.locked_atoms);
         emit(deployment.leases,
-             "LeaseOpened(bytes32,address,address,bytes32,bytes32,address,address,uint8,uint64,"
-             "uint64,uint64,uint64)",
+             "LeaseOpened(bytes32,address,address,bytes32,bytes32,address,address,uint256)",
              {o.lease, word(o.buyer), word(o.provider)},
              Encoder()
                  .word(o.ask_hash)
                  .word(o.bid_hash)
                  .address(o.voucher_signer)
                  .address(o.worker_key)
-                 .uint(std::uint64_t{3})
-                 .uint(o.price_atoms)
-                 .uint(o.max_units)
-                 .uint(o.locked_atoms)
-                 .uint(std::uint64_t{9}));
+                 .word(packed({{3, 5},
+                               {o.price_atoms, 8},
+                               {o.max_units, 6},
+                               {o.locked_atoms, 6},
+                               {9, 5},
+                               {deployment.fee_bps, 2}})));
         accounts[o.buyer].free_atoms -= o.locked_atoms;
         accounts[o.buyer].locked_atoms += o.locked_atoms;
         return lease;
@@ -184,16 +196,14 @@ class FakeMarket final : public ledger::rpc::Chain {
         const std::uint64_t fee_now =
             *ledger::base::mul_div_down(last.cumulative_amount_atoms, deployment.fee_bps, 10'000);
         const std::uint64_t fee = fee_now - lease.fee_atoms;
-        emit(deployment.leases,
-             "Claimed(bytes32,address,uint64,uint64,uint64,bytes32,uint64,uint64)",
-             {lease.opened.lease, word(lease.opened.provider)},
+        emit(deployment.leases, "Claimed(bytes32,bytes32,uint256)", {lease.opened.lease},
              Encoder()
-                 .uint(last.sequence)
-                 .uint(last.cumulative_units)
-                 .uint(last.cumulative_amount_atoms)
                  .word(lease.receipts.root())
-                 .uint(paid)
-                 .uint(fee));
+                 .word(packed({{last.sequence, 8},
+                               {last.cumulative_units, 6},
+                               {last.cumulative_amount_atoms, 6},
+                               {paid, 6},
+                               {fee, 6}})));
         entry("Credited", lease.opened.provider, paid - fee);
         accounts[lease.opened.provider].credit_atoms += paid - fee;
         lease.claimed_atoms = last.cumulative_amount_atoms;
@@ -204,7 +214,7 @@ class FakeMarket final : public ledger::rpc::Chain {
         const std::uint64_t refund = lease.opened.locked_atoms - lease.claimed_atoms;
         emit(deployment.leases, "LeaseClosed(bytes32,uint64,uint64,uint8)", {lease.opened.lease},
              Encoder().uint(lease.claimed_atoms).uint(refund).uint(std::uint64_t{1}));
-        entry("Unlocked", lease.opened.buyer, refund);
+        if (refund != 0) entry("Unlocked", lease.opened.buyer, refund);
         accounts[lease.opened.buyer].locked_atoms -= lease.opened.locked_atoms;
         accounts[lease.opened.buyer].free_atoms += refund;
         if (lease.fee_atoms == 0) return;
@@ -244,7 +254,6 @@ class FakeMarket final : public ledger::rpc::Chain {
         if (is("scale()")) return Encoder().uint(std::uint64_t{1}).finish();
         if (is("liabilities()")) return Encoder().uint(liabilities).finish();
         if (is("balanceOf(address)")) return Encoder().uint(held).finish();
-        if (is("feeBpsOf(bytes32,bytes32)")) return Encoder().uint(deployment.fee_bps).finish();
         if (is("accounts(address)")) {
             const auto& a = accounts[*ledger::eth::abi::Decoder(arguments).address(0)];
             Encoder out;

@@ -17,10 +17,17 @@ struct Case {
 };
 
 constexpr const char* kOpened =
-    "LeaseOpened(bytes32,address,address,bytes32,bytes32,address,address,uint8,uint64,uint64,"
-    "uint64,uint64)";
-constexpr const char* kClaimed =
-    "Claimed(bytes32,address,uint64,uint64,uint64,bytes32,uint64,uint64)";
+    "LeaseOpened(bytes32,address,address,bytes32,bytes32,address,address,uint256)";
+constexpr const char* kClaimed = "Claimed(bytes32,bytes32,uint256)";
+// The last bytes of what is packed in the word of terms, and in the word of totals.
+constexpr std::size_t kTerms = 4 * 32;
+constexpr std::size_t kPrice = kTerms + 12;
+constexpr std::size_t kMaxUnits = kTerms + 18;
+constexpr std::size_t kFeeBps = kTerms + 31;
+constexpr std::size_t kAmountTop = 32 + 14;
+constexpr std::size_t kPaid = 32 + 25;
+constexpr std::size_t kFeeTop = 32 + 26;
+constexpr std::size_t kFee = 32 + 31;
 
 /// Signs a changed receipt again, so that only what it says is wrong.
 template <typename Change>
@@ -47,10 +54,10 @@ const std::vector<Case>& cases() {
         {FindingCode::order_missing, [](Market& m) { m.log[1].items.clear(); }},
         {FindingCode::order_signature,
          [](Market& m) { m.item<PostedAsk>(0).signature.data()[9] ^= 1; }},
-        {FindingCode::price_outside_limits, [](Market& m) { add(m.event(kOpened).data, 5, 1); },
+        {FindingCode::price_outside_limits, [](Market& m) { m.event(kOpened).data[kPrice] += 1; },
          false},
-        {FindingCode::terms_outside_limits, [](Market& m) { add(m.event(kOpened).data, 6, 1); },
-         false},
+        {FindingCode::terms_outside_limits,
+         [](Market& m) { m.event(kOpened).data[kMaxUnits] += 1; }, false},
         {FindingCode::order_cancelled,
          [](Market& m) {
              m.chain.cancel(m.leases[1].opened.bid_hash, m.chain.buyer.address());
@@ -94,13 +101,13 @@ const std::vector<Case>& cases() {
              for (std::size_t i = 16; i <= 20; ++i)
                  m.log[i].items.clear();
          }},
-        {FindingCode::claim_mismatch, [](Market& m) { m.event(kClaimed).data[3 * 32] ^= 1; }},
-        {FindingCode::claim_amount, [](Market& m) { add(m.event(kClaimed).data, 4, 1); }, false},
+        {FindingCode::claim_mismatch, [](Market& m) { m.event(kClaimed).data[0] ^= 1; }},
+        {FindingCode::claim_amount, [](Market& m) { m.event(kClaimed).data[kPaid] += 1; }, false},
         {FindingCode::claim_above_lock,
-         [](Market& m) { m.event(kClaimed, 1).data[2 * 32 + 24] = 1; }, false},
-        {FindingCode::fee_mismatch, [](Market& m) { add(m.event(kClaimed).data, 5, 1); }, false},
-        {FindingCode::fee_mismatch, [](Market& m) { m.event(kClaimed).data[5 * 32 + 24] = 1; },
-         false},
+         [](Market& m) { m.event(kClaimed, 1).data[kAmountTop] = 1; }, false},
+        {FindingCode::fee_mismatch, [](Market& m) { m.event(kClaimed).data[kFee] += 1; }, false},
+        {FindingCode::fee_mismatch, [](Market& m) { m.event(kClaimed).data[kFeeTop] = 1; }, false},
+        {FindingCode::fee_mismatch, [](Market& m) { m.event(kOpened).data[kFeeBps] += 1; }},
         {FindingCode::close_mismatch,
          [](Market& m) { add(m.event("LeaseClosed(bytes32,uint64,uint64,uint8)").data, 1, 1); },
          false},
