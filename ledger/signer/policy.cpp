@@ -170,16 +170,15 @@ gas_limit_max = 16777216
 [[transactions.allow]]
 contract = "{leases}"
 functions = [
-    "open((({ask}),bytes,({bid}),bytes,({delegation}),bytes,uint64,uint64,address,uint64)[])",
-    "claim((({voucher}),({parties}),bytes,bytes)[])",
-    "requestClose((bytes32,bytes32,uint64),({parties}),uint8)",
-    "finalizeClose(bytes32,({parties}))",
-    "reclaim((bytes32,bytes32,uint64),({parties}))",
+    "open((({ask}),bytes,(({bid}),bytes,({delegation}),bytes,uint64,uint64,address,uint64)[])[])",
+    "claim(bytes)",
+    "requestClose(((bytes32,bytes32,uint64),({parties}),uint8)[])",
+    "finalizeClose(((bytes32,bytes32,uint64),({parties}))[])",
 ]
 
 [[transactions.allow]]
 contract = "{receipt_log}"
-functions = ["anchor((uint64,bytes32,uint64),bytes,bytes32[])"]
+functions = ["anchor((uint64,bytes32,uint64),(uint64,bytes32,uint64),bytes,bytes32[])"]
 
 [vouchers]
 contract = "{leases}"
@@ -209,7 +208,6 @@ signer = "{market_operator}"
             "address,bytes32,uint8,uint64,uint64,bytes32,uint8,uint8,uint64,uint64,uint64,"
             "uint64,address,bytes32",
         "delegation"_a = "address,address,uint8,uint64,uint64,uint64",
-        "voucher"_a = "bytes32,uint64,uint64,uint64,bytes32",
         "parties"_a = "address,address,address,address");
 }
 

@@ -15,7 +15,6 @@ import { register_worker } from "../../scripts/lib/worker_socket.mjs";
 const folder = join(root, "build/test/ledger");
 const buyer = privateKeyToAccount(dev_keys.buyer);
 let net;
-let deposited = 0;
 
 before(async () => {
   rmSync(folder, { recursive: true, force: true });
@@ -33,10 +32,10 @@ const operator_nonce = () => net.chain.client.getTransactionCount({ address: net
 
 /** Something that the market writes into its log. */
 async function deposit() {
+  const available = async () => Number((await net.rest.get(`/v1/accounts/${buyer.address}`)).available);
+  const before = await available();
   await deposit_with_permit(net.chain, net.deployment, dev_keys.buyer, 1_000_000);
-  deposited += 1_000_000;
-  await net.processes.until("market", "the deposit", async () =>
-    Number((await net.rest.get(`/v1/accounts/${buyer.address}`)).available) === deposited);
+  await net.processes.until("market", "the deposit", async () => (await available()) === before + 1_000_000);
 }
 
 const settlement = (wanted) => net.processes.until("market", `settlement to be ${wanted}`, async () =>

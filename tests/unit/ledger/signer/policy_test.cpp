@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "ledger/settlement/leases_abi.hpp"
+#include "ledger/settlement/receipt_log_abi.hpp"
 #include "tests/unit/ledger/signer/signer_fixture.hpp"
 
 using namespace tests;  // NOLINT: test file
@@ -34,9 +36,13 @@ TEST_CASE("policy: what is missing, misspelt or of the wrong kind is refused") {
         with(good, "per_day = 20000", "per_day = true"),
         with(good, "sender = \"0x", "sender = \"0"),
         with(good, "functions = [\"anchor", "functions = [5, \"anchor"),
-        with(good, "functions = [\"anchor((uint64,bytes32,uint64),bytes,bytes32[])\"]",
+        with(good,
+             "functions = "
+             "[\"anchor((uint64,bytes32,uint64),(uint64,bytes32,uint64),bytes,bytes32[])\"]",
              "functions = []"),
-        with(good, "functions = [\"anchor((uint64,bytes32,uint64),bytes,bytes32[])\"]",
+        with(good,
+             "functions = "
+             "[\"anchor((uint64,bytes32,uint64),(uint64,bytes32,uint64),bytes,bytes32[])\"]",
              "functions = [\"0x1234\"]"),
         good + "\n[extra]\na = 1\n",
         good + std::string(70'000, '#'),
@@ -54,7 +60,17 @@ TEST_CASE("policy: the template allows the market's calls and no others") {
     const SignerFixture fixture;
     const Policy policy = parse_policy(fixture.policy_text()).value();
     CHECK(policy.chain_id == 31337);
-    CHECK(policy.allowed_calls.size() == 6);
+    // What settlement sends, and no more.
+    using namespace ledger::settlement;  // NOLINT: the calls
+    const std::pair<Address, Bytes> calls[] = {
+        {fixture.leases, encode_open({})},
+        {fixture.leases, encode_claim({})},
+        {fixture.leases, encode_request_close({})},
+        {fixture.leases, encode_finalize_close({})},
+        {fixture.receipt_log, encode_anchor({}, {}, {}, {})}};
+    for (const auto& [contract, data] : calls)
+        CHECK(policy.allowed_calls.contains({contract, {data[0], data[1], data[2], data[3]}}));
+    CHECK(policy.allowed_calls.size() == std::size(calls));
     CHECK(policy.voucher_signers.contains(fixture.delegate.address()));
     CHECK(policy.voucher_atoms_per_lease == 1000);
     const auto transfer = ledger::eth::abi::selector("transfer(address,uint256)");

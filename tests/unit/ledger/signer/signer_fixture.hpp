@@ -107,8 +107,8 @@ struct SignerFixture {
         request.transaction.max_priority_fee_per_gas = 1;
         request.transaction.gas_limit = 1'000'000;
         request.transaction.to = receipt_log;
-        const auto selector =
-            ledger::eth::abi::selector("anchor((uint64,bytes32,uint64),bytes,bytes32[])");
+        const auto selector = ledger::eth::abi::selector(
+            "anchor((uint64,bytes32,uint64),(uint64,bytes32,uint64),bytes,bytes32[])");
         request.transaction.data.assign(selector.begin(), selector.end());
         return request;
     }
