@@ -95,9 +95,8 @@ void Engine::Impl::finish(Index index) {
 void Engine::Impl::leave(Index index, const Failure& failure) {
     const Lease& lease = leases_[index].lease;
     JobRecordState& state = jobs_[leases_[index].job];
-    // All steps receipted before it went: its work is done.
-    if (is_training(state.job) && lease.units == lease.max_units && is_active(lease))
-        return finish(index);
+    // All units receipted before it went: its work is done.
+    if (lease.units == lease.max_units && is_active(lease)) return finish(index);
     WorkerState& worker = workers_.at(lease.worker);
     if (failure.close_reason != CloseReason::kProviderLeft) ++worker.failed;
     refresh_worker(lease.worker);

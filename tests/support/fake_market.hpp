@@ -50,7 +50,6 @@ class FakeMarket final : public ledger::rpc::Chain {
         ledger::settlement::LeaseOpened opened;
         ledger::eth::Receipt last;
         ledger::log::CompactTree receipts;
-        std::uint64_t paid_atoms = 0;
         std::uint64_t fee_atoms = 0;
         std::uint64_t claimed_atoms = 0;
     };

@@ -90,7 +90,7 @@ void NaiveMarket::reopen(Job& job) {
 
 /// Rule 12: the lease ended before its work was done, and its worker is left out from now on.
 void NaiveMarket::leave(Lease& lease, CloseReason reason, const std::string& code, bool backs_off) {
-    if (lease.exclusive && lease.is.units == lease.is.max_units) return finish(lease);
+    if (lease.is.units == lease.is.max_units) return finish(lease);
     if (reason != CloseReason::kProviderLeft) ++workers_[lease.is.worker].failed;
     end_lease(lease, reason);
     Job& job = jobs_[lease.job];

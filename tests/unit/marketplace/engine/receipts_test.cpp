@@ -178,4 +178,23 @@ TEST_CASE("receipts: two of one sequence end the lease, and the evidence is reco
     CHECK(market.refused(other) == ErrorCode::receipt_equivocation);
 }
 
+TEST_CASE(
+    "receipts: a serving job whose tokens are used up is done when the claim closes its lease") {
+    Market market;
+    market.deposit(buyer(1), 10'000'000);
+    market.list(1, 1, 1000, tests::UnitKind::kInputToken);
+    market.list(1, 2, 1000, tests::UnitKind::kOutputToken);
+    market.must(tests::make_serve_job(1, 5, /*tokens=*/1000));
+    const Hash32 input = market.lease(5, 1).id;
+    for (const Hash32& id : {input, market.lease(5).id})
+        market.start(id);
+    market.work(input, 1000);
+    market.must(market.full_voucher(input));
+    market.must(market.full_claim(input));
+    market.must(market.close_of(input));
+    CHECK(market.engine.find_lease(input)->close_reason == CloseReason::kCompleted);
+    CHECK(market.job(5).state == JobState::kCompleted);
+    CHECK(market.job(5).excluded.empty());
+}
+
 }  // namespace marketplace::engine
