@@ -6,10 +6,12 @@ import { mkdirSync, rmSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { deposit_with_permit, dev_keys, generatePrivateKey, privateKeyToAccount, root } from "../../scripts/lib/chain.mjs";
+import {
+  deposit_with_permit, dev_keys, encodeAbiParameters, generatePrivateKey, hashStruct, keccak256, parseAbiParameters, privateKeyToAccount, root,
+} from "../../scripts/lib/chain.mjs";
 import { CommandFailed, Devnet } from "../../scripts/lib/devnet.mjs";
 import { free_port } from "../../scripts/lib/processes.mjs";
-import { Rest, job_id, random_hash, small_text_spec } from "../../scripts/lib/rest.mjs";
+import { Rest, job_id, message_types, random_hash, small_text_spec } from "../../scripts/lib/rest.mjs";
 
 const folder = join(root, "build/test/bad_input");
 const buyer = privateKeyToAccount(dev_keys.buyer);
@@ -252,14 +254,31 @@ describe("vouchers", () => {
       });
       socket.on("close", () => resolve(JSON.parse(answer)));
     });
+  /** A lease with what its name is the hash of: the signer makes sure of that. */
+  const make_lease = () => {
+    const zero_hash = `0x${"0".repeat(64)}`;
+    const ask = {
+      provider: stranger.address.toLowerCase(), resourceHash: zero_hash, unitKind: 3, price: 1n, minUnits: 1n, maxUnits: 9n, orderClass: 0,
+      reclaimWindow: 0, earliest: 0n, expiry: 9n, volume: 9n, matcher: `0x${"0".repeat(40)}`, salt: random_hash(),
+    };
+    const ask_hash = hashStruct({ data: ask, primaryType: "Ask", types: { Ask: message_types.Ask } });
+    const bid_hash = random_hash();
+    return {
+      lease: keccak256(encodeAbiParameters(parseAbiParameters("bytes32, bytes32, uint64"), [ask_hash, bid_hash, 0n])), bid_hash, index: "0",
+      ask: {
+        provider: ask.provider, resource_hash: ask.resourceHash, unit_kind: "training_step", price: "1", min_units: "1", max_units: "9",
+        order_class: "on_demand", reclaim_window: "0", earliest: "0", expiry: "9", volume: "9", matcher: ask.matcher, salt: ask.salt,
+      },
+    };
+  };
   const voucher = (sequence, amount, lease) => ({
     op: "sign_voucher", signer: net.delegate.toLowerCase(), chain_id: String(net.deployment.chain_id),
-    contract: net.deployment.leases.toLowerCase(), lease, sequence: String(sequence), cumulative_units: String(amount),
+    contract: net.deployment.leases.toLowerCase(), ...lease, sequence: String(sequence), cumulative_units: String(amount),
     cumulative_amount: String(amount), receipts_root: random_hash(),
   });
 
   test("a voucher lower than the last is voucher_not_higher, and another of the same sequence is never signed", async () => {
-    const lease = random_hash();
+    const lease = make_lease();
     const good = voucher(2, 2_000, lease);
     const signed = await ask_signer(good);
     assert.ok(!signed.error && !signed.code, JSON.stringify(signed));
@@ -268,9 +287,10 @@ describe("vouchers", () => {
     assert.match(JSON.stringify(await ask_signer(voucher(3, 1_999, lease))), /voucher_not_higher/);
     assert.match(JSON.stringify(await ask_signer(voucher(2, 2_500, lease))), /already_signed_differently/);
   });
-  test("a voucher for another contract is policy_refused", async () => {
-    const question = { ...voucher(1, 1, random_hash()), contract: stranger.address.toLowerCase() };
+  test("a voucher for another contract, or of a lease that is not of its orders, is policy_refused", async () => {
+    const question = { ...voucher(1, 1, make_lease()), contract: stranger.address.toLowerCase() };
     assert.match(JSON.stringify(await ask_signer(question)), /policy_refused|wrong_chain/);
+    assert.match(JSON.stringify(await ask_signer(voucher(1, 1, { ...make_lease(), lease: random_hash() }))), /policy_refused/);
   });
   test("a bare digest cannot be asked for", async () => {
     const answer = await ask_signer({ op: "sign", digest: random_hash() });
