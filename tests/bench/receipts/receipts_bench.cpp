@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Receipts signed, verified and stored per second on one core, each beside the bare library call
-// that nothing can beat: libsecp256k1 alone, and a prepared SQLite insert with the same pragmas.
+// Receipts signed and verified per second on all cores, and stored, each beside the bare library
+// call that nothing can beat: libsecp256k1 alone, and a prepared SQLite insert with the same
+// pragmas.
 #include "ledger/base/check.hpp"
 #include "ledger/crypto/secp256k1.hpp"
+#include "ledger/crypto/verifier.hpp"
 #include "ledger/eth/messages.hpp"
 #include "marketplace/engine/journal.hpp"
 #include "marketplace/storage/database.hpp"
@@ -15,9 +17,12 @@
 #include <secp256k1_recovery.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <chrono>
 #include <filesystem>
 #include <memory>
+#include <thread>
 #include <vector>
 
 namespace {
@@ -57,60 +62,102 @@ eth::Receipt make_receipt(std::uint64_t i) {
     return receipt;
 }
 
-void bench_sign(bench::Report& report, const crypto::PrivateKey& key, const eth::Domain& domain,
+/// Times per second that `work(i)` ran on all cores; `make_work()` gives each its own.
+template <typename MakeWork>
+double rate_on_cores(const MakeWork& make_work) {
+    const unsigned cores = std::max(1U, std::thread::hardware_concurrency());
+    const auto start = std::chrono::steady_clock::now();
+    std::vector<std::jthread> threads;
+    for (unsigned core = 0; core < cores; ++core)
+        threads.emplace_back([&make_work] {
+            auto work = make_work();
+            for (std::uint64_t i = 0; i < kCount; ++i)
+                work(i);
+        });
+    threads.clear();  // joins
+    const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - start;
+    return static_cast<double>(kCount * cores) / passed.count();
+}
+
+Hash32 hash_again(const Hash32& separator, const Signed& item) {
+    return eth::typed_digest(separator, eth::struct_hash(item.receipt));
+}
+
+void bench_sign(bench::Report& report, const crypto::PrivateKey& key, const Hash32& separator,
                 const std::vector<Signed>& receipts) {
-    const Context context(secp256k1_context_create(SECP256K1_CONTEXT_SIGN));
-    const auto separator = eth::domain_separator(domain);
     const auto compared = bench::compare(
         kRounds,
         [&] {
-            return bench::rate(kCount, [&](std::uint64_t i) {
-                const auto digest =
-                    eth::typed_digest(separator, eth::struct_hash(receipts[i].receipt));
-                MR_CHECK(key.sign(digest) == receipts[i].signature);
+            return rate_on_cores([&] {
+                return [&](std::uint64_t i) {
+                    MR_CHECK(key.sign(hash_again(separator, receipts[i])) == receipts[i].signature);
+                };
             });
         },
         [&] {
-            return bench::rate(kCount, [&](std::uint64_t i) {
-                secp256k1_ecdsa_recoverable_signature signature;
-                MR_CHECK(secp256k1_ecdsa_sign_recoverable(
-                             context.get(), &signature, receipts[i].digest.data(),
-                             key.secret().data(), nullptr, nullptr) == 1);
+            return rate_on_cores([&] {
+                return [&, context = Context(secp256k1_context_create(SECP256K1_CONTEXT_SIGN))](
+                           std::uint64_t i) {
+                    secp256k1_ecdsa_recoverable_signature signature;
+                    MR_CHECK(secp256k1_ecdsa_sign_recoverable(
+                                 context.get(), &signature, receipts[i].digest.data(),
+                                 key.secret().data(), nullptr, nullptr) == 1);
+                };
             });
         });
     report.metric("sign_per_s", compared.ours);
     report.metric("sign_limit_per_s", compared.limit);
-    report.goal("sign against bare secp256k1", compared.ratio, 0.95, "ratio",
+    report.goal("sign against bare secp256k1, all cores", compared.ratio, 0.95, "ratio",
                 bench::Better::kHigher);
 }
 
-void bench_verify(bench::Report& report, const crypto::PrivateKey& key, const eth::Domain& domain,
+double recover_bare(const std::vector<Signed>& receipts) {
+    return rate_on_cores([&] {
+        return [&, context = Context(secp256k1_context_create(SECP256K1_CONTEXT_VERIFY))](
+                   std::uint64_t i) {
+            const std::uint8_t* bytes = receipts[i].signature.data();
+            secp256k1_ecdsa_recoverable_signature signature;
+            secp256k1_pubkey signer;
+            MR_CHECK(secp256k1_ecdsa_recoverable_signature_parse_compact(
+                         context.get(), &signature, bytes, bytes[64] - 27) == 1);
+            MR_CHECK(secp256k1_ecdsa_recover(context.get(), &signer, &signature,
+                                             receipts[i].digest.data()) == 1);
+        };
+    });
+}
+
+void bench_verify(bench::Report& report, const crypto::PrivateKey& key, const Hash32& separator,
                   const std::vector<Signed>& receipts) {
-    const Context context(secp256k1_context_create(SECP256K1_CONTEXT_VERIFY));
-    const auto separator = eth::domain_separator(domain);
     const auto compared = bench::compare(
         kRounds,
         [&] {
-            return bench::rate(kCount, [&](std::uint64_t i) {
-                const auto digest =
-                    eth::typed_digest(separator, eth::struct_hash(receipts[i].receipt));
-                MR_CHECK(crypto::verify(digest, receipts[i].signature, key.address()).has_value());
+            return rate_on_cores([&] {
+                return [&](std::uint64_t i) {
+                    MR_CHECK(crypto::verify(hash_again(separator, receipts[i]),
+                                            receipts[i].signature, key.address())
+                                 .has_value());
+                };
             });
         },
-        [&] {
-            return bench::rate(kCount, [&](std::uint64_t i) {
-                const std::uint8_t* bytes = receipts[i].signature.data();
-                secp256k1_ecdsa_recoverable_signature signature;
-                secp256k1_pubkey signer;
-                MR_CHECK(secp256k1_ecdsa_recoverable_signature_parse_compact(
-                             context.get(), &signature, bytes, bytes[64] - 27) == 1);
-                MR_CHECK(secp256k1_ecdsa_recover(context.get(), &signer, &signature,
-                                                 receipts[i].digest.data()) == 1);
-            });
-        });
+        [&] { return recover_bare(receipts); });
     report.metric("verify_per_s", compared.ours);
     report.metric("verify_limit_per_s", compared.limit);
-    report.goal("verify against bare recover", compared.ratio, 0.9, "ratio",
+    report.goal("hash, recover and address against bare recover, all cores", compared.ratio, 0.9,
+                "ratio", bench::Better::kHigher);
+
+    const auto known = bench::compare(
+        kRounds,
+        [&] {
+            return rate_on_cores([&] {
+                return [&, verifier = crypto::Verifier()](std::uint64_t i) mutable {
+                    MR_CHECK(
+                        verifier.verify(receipts[i].digest, receipts[i].signature, key.address()));
+                };
+            });
+        },
+        [&] { return recover_bare(receipts); });
+    report.metric("verify_known_key_per_s", known.ours);
+    report.goal("verify of a known key against bare recover, all cores", known.ratio, 1.1, "ratio",
                 bench::Better::kHigher);
 }
 
@@ -195,8 +242,9 @@ int main() {
         receipts.push_back({receipt, digest, key.sign(digest)});
     }
     bench::Report report("receipts");
-    bench_sign(report, key, domain, receipts);
-    bench_verify(report, key, domain, receipts);
+    const Hash32 separator = eth::domain_separator(domain);
+    bench_sign(report, key, separator, receipts);
+    bench_verify(report, key, separator, receipts);
     bench_store(report, receipts);
     fmt::print("{}\n", report.json());
     return 0;
