@@ -83,6 +83,10 @@ class Rows final : public settlement::TransactionStore {
     Database& database_;
 };
 
+settlement::LeaseKey key_of(const settlement::OpenItem& item) {
+    return {struct_hash(item.ask), struct_hash(item.bid), item.index};
+}
+
 struct Lease {
     settlement::OpenItem open;
     settlement::ClaimItem claim;  ///< newest voucher
@@ -116,8 +120,7 @@ class Settling {
         for (std::uint64_t i = 0; i < kLeases; ++i) {
             Lease lease;
             lease.open = market.make_lease(i, kPerLease);
-            const Hash32 id = settlement::lease_id(
-                {struct_hash(lease.open.ask), struct_hash(lease.open.bid), lease.open.index});
+            const Hash32 id = settlement::lease_id(key_of(lease.open));
             leases_.emplace(id, std::move(lease));
         }
     }
@@ -191,8 +194,10 @@ class Settling {
             MR_CHECK(claimed->sequence > lease.claimed_sequence);
             lease.claimed_sequence = claimed->sequence;
             ++final_claims_;
-            if (claimed->sequence < kPerLease)
-                lease.claim = market_.work(claimed->lease, lease.leaves, kPerLease);
+            if (claimed->sequence == kPerLease) return;
+            // The claim of the last unit closes its lease, and names it by its orders.
+            lease.claim = market_.work(claimed->lease, lease.leaves, kPerLease);
+            lease.claim.key = key_of(lease.open);
         }
     }
     /// One batch of what is wanted and not bound yet.
@@ -270,6 +275,7 @@ void prove(const ChainMarket& market, const std::map<Hash32, Lease>& leases, Dat
         const auto view =
             settlement::read_lease(chain, market.deployment().leases, id, market.parties(), latest);
         expect(paid[id] == due && claims[id] == 2 && view->paid_atoms == due &&
+                   view->state == settlement::LeaseState::kClosed &&
                    lease.claim.voucher.cumulative_amount_atoms == due,
                fmt::format("a lease was paid {} of {} in {} claims", paid[id], due, claims[id]));
     }
