@@ -47,7 +47,10 @@ const machine = {
   cpu_cores: 2, gpu_count: 1, gpu_model: "cpu", max_flops_per_step: 1_000_000_000_000, ram_mib: 4096, region: "local",
   runtime: "libtorch-1.13.1-cpu", vram_mib: 4096,
 };
-const settings = { worker_grace_ms: 600_000, settle_poll_ms: 50, anchor_every_ms: 1_000, claim_at_atoms: 4_000 };
+const settings = {
+  worker_grace_ms: 600_000, settle_poll_ms: 50, anchor_every_ms: 1_000, claim_at_atoms: 4_000,
+  requests_per_s: 1_000_000, request_burst: 1_000_000, // the proof at the end asks about every lease
+};
 const buyer = privateKeyToAccount(dev_keys.buyer);
 const violations = [];
 const killed = {};
