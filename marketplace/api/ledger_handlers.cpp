@@ -149,23 +149,7 @@ void get_log(Services& services, const http::RequestPtr& request, const http::Re
 }
 
 void get_log_head(Services& services, const http::RequestPtr&, const http::Reply& reply) {
-    const LogPort& log = services.context.log;
-    Json out;
-    out["object"] = "log_head";
-    out["size"] = log.size();
-    out["witness"] = nullptr;
-    out["signed_head"] = nullptr;
-    if (const auto witness = log.witness()) out["witness"] = to_checksum(*witness);
-    if (const auto head = log.signed_head()) {
-        Json& shown = out["signed_head"];
-        shown = {{"size", std::to_string(head->size)},
-                 {"root", to_hex(head->root)},
-                 {"timeMs", std::to_string(head->time_ms)},
-                 {"signature", to_hex(head->signature)},
-                 {"cosignature", nullptr}};
-        if (head->cosignature) shown["cosignature"] = to_hex(*head->cosignature);
-    }
-    reply(json_response(out));
+    reply(json_response(log_head_view(services.context.log)));
 }
 
 /// The signature is the permission: nobody needs to be signed in.

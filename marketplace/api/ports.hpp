@@ -121,9 +121,7 @@ class LogPort {
  public:
     virtual ~LogPort() = default;
     struct Head {
-        std::uint64_t size = 0;
-        domain::Hash32 root;
-        domain::TimeMs time_ms = 0;
+        ledger::eth::TreeHead head;
         domain::Signature signature;  ///< by the operator, for the ReceiptLog contract
         std::optional<domain::Signature> cosignature;  ///< by the witness, of the same head
     };

@@ -5,6 +5,7 @@
 #include "ledger/crypto/address.hpp"
 #include "ledger/rpc/json.hpp"
 #include "marketplace/wire/document.hpp"
+#include "marketplace/wire/log_json.hpp"
 #include "marketplace/wire/market_json.hpp"
 
 #include <fmt/format.h>
@@ -101,6 +102,21 @@ json quote_view(const engine::Engine::Quote& quote) {
     out["worst_case"] = std::to_string(quote.worst_case_atoms);
     out["starts_ms"] = quote.starts_ms == 0 ? json(nullptr) : json(quote.starts_ms);
     out["reasons"] = mismatches_view(quote.reasons);
+    return out;
+}
+
+json log_head_view(const LogPort& log) {
+    json out;
+    out["object"] = "log_head";
+    out["size"] = log.size();
+    out["witness"] = nullptr;
+    out["signed_head"] = nullptr;
+    if (const auto witness = log.witness()) out["witness"] = to_checksum(*witness);
+    if (const auto head = log.signed_head()) {
+        out["signed_head"] = embed(wire::to_json(wire::SignedHead{head->head, head->signature}));
+        out["signed_head"]["cosignature"] =
+            head->cosignature ? json(to_hex(*head->cosignature)) : json(nullptr);
+    }
     return out;
 }
 

@@ -16,6 +16,7 @@ namespace marketplace::api {
 [[nodiscard]] nlohmann::json lease_view(const domain::Lease& lease);
 [[nodiscard]] nlohmann::json mismatches_view(const domain::Mismatches& reasons);
 [[nodiscard]] nlohmann::json quote_view(const engine::Engine::Quote& quote);
+[[nodiscard]] nlohmann::json log_head_view(const LogPort& log);
 [[nodiscard]] nlohmann::json settlement_view(const SettlementRow& row);
 [[nodiscard]] nlohmann::json record_view(const JobRecord& record);
 /// {"id","object":"model","created","owned_by","context_length"}.

@@ -53,8 +53,7 @@ Result<void> PublicLog::cosign(const ledger::eth::TreeHead& head,
     const std::unique_lock lock(mutex_);
     if (!witness_) return fail(ErrorCode::unsupported, "this market has no witness");
     TRY(ledger::crypto::verify(ledger::eth::digest(domain_, head), signature, *witness_));
-    if (!head_ || head_->size != head.size || head_->root != head.root ||
-        head_->time_ms != head.time_ms)
+    if (!head_ || head_->head != head)
         return fail(ErrorCode::wrong_state, "another head waits for the witness");
     head_->cosignature = signature;
     return {};

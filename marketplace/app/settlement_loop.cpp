@@ -32,8 +32,6 @@ constexpr std::size_t kOpensPerBatch = 20;
 constexpr std::size_t kClaimsPerBatch = 50;
 constexpr std::size_t kClaimsLookedAt = 100'000;
 constexpr std::size_t kClosesPerBatch = 20;
-constexpr std::uint64_t kDiskRecordsPerRead = 1'000;
-constexpr std::uint64_t kDiskRecordsPerRound = 100'000;
 constexpr domain::TimeMs kReconcileAgainMs = 5'000;
 constexpr domain::TimeMs kSetAsideMs = 60'000;
 constexpr const char* kCursor = "chain_cursor";
@@ -81,11 +79,13 @@ SettlementLoop::SettlementLoop(Deps deps)
                      options.adopt_chain_nonce = deps_.config.adopt_chain_nonce;
                      return options;
                  }()),
-      watcher_(deps_.chain, deps_.deployment, [this] {
-          settlement::WatcherOptions options;
-          options.finality_depth = deps_.config.finality_depth;
-          return options;
-      }()) {}
+      watcher_(deps_.chain, deps_.deployment,
+               [this] {
+                   settlement::WatcherOptions options;
+                   options.finality_depth = deps_.config.finality_depth;
+                   return options;
+               }()),
+      disk_check_(deps_.log) {}
 
 SettlementLoop::~SettlementLoop() {
     stop();
@@ -258,11 +258,9 @@ Result<void> SettlementLoop::track_transactions() {
         const bool succeeded = record.mined && record.mined->succeeded;
         if (record.instruction.kind == "anchor") {
             // One sent before a restart is read from the chain, as is what somebody else anchored.
-            const bool is_known = succeeded && std::exchange(anchor_in_flight_, false);
-            anchored_ = is_known ? std::optional(anchoring_) : std::nullopt;
-            anchor_in_flight_ = false;
+            anchored_ = succeeded ? anchoring_ : std::nullopt;
+            anchoring_.reset();
         }
-        std::vector<Item> items;
         const bool release = !succeeded;
         auto out = std::make_shared<std::vector<Item>>();
         TRY(deps_.engine.transact(
@@ -285,8 +283,8 @@ Result<void> SettlementLoop::track_transactions() {
     return {};
 }
 
-Result<void> SettlementLoop::try_submit(const std::string& kind, const domain::Address& to,
-                                        domain::Bytes data, const std::vector<Item>& items) {
+Result<void> SettlementLoop::submit(const std::string& kind, const domain::Address& to,
+                                    domain::Bytes data, const std::vector<Item>& items) {
     settlement::Instruction instruction;
     // The same call is the same instruction, unless an earlier one was reverted.
     TRY_ASSIGN(const std::optional<std::uint64_t> next, rows_.next_nonce());
@@ -308,24 +306,14 @@ Result<void> SettlementLoop::try_submit(const std::string& kind, const domain::A
     return {};
 }
 
-Result<bool> SettlementLoop::submit(const std::string& kind, const domain::Address& to,
-                                    domain::Bytes data, std::vector<Item> items) {
-    const auto submitted = try_submit(kind, to, std::move(data), items);
-    if (submitted) return true;
-    const ErrorCode code = submitted.error().code();
-    if (code == ErrorCode::queue_full || code == ErrorCode::chain_refused) return false;
-    return tl::make_unexpected(submitted.error());
-}
-
 template <typename Call>
 Result<void> SettlementLoop::submit_batch(const std::string& kind, const std::vector<Call>& calls,
                                           const std::vector<Item>& items,
                                           domain::Bytes (*encode)(const std::vector<Call>&)) {
     const auto fit =
         settlement::submit_fitting(items.size(), [&](const settlement::Positions& chosen) {
-            return try_submit(kind, deps_.deployment.leases,
-                              encode(settlement::pick(calls, chosen)),
-                              settlement::pick(items, chosen));
+            return submit(kind, deps_.deployment.leases, encode(settlement::pick(calls, chosen)),
+                          settlement::pick(items, chosen));
         });
     if (!fit && fit.error().code() != ErrorCode::queue_full)
         return tl::make_unexpected(fit.error());
@@ -511,14 +499,14 @@ Result<void> SettlementLoop::close_leases() {
 
 Result<void> SettlementLoop::anchor_log() {
     const domain::TimeMs now = deps_.clock.now_ms();
-    if (anchor_in_flight_) return {};
+    if (anchoring_) return {};
     if (!anchored_) {
         TRY_ASSIGN(anchored_,
                    settlement::read_latest_head(deps_.chain, deps_.deployment.receipt_log,
                                                 deps_.deployment.block));
     }
     auto head = deps_.log.signed_head();
-    const bool waits = head && head->size > anchored_->size;
+    const bool waits = head && head->head.size > anchored_->size;
     // A head that a witness has signed goes to the chain; meanwhile a newer one takes its place.
     if (now >= signed_ms_ + deps_.config.anchor_every_ms && !(waits && head->cosignature)) {
         TRY_ASSIGN(const bool renewed, sign_head(now));
@@ -532,21 +520,23 @@ Result<void> SettlementLoop::anchor_log() {
         cosigned_ms_ = now;
     }
     TRY_ASSIGN(const std::vector<domain::Hash32> proof,
-               deps_.log.consistency_proof(anchored_->size, head->size));
-    const ledger::eth::TreeHead tree_head{head->size, head->root, head->time_ms};
-    TRY_ASSIGN(const bool sent,
-               submit("anchor", deps_.deployment.receipt_log,
-                      settlement::encode_anchor(*anchored_, tree_head, {}, proof), {}));
-    anchor_in_flight_ = sent;
-    anchoring_ = tree_head;
-    if (!sent) anchored_.reset();
-    return {};
+               deps_.log.consistency_proof(anchored_->size, head->head.size));
+    const auto sent = submit("anchor", deps_.deployment.receipt_log,
+                             settlement::encode_anchor(*anchored_, head->head, {}, proof), {});
+    if (sent) {
+        anchoring_ = head->head;
+        return {};
+    }
+    anchored_.reset();  // somebody else may have anchored a head
+    const ErrorCode code = sent.error().code();
+    if (code == ErrorCode::queue_full || code == ErrorCode::chain_refused) return {};
+    return sent;
 }
 
 Result<bool> SettlementLoop::sign_head(domain::TimeMs now) {
     const std::uint64_t size = deps_.log.size();
     if (size <= anchored_->size) return false;
-    TRY_ASSIGN(const bool checked, check_disk(size));
+    TRY_ASSIGN(const bool checked, disk_check_.reach(size));
     if (!checked) {
         wake();
         return false;
@@ -558,7 +548,7 @@ Result<bool> SettlementLoop::sign_head(domain::TimeMs now) {
     TRY_ASSIGN(const domain::Signature signature,
                deps_.signer.sign_tree_head(deps_.deployment.market_operator,
                                            deps_.deployment.log_domain(), head));
-    deps_.log.set_signed_head({head.size, head.root, head.time_ms, signature, std::nullopt});
+    deps_.log.set_signed_head({head, signature, std::nullopt});
     signed_ms_ = now;
     return true;
 }
@@ -567,29 +557,6 @@ Result<bool> SettlementLoop::sign_head(domain::TimeMs now) {
 bool SettlementLoop::misses_witness() const {
     return !deps_.config.witness.is_zero() &&
            deps_.clock.now_ms() >= cosigned_ms_ + deps_.config.witness_patience_ms;
-}
-
-Result<bool> SettlementLoop::check_disk(std::uint64_t size) {
-    const std::uint64_t to = std::min(size, disk_tree_.size() + kDiskRecordsPerRound);
-    while (disk_tree_.size() < to) {
-        const std::uint64_t first = disk_tree_.size();
-        const auto records =
-            deps_.log.records(first, std::min<std::uint64_t>(to - first, kDiskRecordsPerRead));
-        if (records.empty()) return fail(ErrorCode::io_error, "the log cannot be read from disk");
-        for (const domain::Bytes& record : records) {
-            const domain::Hash32 leaf = ledger::log::leaf_hash(record);
-            TRY_ASSIGN(const domain::Hash32 logged, deps_.log.leaf(disk_tree_.size()));
-            if (leaf != logged)
-                return fail(ErrorCode::log_damaged,
-                            fmt::format("record {} changed on disk", disk_tree_.size()));
-            disk_tree_.append(leaf);
-        }
-    }
-    if (disk_tree_.size() != size) return false;
-    TRY_ASSIGN(const domain::Hash32 root, deps_.log.root_at(size));
-    if (root != disk_tree_.root())
-        return fail(ErrorCode::log_damaged, "the records on disk have another root");
-    return true;
 }
 
 std::vector<api::SettlementRow> SettlementLoop::settlements(std::uint64_t after,

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "ledger/log/merkle_tree.hpp"
 #include "ledger/rpc/chain.hpp"
 #include "ledger/settlement/claim_policy.hpp"
 #include "ledger/settlement/deployment.hpp"
@@ -9,6 +8,7 @@
 #include "ledger/settlement/watcher.hpp"
 #include "ledger/signer/signer_client.hpp"
 #include "marketplace/app/config.hpp"
+#include "marketplace/app/disk_check.hpp"
 #include "marketplace/app/engine_thread.hpp"
 #include "marketplace/app/public_log.hpp"
 #include "marketplace/app/read_store.hpp"
@@ -73,18 +73,10 @@ class SettlementLoop final : public api::SettlementPort {
     /// Signs a head of the log as it is. False: not yet, or there is nothing new.
     [[nodiscard]] ledger::base::Result<bool> sign_head(domain::TimeMs now);
     [[nodiscard]] bool misses_witness() const;
-    /// Hashes records again from disk up to this size, a part of them at a time. False: not there
-    /// yet. log_damaged: what was logged is not what is on disk.
-    [[nodiscard]] ledger::base::Result<bool> check_disk(std::uint64_t size);
-    /// Submits one transaction that settles these items. False: not now.
-    [[nodiscard]] ledger::base::Result<bool> submit(const std::string& kind,
+    /// One transaction that settles these items; the submitter's errors.
+    [[nodiscard]] ledger::base::Result<void> submit(const std::string& kind,
                                                     const domain::Address& to, domain::Bytes data,
-                                                    std::vector<Item> items);
-    /// The same with the submitter's errors.
-    [[nodiscard]] ledger::base::Result<void> try_submit(const std::string& kind,
-                                                        const domain::Address& to,
-                                                        domain::Bytes data,
-                                                        const std::vector<Item>& items);
+                                                    const std::vector<Item>& items);
     /// As many as fit one transaction to Leases; those that cannot go are left for a minute.
     template <typename Call>
     [[nodiscard]] ledger::base::Result<void> submit_batch(
@@ -108,11 +100,10 @@ class SettlementLoop final : public api::SettlementPort {
     std::map<Item, domain::TimeMs> set_aside_until_;      ///< refused even alone
     std::map<domain::Hash32, std::uint64_t> final_at_s_;  ///< of closes that were requested
     std::map<domain::Hash32, domain::TimeMs> unclaimed_since_;
-    ledger::log::CompactTree disk_tree_;             ///< of the records read back from disk
-    std::optional<ledger::eth::TreeHead> anchored_;  ///< the newest head on the chain
-    ledger::eth::TreeHead anchoring_;                ///< the one on its way
-    bool anchor_in_flight_ = false;
-    domain::TimeMs signed_ms_ = 0;    ///< the last head
+    DiskCheck disk_check_;
+    std::optional<ledger::eth::TreeHead> anchored_;   ///< the newest head on the chain
+    std::optional<ledger::eth::TreeHead> anchoring_;  ///< the one on its way
+    domain::TimeMs signed_ms_ = 0;                    ///< the last head
     domain::TimeMs cosigned_ms_ = 0;  ///< the last head that the witness signed, or the start
     std::string last_error_;
 

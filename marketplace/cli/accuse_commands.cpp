@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "ledger/audit/proof.hpp"
 #include "ledger/base/hex.hpp"
-#include "ledger/eth/abi.hpp"
 #include "ledger/settlement/disputes_abi.hpp"
 #include "marketplace/cli/public_log.hpp"
 
@@ -44,25 +44,6 @@ Result<Evidence> find_evidence(RecordReader& reader, const Hash32& lease) {
     return fail(ErrorCode::not_found, "the log has no two receipts of one sequence of this lease");
 }
 
-/// As the chain told when the lease was opened.
-Result<settlement::Parties> find_parties(ledger::rpc::Chain& chain,
-                                         const settlement::Deployment& deployment,
-                                         const Hash32& lease) {
-    ledger::rpc::LogFilter filter;
-    filter.from_block = deployment.block;
-    TRY_ASSIGN(filter.to_block, chain.block_number());
-    filter.addresses = {deployment.leases};
-    filter.topic1 = {lease};
-    TRY_ASSIGN(const auto entries, chain.logs(filter));
-    for (const ledger::rpc::LogEntry& entry : entries) {
-        TRY_ASSIGN(const auto event, settlement::decode_leases_event(entry));
-        if (!event) continue;
-        if (const auto* opened = std::get_if<settlement::LeaseOpened>(&*event))
-            return opened->parties();
-    }
-    return fail(ErrorCode::not_found, "the lease is not on chain");
-}
-
 Result<void> accuse(Context& context, const AccuseOptions& options) {
     TRY_ASSIGN(const Hash32 lease, ledger::base::parse_fixed<Hash32>(options.lease));
     TRY_ASSIGN(const auto reader, open_log(context, options.log));
@@ -70,7 +51,8 @@ Result<void> accuse(Context& context, const AccuseOptions& options) {
     if (deployment.disputes.is_zero())
         return fail(ErrorCode::unsupported, "this deployment has no Disputes contract");
     TRY_ASSIGN(const Evidence evidence, find_evidence(*reader, lease));
-    TRY_ASSIGN(const settlement::Parties parties, find_parties(context.chain(), deployment, lease));
+    TRY_ASSIGN(const settlement::Parties parties,
+               ledger::audit::read_parties(context.chain(), deployment, lease));
     TRY(context.confirm(
         fmt::format("Prove on chain that worker {} signed receipt {} of the lease twice?",
                     to_hex(parties.worker_key), evidence.first.receipt.sequence)));

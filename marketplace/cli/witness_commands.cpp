@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ledger/base/hex.hpp"
 #include "ledger/rpc/json.hpp"
+#include "ledger/rpc/poll.hpp"
 #include "marketplace/cli/public_log.hpp"
 #include "marketplace/cli/witness.hpp"
 
@@ -9,7 +10,6 @@
 
 #include <chrono>
 #include <memory>
-#include <thread>
 
 namespace marketplace::cli {
 namespace {
@@ -60,10 +60,7 @@ Result<bool> look(Context& context, Witness& witness,
     TRY(read_up_to(context, witness, proposal.head.size));
     TRY_ASSIGN(const auto signature,
                witness.cosign(proposal, deployment.log_domain(), deployment.market_operator, *key));
-    const json body = {{"size", std::to_string(proposal.head.size)},
-                       {"root", ledger::base::to_hex(proposal.head.root)},
-                       {"timeMs", std::to_string(proposal.head.time_ms)},
-                       {"signature", ledger::base::to_hex(signature)}};
+    TRY_ASSIGN(const json body, ledger::rpc::parse_json(wire::to_json({proposal.head, signature})));
     const auto taken = context.market().post("/v1/log/head/cosignature", body, Auth::kNone);
     // The market may have signed a newer head meanwhile: that one is next.
     if (!taken && taken.error().code() == ErrorCode::wrong_state) return false;
@@ -101,7 +98,7 @@ Result<void> run_witness(Context& context, const WitnessOptions& options) {
             context.messages.line(signed_one.error().message());
         trouble = passing ? signed_one.error().message() : "";
         if (options.once && *signed_one) return {};
-        std::this_thread::sleep_for(std::chrono::seconds(options.every_s));
+        ledger::rpc::pause_for(std::chrono::seconds(options.every_s));
     }
 }
 

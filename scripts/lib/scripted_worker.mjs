@@ -8,6 +8,7 @@ import { hashStruct } from "viem";
 import { privateKeyToAccount } from "viem/accounts";
 import { WebSocket } from "ws";
 import { Rest, message_types, wire_form } from "./rest.mjs";
+import { dial_worker, hello } from "./worker_socket.mjs";
 
 const zero_hash = `0x${"0".repeat(64)}`;
 const hash_of = (text) => `0x${createHash("sha256").update(text).digest("hex")}`;
@@ -46,13 +47,10 @@ export class ScriptedWorker {
     const token = await this.rest.sign_in(this.account);
     await this.rest.info();
     await new Promise((resolve, reject) => {
-      const socket = new WebSocket(`${this.market_url.replace("http", "ws")}/v1/worker/ws`, { headers: { authorization: `Bearer ${token}` } });
+      const socket = dial_worker(this.market_url, token);
       this.socket = socket;
       this.#leases.clear();
-      socket.on("open", () => this.#say({
-        type: "hello", version: 1, worker: this.account.address, provider: this.provider,
-        resource: { ...this.resource, worker: this.account.address }, leases: [], serving: [],
-      }));
+      socket.on("open", () => socket.send(hello(this.account.address, this.provider, this.resource)));
       let queue = Promise.resolve();
       socket.on("message", (data) => {
         queue = queue.then(() => this.#hear(JSON.parse(data.toString()))).catch(reject);

@@ -42,7 +42,7 @@ before(async () => {
     Number((await rest.get(`/v1/accounts/${buyer.address}`)).available) >= 100_000_000);
 });
 after(async () => {
-  socket?.destroy();
+  socket?.terminate();
   await net?.stop();
 });
 
