@@ -33,6 +33,7 @@ const types = {
   Voucher: fields(
     'bytes32 lease,uint64 sequence,uint64 cumulativeUnits,uint64 cumulativeAmount,bytes32 receiptsRoot',
   ),
+  Objection: fields('bytes32 lease,bytes32 receipt'),
   TreeHead: fields('uint64 size,bytes32 root,uint64 timeMs'),
 };
 
@@ -154,6 +155,11 @@ const cases = [
   ['voucher: every field zero', 'Voucher', fill('Voucher', zeroOf), 'worker'],
   ['voucher: every field at its largest', 'Voucher', fill('Voucher', maxOf), 'worker'],
   ['voucher: largest chain id a double can hold', 'Voucher', voucher, 'worker', farthest(leases)],
+  ['objection: by the voucher signer', 'Objection', { lease: voucher.lease, receipt: hash('receipt') }, 'delegate'],
+  ['objection: by the buyer', 'Objection', { lease: voucher.lease, receipt: hash('receipt') }, 'buyer'],
+  ['objection: another contract', 'Objection', { lease: voucher.lease, receipt: hash('receipt') }, 'delegate', local(maxAddress)],
+  ['objection: every field zero', 'Objection', fill('Objection', zeroOf), 'buyer'],
+  ['objection: every field at its largest', 'Objection', fill('Objection', maxOf), 'buyer'],
   ['tree head: a thousand leaves', 'TreeHead', head, 'operator'],
   ['tree head: one leaf', 'TreeHead', { ...head, size: 1n }, 'operator'],
   ['tree head: empty log', 'TreeHead', { size: 0n, root: emptyRoot, timeMs: 0n }, 'operator'],

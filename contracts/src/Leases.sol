@@ -1,10 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {Ownable} from "@openzeppelin/contracts/access/Ownable.sol";
-import {Ownable2Step} from "@openzeppelin/contracts/access/Ownable2Step.sol";
-import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
-import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {MessageHashUtils} from "@openzeppelin/contracts/utils/cryptography/MessageHashUtils.sol";
 import {IEscrow} from "./interfaces/IEscrow.sol";
 import {
@@ -18,6 +14,8 @@ import {
 } from "./interfaces/ILeases.sol";
 import {IProviders} from "./interfaces/IProviders.sol";
 import {ITreasury} from "./interfaces/ITreasury.sol";
+import {LeaseBook} from "./LeaseBook.sol";
+import {LoneClaims} from "./LoneClaims.sol";
 import {LeaseSlot} from "./libraries/LeaseSlot.sol";
 import {Ask, Bid, Delegation, Messages, Units, Voucher} from "./libraries/Messages.sol";
 import {OrderChecks} from "./libraries/OrderChecks.sol";
@@ -28,7 +26,7 @@ import {VoucherChecks} from "./libraries/VoucherChecks.sol";
 /// @notice See {ILeases}.
 /// @dev The owner is the market's operator. All it can do beyond what anybody can is to request a
 /// close, after which the worker still has the whole close window to claim.
-contract Leases is ILeases, EIP712, Ownable2Step, ReentrancyGuardTransient {
+contract Leases is LoneClaims {
     using LeaseSlot for uint256;
     using Messages for Ask;
     using Messages for Bid;
@@ -37,20 +35,6 @@ contract Leases is ILeases, EIP712, Ownable2Step, ReentrancyGuardTransient {
     using PackedClaims for Claim;
     using PackedClaims for LeaseKey;
     using PackedClaims for Parties;
-
-    /// @dev So that a lease's word is found once and written through its place.
-    struct Slot {
-        uint256 word;
-    }
-
-    /// @dev Of a lease that is ended or whose name must not be used again though its bid has units
-    /// left. `units`: claimed when its close was requested.
-    struct Ending {
-        bool isNameUsed;
-        uint8 reason;
-        uint64 units;
-        uint64 finalAt;
-    }
 
     /// @dev What holds for a batch of opens, then for a group, then for the item at hand. A worker
     /// that was found active once need not be looked at again: nothing can change it in between.
@@ -72,33 +56,8 @@ contract Leases is ILeases, EIP712, Ownable2Step, ReentrancyGuardTransient {
     }
 
     uint8 private constant SCOPE_ORDERS = 1;
-    uint8 private constant REASON_COMPLETED = 1;
     uint8 private constant REASON_EXPIRED = 5;
     uint8 private constant REASONS = 7;
-    /// @dev Of a word that counts units, which fill 64 bits at most: no lease opens under the order.
-    uint256 private constant CANCELLED = 1 << 255;
-
-    IEscrow public immutable escrow;
-    IProviders public immutable providers;
-    ITreasury public immutable treasury;
-    /// @inheritdoc ILeases
-    uint64 public immutable closeWindow;
-
-    /// @inheritdoc ILeases
-    mapping(address owner => uint64) public delegationNonce;
-
-    /// @dev Found by lease and parties: the parties need no word of their own.
-    mapping(bytes32 lease => mapping(bytes32 partiesHash => Slot)) private _slots;
-    mapping(bytes32 lease => Ending) private _endings;
-    /// @dev Units out, and the mark of a cancelled ask, which so costs an opening no word of its own.
-    mapping(bytes32 askHash => uint256) private _askOutstanding;
-    /// @dev One bit per bid that ever had a lease or was cancelled, found by its salt: the upper 248
-    /// bits name the word, so that a buyer who counts salts upward shares it among 256 bids.
-    mapping(address buyer => mapping(uint256 word => uint256)) private _bidsUsed;
-    /// @dev Units a bid has left after its first lease, and the mark of a cancelled bid; no word
-    /// while there is neither.
-    mapping(bytes32 bidHash => uint256) private _bidLeft;
-    mapping(address owner => mapping(address delegate => uint256)) private _spent;
 
     constructor(
         IEscrow escrow_,
@@ -106,15 +65,7 @@ contract Leases is ILeases, EIP712, Ownable2Step, ReentrancyGuardTransient {
         ITreasury treasury_,
         address operator_,
         uint64 closeWindow_
-    ) EIP712("Millrace", "1") Ownable(operator_) {
-        if (escrow_.leases() != address(this)) {
-            revert WrongContract(address(this), escrow_.leases());
-        }
-        escrow = escrow_;
-        providers = providers_;
-        treasury = treasury_;
-        closeWindow = closeWindow_;
-    }
+    ) LeaseBook(escrow_, providers_, treasury_, operator_, closeWindow_) {}
 
     // ── opening ─────────────────────────────────────────────────────────────────────────────────
 
@@ -361,29 +312,15 @@ contract Leases is ILeases, EIP712, Ownable2Step, ReentrancyGuardTransient {
             reason = abi.encodeWithSelector(UnknownLease.selector, voucher.lease, partiesHash);
             return (0, 0, reason);
         }
-        uint64 paid = slot.paid();
-        if (voucher.cumulativeAmount <= paid) return (0, 0, reason);
+        if (voucher.cumulativeAmount <= slot.paid()) return (0, 0, reason);
         reason = VoucherChecks.refusal(voucher, slot, item.isNamed);
         if (reason.length == 0) reason = _checkVoucherSigned(item, separator);
         if (reason.length != 0) return (0, 0, reason);
 
-        uint256 next = slot.withProgress(voucher.cumulativeAmount, voucher.cumulativeUnits);
-        bool isLast = voucher.cumulativeUnits == slot.maxUnits();
-        place.word = isLast ? next.withState(LeaseSlot.CLOSED) : next;
-        unchecked {
-            earned = voucher.cumulativeAmount - paid; // more than nothing, as was checked
-            fee = slot.feeOf(voucher.cumulativeAmount) - slot.feeOf(paid);
-        }
-        emit Claimed(
-            voucher.lease, voucher.receiptsRoot, next.totals(voucher.sequence, earned, fee)
-        );
-        unchecked {
-            earned -= fee; // of it
-        }
-        fee = 0;
-        if (isLast) {
-            _releaseVolumes(item.key, voucher.lease, next);
-            fee = _end(voucher.lease, item.parties, next, REASON_COMPLETED);
+        uint256 next;
+        (next, earned) = _pay(place, slot, voucher);
+        if (next.state() == LeaseSlot.CLOSED) {
+            fee = _complete(item.key, voucher.lease, item.parties, slot, next);
         }
     }
 
@@ -432,23 +369,29 @@ contract Leases is ILeases, EIP712, Ownable2Step, ReentrancyGuardTransient {
         (place, reason) = _alive(lease, parties);
         if (reason.length != 0) return (0, reason);
         uint256 slot = place.word;
+        Ending storage ending = _endings[lease];
+        uint64 until = ending.loneAt;
         if (msg.sender == parties.provider || msg.sender == parties.workerKey) {
-            place.word = slot.withState(LeaseSlot.CLOSED);
-            _releaseVolumes(key, lease, slot);
-            return (_end(lease, parties, slot, why), reason);
+            if (until == 0) {
+                place.word = slot.withState(LeaseSlot.CLOSED);
+                _releaseVolumes(key, lease, slot);
+                return (_end(lease, parties, slot, why), reason);
+            }
+        } else if (
+            msg.sender == parties.buyer || msg.sender == parties.voucherSigner
+                || msg.sender == owner()
+        ) {
+            until = uint64(block.timestamp) + closeWindow;
+        } else {
+            return (0, abi.encodeWithSelector(NotAParty.selector, msg.sender));
         }
-        if (
-            msg.sender != parties.buyer && msg.sender != parties.voucherSigner
-                && msg.sender != owner()
-        ) return (0, abi.encodeWithSelector(NotAParty.selector, msg.sender));
         if (slot.state() != LeaseSlot.OPEN) {
-            reason = abi.encodeWithSelector(AlreadyClosing.selector, lease, _endings[lease].finalAt);
-            return (0, reason);
+            return (0, abi.encodeWithSelector(AlreadyClosing.selector, lease, ending.finalAt));
         }
         place.word = slot.withState(LeaseSlot.CLOSING);
         _releaseVolumes(key, lease, slot);
-        uint64 until = uint64(block.timestamp) + closeWindow;
-        _endings[lease] = Ending(true, why, slot.claimedUnits(), until);
+        (ending.isNameUsed, ending.reason) = (true, why);
+        (ending.units, ending.finalAt) = (slot.claimedUnits(), until);
         emit CloseRequested(lease, msg.sender, why, until);
     }
 
@@ -465,8 +408,7 @@ contract Leases is ILeases, EIP712, Ownable2Step, ReentrancyGuardTransient {
         if (fees != 0) escrow.credit(address(treasury), fees);
     }
 
-    /// @dev A requested close when its window is over; of a lease nobody closed, a window after
-    /// its expiry.
+    /// @dev A claim by the worker alone is waited for, and paid.
     function _finalize(LeaseKey memory key, Parties memory parties, bytes32 lease)
         private
         returns (uint64 fee, bytes memory reason)
@@ -474,16 +416,20 @@ contract Leases is ILeases, EIP712, Ownable2Step, ReentrancyGuardTransient {
         Slot storage place;
         (place, reason) = _alive(lease, parties);
         if (reason.length != 0) return (0, reason);
-        uint256 slot = place.word;
-        bool isRequested = slot.state() == LeaseSlot.CLOSING;
-        uint64 since = isRequested ? _endings[lease].finalAt : slot.expiry() + closeWindow;
+        Ending storage ending = _endings[lease];
+        uint64 loneAt = ending.loneAt;
+        uint64 since = _finalSince(place.word, ending);
+        if (loneAt > since) since = loneAt;
         if (block.timestamp < since) {
-            reason = abi.encodeWithSelector(TooEarly.selector, block.timestamp, since);
-            return (0, reason);
+            return (0, abi.encodeWithSelector(TooEarly.selector, block.timestamp, since));
         }
+        if (loneAt != 0) fee = _settleLone(place, parties, key, lease);
+        uint256 slot = place.word;
+        uint8 state = slot.state();
+        if (state == LeaseSlot.CLOSED) return (fee, reason); // that paid its last unit
         place.word = slot.withState(LeaseSlot.CLOSED);
         _releaseVolumes(key, lease, slot);
-        uint8 why = isRequested ? _endings[lease].reason : REASON_EXPIRED;
+        uint8 why = state == LeaseSlot.CLOSING ? ending.reason : REASON_EXPIRED;
         return (_end(lease, parties, slot, why), reason);
     }
 
@@ -512,136 +458,5 @@ contract Leases is ILeases, EIP712, Ownable2Step, ReentrancyGuardTransient {
         if (marks[order] >= CANCELLED) return;
         marks[order] |= CANCELLED;
         emit OrderCancelled(order, msg.sender);
-    }
-
-    /// @dev The place of a lease that is open or closing.
-    function _alive(bytes32 lease, Parties memory parties)
-        private
-        view
-        returns (Slot storage place, bytes memory reason)
-    {
-        bytes32 partiesHash = parties.hashOf();
-        place = _slots[lease][partiesHash];
-        if (place.word == 0) {
-            reason = abi.encodeWithSelector(UnknownLease.selector, lease, partiesHash);
-        } else if (place.word.state() == LeaseSlot.CLOSED) {
-            reason = abi.encodeWithSelector(LeaseIsClosed.selector, lease);
-        }
-    }
-
-    /// @dev The ask's units are free to be sold again; the bid gets back what was not claimed, so
-    /// that a job can go on elsewhere while the close window of a lost worker runs. When it was
-    /// given back before, at the request, units claimed since then come off again, as far as the
-    /// bid has any left.
-    /// @param slot the lease as it was while it was open or closing
-    function _releaseVolumes(LeaseKey memory key, bytes32 lease, uint256 slot) private {
-        if (slot.state() == LeaseSlot.OPEN) {
-            _askOutstanding[key.askHash] -= slot.maxUnits();
-            uint256 unclaimed = slot.maxUnits() - slot.claimedUnits();
-            if (unclaimed == 0) return;
-            _bidLeft[key.bidHash] += unclaimed;
-            _endings[lease].isNameUsed = true;
-            return;
-        }
-        uint256 late = slot.claimedUnits() - _endings[lease].units;
-        if (late == 0) return;
-        uint256 left = uint64(_bidLeft[key.bidHash]);
-        _bidLeft[key.bidHash] -= left < late ? left : late;
-    }
-
-    /// @dev What was not paid is free again.
-    /// @return fee of all that was paid, for the treasury
-    function _end(bytes32 lease, Parties memory parties, uint256 slot, uint8 reason)
-        private
-        returns (uint64 fee)
-    {
-        uint64 locked = slot.locked();
-        uint64 paid = slot.paid();
-        uint64 refund = locked - paid;
-        if (refund != 0 && parties.voucherSigner != parties.buyer) {
-            _spent[parties.buyer][parties.voucherSigner] -= refund;
-        }
-        emit LeaseClosed(lease, paid, refund, reason);
-        escrow.release(parties.buyer, locked, refund);
-        return slot.feeOf(paid);
-    }
-
-    // ── views ───────────────────────────────────────────────────────────────────────────────────
-
-    /// @inheritdoc ILeases
-    function leases(bytes32 lease, bytes32 partiesHash)
-        external
-        view
-        returns (
-            uint64 locked,
-            uint64 paid,
-            uint64 maxUnits,
-            uint64 claimedUnits,
-            uint64 expiry,
-            uint8 state,
-            bytes32 sameParties
-        )
-    {
-        uint256 slot = _slots[lease][partiesHash].word;
-        return (
-            slot.locked(),
-            slot.paid(),
-            slot.maxUnits(),
-            slot.claimedUnits(),
-            slot.expiry(),
-            slot.state(),
-            slot == 0 ? bytes32(0) : partiesHash
-        );
-    }
-
-    /// @inheritdoc ILeases
-    function feeBpsOf(bytes32 lease, bytes32 partiesHash) external view returns (uint16) {
-        return _slots[lease][partiesHash].word.feeBps();
-    }
-
-    /// @inheritdoc ILeases
-    function finalAt(bytes32 lease) external view returns (uint64) {
-        return _endings[lease].finalAt;
-    }
-
-    /// @inheritdoc ILeases
-    function spentBy(address owner_, address delegate) external view returns (uint64) {
-        return uint64(_spent[owner_][delegate]);
-    }
-
-    /// @inheritdoc ILeases
-    function askOutstanding(bytes32 askHash) external view returns (uint64) {
-        return uint64(_askOutstanding[askHash]);
-    }
-
-    /// @inheritdoc ILeases
-    function bidLeft(Bid calldata bid) external view returns (uint64) {
-        if (!_isBidUsed(bid)) return bid.volume;
-        uint256 left = _bidLeft[bid.hash()];
-        return left >= CANCELLED ? 0 : uint64(left);
-    }
-
-    /// @inheritdoc ILeases
-    function isCancelled(bytes32 order) external view returns (bool) {
-        return _askOutstanding[order] >= CANCELLED || _bidLeft[order] >= CANCELLED;
-    }
-
-    /// @inheritdoc ILeases
-    function operator() external view returns (address) {
-        return owner();
-    }
-
-    /// @inheritdoc ILeases
-    function domainSeparator() external view returns (bytes32) {
-        return _domainSeparatorV4();
-    }
-
-    function _isBidUsed(Bid calldata bid) private view returns (bool) {
-        (uint256 word, uint256 bit) = _saltPlace(bid.salt);
-        return _bidsUsed[bid.buyer][word] & bit != 0;
-    }
-
-    function _saltPlace(bytes32 salt) private pure returns (uint256 word, uint256 bit) {
-        return (uint256(salt) >> 8, 1 << (uint256(salt) & 0xff));
     }
 }

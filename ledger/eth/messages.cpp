@@ -39,6 +39,7 @@ constexpr std::string_view kReceiptType =
 constexpr std::string_view kVoucherType =
     "Voucher(bytes32 lease,uint64 sequence,uint64 cumulativeUnits,uint64 cumulativeAmount,"
     "bytes32 receiptsRoot)";
+constexpr std::string_view kObjectionType = "Objection(bytes32 lease,bytes32 receipt)";
 constexpr std::string_view kTreeHeadType = "TreeHead(uint64 size,bytes32 root,uint64 timeMs)";
 
 /// Builds encodeData of EIP-712: 32-byte words behind the type hash, without heap.
@@ -235,6 +236,11 @@ base::Hash32 struct_hash(const Voucher& m) {
         .put(m.cumulative_amount_atoms)
         .put(m.receipts_root)
         .finish();
+}
+
+base::Hash32 struct_hash(const Objection& m) {
+    static const base::Hash32 kType = hash_text(kObjectionType);
+    return StructHasher(kType).put(m.lease).put(m.receipt).finish();
 }
 
 base::Hash32 struct_hash(const TreeHead& m) {

@@ -131,6 +131,13 @@ struct Voucher {
     friend bool operator==(const Voucher&, const Voucher&) = default;
 };
 
+/// The buyer's side does not accept what a worker claims alone.
+struct Objection {
+    base::Hash32 lease;
+    base::Hash32 receipt;  ///< struct hash of the receipt claimed by
+    friend bool operator==(const Objection&, const Objection&) = default;
+};
+
 /// A signed log checkpoint. Signed for the ReceiptLog contract, the others for Leases.
 struct TreeHead {
     std::uint64_t size = 0;
@@ -149,6 +156,7 @@ struct TreeHead {
 [[nodiscard]] base::Hash32 struct_hash(const Delegation& message);
 [[nodiscard]] base::Hash32 struct_hash(const Receipt& message);
 [[nodiscard]] base::Hash32 struct_hash(const Voucher& message);
+[[nodiscard]] base::Hash32 struct_hash(const Objection& message);
 [[nodiscard]] base::Hash32 struct_hash(const TreeHead& message);
 
 /// keccak(0x1901 ‖ domain separator ‖ struct hash): what is signed.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {Ask, Bid, Delegation, Voucher} from "../libraries/Messages.sol";
+import {Ask, Bid, Delegation, Objection, Receipt} from "../libraries/Messages.sol";
 
 /// @notice Leases to open under one ask, which is checked and sent once.
 struct OpenGroup {
@@ -51,10 +51,26 @@ struct FinalItem {
     Parties parties;
 }
 
+/// @notice A claim by the worker alone: a receipt of its lease and the worker key's signature.
+struct LoneItem {
+    Parties parties;
+    Receipt receipt;
+    bytes signature;
+}
+
+/// @notice The answer to one, signed by the buyer or the voucher signer.
+struct ObjectionItem {
+    Parties parties;
+    Objection objection;
+    bytes signature;
+}
+
 /// @title Leases: matches opened with the maximum locked, paid by vouchers, closed or reclaimed
 /// @dev Assumptions:
 /// - Escrow and Providers are the ones fixed at deployment and do what their interfaces say;
 /// - the voucher signer stops signing for a lease once its close was requested;
+/// - the buyer, or whoever holds its voucher signer's key, looks at least once in a close window for
+///   claims that the worker makes alone, until the lease is closed;
 /// - block time is right within the windows used (minutes or more).
 interface ILeases {
     /// @param terms in one word, from the high end: unitKind 40 bits, price 64, maxUnits 48,
@@ -76,6 +92,13 @@ interface ILeases {
     /// cumulativeAmount 48, paid 48 (the difference to what was paid before), fee 48 (of it; the
     /// provider is credited paid − fee)
     event Claimed(bytes32 indexed lease, bytes32 receiptsRoot, uint256 totals);
+    /// @notice The worker asks to be paid up to these totals without the buyer's signature.
+    /// @param receipt struct hash
+    /// @param payableAt until then the buyer's side may object
+    event ClaimedAlone(
+        bytes32 indexed lease, bytes32 receipt, uint64 units, uint64 amount, uint64 payableAt
+    );
+    event Objected(bytes32 indexed lease, bytes32 receipt);
     event CloseRequested(bytes32 indexed lease, address by, uint8 reason, uint64 finalAt);
     event LeaseClosed(bytes32 indexed lease, uint64 paid, uint64 refunded, uint8 reason);
     event DelegationsRevoked(address indexed owner, uint64 nonce);
@@ -116,7 +139,11 @@ interface ILeases {
     error KeyMissing(bytes32 lease);
     /// @notice The batch cannot be read from this place of the call data on: nothing was done.
     error MalformedBatch(uint256 offset);
-    // Both
+    // Claiming alone
+    error ObjectedBefore(bytes32 lease);
+    error NotClaimedAlone(bytes32 lease, bytes32 receipt);
+    error TooLate(uint64 nowAt, uint64 until);
+    // All
     error BadSignature(address signer, bytes32 digest);
     // Cancelling
     error NotOrderOwner(address owner, address caller);
@@ -143,13 +170,37 @@ interface ILeases {
     /// A claim of the last unit has form 1: the ask gets its units back.
     function claim(bytes calldata batch) external;
 
+    /// @notice Asks, by the provider or the worker key, to be paid what a receipt says without the
+    /// buyer's signature: payable when a close window has passed without an objection. One that owes
+    /// no more than was paid, or than waits already, is passed over; a higher one takes the place of
+    /// the one that waits, and the window begins again. Not after a lease could have been ended.
+    /// Items fail alone.
+    function claimAlone(LoneItem[] calldata items) external;
+
+    /// @notice Takes away a claim by the worker alone whose window is not over. By anybody with the
+    /// signature. From then on this lease is paid by vouchers only. Items fail alone.
+    function objectTo(ObjectionItem[] calldata items) external;
+
+    /// @notice Pays claims by the worker alone whose window is over. By anybody. `Claimed` then
+    /// carries the receipt's hash in place of the receipts' root. Items fail alone.
+    function payAlone(FinalItem[] calldata items) external;
+
+    /// @notice The claim by the worker alone that waits: all zero when there is none.
+    /// @param isObjected whether there was an objection: no further one is taken
+    function loneClaim(bytes32 lease)
+        external
+        view
+        returns (bytes32 receipt, uint64 units, uint64 amount, uint64 payableAt, bool isObjected);
+
     /// @notice Asks for closes. By buyer, voucher signer or operator: claims stay possible for
-    /// the close window. By provider or worker key: closes at once. Items fail alone.
+    /// the close window. By provider or worker key: closes at once, or when a claim of theirs alone
+    /// is payable. Items fail alone.
     function requestClose(CloseItem[] calldata items) external;
 
     /// @notice Closes for good and frees what was not paid: after the close window where a close
     /// was requested, otherwise a close window after the lease's expiry (reason 5). By anybody.
-    /// Items fail alone.
+    /// A claim by the worker alone that waits holds it up until it is payable, and is paid. Items
+    /// fail alone.
     function finalizeClose(FinalItem[] calldata items) external;
 
     /// @notice Makes every delegation the caller signed so far useless for new leases.

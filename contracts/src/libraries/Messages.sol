@@ -71,6 +71,12 @@ struct Voucher {
     bytes32 receiptsRoot;
 }
 
+/// @notice The buyer's side does not accept what a worker claims alone by this receipt (struct hash).
+struct Objection {
+    bytes32 lease;
+    bytes32 receipt;
+}
+
 /// @notice A signed checkpoint of the public log.
 struct TreeHead {
     uint64 size;
@@ -98,6 +104,8 @@ library Messages {
     bytes32 internal constant VOUCHER_TYPEHASH = keccak256(
         "Voucher(bytes32 lease,uint64 sequence,uint64 cumulativeUnits,uint64 cumulativeAmount,bytes32 receiptsRoot)"
     );
+    bytes32 internal constant OBJECTION_TYPEHASH =
+        keccak256("Objection(bytes32 lease,bytes32 receipt)");
     bytes32 internal constant TREE_HEAD_TYPEHASH =
         keccak256("TreeHead(uint64 size,bytes32 root,uint64 timeMs)");
 
@@ -142,6 +150,14 @@ library Messages {
             mcopy(add(free, 0x20), voucher, 0xa0)
             digest := keccak256(free, 0xc0)
         }
+    }
+
+    function hash(Objection calldata objection) internal pure returns (bytes32) {
+        uint256 place;
+        assembly ("memory-safe") {
+            place := objection
+        }
+        return _hash(OBJECTION_TYPEHASH, place, 2);
     }
 
     function hash(TreeHead calldata head) internal pure returns (bytes32) {

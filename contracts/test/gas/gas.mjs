@@ -113,22 +113,31 @@ async function measure(market) {
   figures.prove_equivocation = await gasOf('disputes', 'proveEquivocation', [
     good, parties, receipt, await byWorker(receipt), other, await byWorker(other)]);
 
+  // A worker whose buyer signs no more: its receipt in place of a voucher, then the payment.
+  const lone = items[48];
+  const last = market.receiptOf(market.leaseOf(lone), 40n, 'last');
+  const byItsWorker = await market.sign('Receipt', last, `${lone.names.provider} worker`);
+  figures.claim_alone = await gasAs(lone.ask.provider, 'claimAlone', [
+    [{ parties: market.partiesOf(lone), receipt: last, signature: byItsWorker }]]);
+  figures.pay_alone = await gasOf('leases', 'payAlone', [
+    [{ key: market.keyOf(lone), parties: market.partiesOf(lone) }]]);
+
   const tree = makeTree();
-  let last = { size: 0n, root: zeroHash, timeMs: 0n };
+  let newest = { size: 0n, root: zeroHash, timeMs: 0n };
   for (const next of [1_000, 2_000, 5_000, 100_000]) {
     const head = { size: BigInt(next), root: tree.rootOf(next), timeMs: BigInt(1_750_000_000_000 + next) };
-    const proof = last.size === 0n ? [] : tree.proof(Number(last.size), next);
-    figures[`anchor_${next}`] = await gasOf('receiptLog', 'anchor', [last, head, '0x', proof]);
-    last = head;
+    const proof = newest.size === 0n ? [] : tree.proof(Number(newest.size), next);
+    figures[`anchor_${next}`] = await gasOf('receiptLog', 'anchor', [newest, head, '0x', proof]);
+    newest = head;
   }
   // By somebody else, with the operator's signature; from a complete tree the proof is a single node.
   for (const next of [131_072, 262_144]) {
-    const head = { size: BigInt(next), root: tree.rootOf(next), timeMs: last.timeMs + 1n };
+    const head = { size: BigInt(next), root: tree.rootOf(next), timeMs: newest.timeMs + 1n };
     const signature = await market.sign('TreeHead', head, 'operator');
-    const proof = tree.proof(Number(last.size), next);
-    const call = ['receiptLog', 'anchor', [last, head, signature, proof]];
+    const proof = tree.proof(Number(newest.size), next);
+    const call = ['receiptLog', 'anchor', [newest, head, signature, proof]];
     figures[`anchor_${next}_by_anybody`] = await gasOf(...call, market.deployer);
-    last = head;
+    newest = head;
   }
   return figures;
 }

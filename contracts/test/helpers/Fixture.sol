@@ -11,6 +11,8 @@ import {
     FinalItem,
     ILeases,
     LeaseKey,
+    LoneItem,
+    ObjectionItem,
     OpenGroup,
     OpenItem,
     Parties
@@ -18,7 +20,14 @@ import {
 import {IProviders} from "../../src/interfaces/IProviders.sol";
 import {IReceiptLog} from "../../src/interfaces/IReceiptLog.sol";
 import {ITreasury} from "../../src/interfaces/ITreasury.sol";
-import {Ask, Bid, Delegation, Voucher} from "../../src/libraries/Messages.sol";
+import {
+    Ask,
+    Bid,
+    Delegation,
+    Objection,
+    Receipt as WorkReceipt,
+    Voucher
+} from "../../src/libraries/Messages.sol";
 import {SettlementToken} from "../../src/mocks/SettlementToken.sol";
 import {MessagesHarness} from "./MessagesHarness.sol";
 
@@ -424,6 +433,47 @@ abstract contract Fixture is Test {
         FinalItem[] memory items = new FinalItem[](1);
         items[0] = FinalItem(keyOf(item), partiesOf(item));
         leases.finalizeClose(items);
+    }
+
+    /// @notice The worker's receipt over this many units.
+    function receiptOf(Opening memory item, uint64 units)
+        internal
+        view
+        returns (WorkReceipt memory receipt)
+    {
+        (receipt.lease, receipt.sequence) = (leaseOf(item), units);
+        (receipt.unitKind, receipt.price) = (item.ask.unitKind, item.price);
+        (receipt.cumulativeUnits, receipt.cumulativeAmount) = (units, units * item.price);
+    }
+
+    function loneOf(Opening memory item, WorkReceipt memory receipt, uint256 signer)
+        internal
+        view
+        returns (LoneItem[] memory items)
+    {
+        items = new LoneItem[](1);
+        bytes memory signature = sign(signer, digestOf(messages.hashReceipt(receipt)));
+        items[0] = LoneItem(partiesOf(item), receipt, signature);
+    }
+
+    function claimAloneBy(address who, Opening memory item, uint64 units) internal {
+        LoneItem[] memory items = loneOf(item, receiptOf(item, units), workerKey);
+        vm.prank(who);
+        leases.claimAlone(items);
+    }
+
+    function objectWith(uint256 signer, Opening memory item, bytes32 receipt) internal {
+        ObjectionItem[] memory items = new ObjectionItem[](1);
+        Objection memory objection = Objection(leaseOf(item), receipt);
+        bytes memory signature = sign(signer, digestOf(messages.hashObjection(objection)));
+        items[0] = ObjectionItem(partiesOf(item), objection, signature);
+        leases.objectTo(items);
+    }
+
+    function payAlone(Opening memory item) internal {
+        FinalItem[] memory items = new FinalItem[](1);
+        items[0] = FinalItem(keyOf(item), partiesOf(item));
+        leases.payAlone(items);
     }
 
     function expectRefusal(Opening memory item, bytes memory reason) internal {

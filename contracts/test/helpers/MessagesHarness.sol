@@ -6,6 +6,7 @@ import {
     Bid,
     Delegation,
     Messages,
+    Objection,
     Receipt,
     TreeHead,
     Units,
@@ -31,6 +32,10 @@ contract MessagesHarness {
     }
 
     function hashVoucher(Voucher calldata message) external pure returns (bytes32) {
+        return Messages.hash(message);
+    }
+
+    function hashObjection(Objection calldata message) external pure returns (bytes32) {
         return Messages.hash(message);
     }
 

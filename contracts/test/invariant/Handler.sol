@@ -2,7 +2,7 @@
 pragma solidity 0.8.37;
 
 import {IEscrow} from "../../src/interfaces/IEscrow.sol";
-import {LeaseKey, Parties} from "../../src/interfaces/ILeases.sol";
+import {LeaseKey, LoneItem, Parties} from "../../src/interfaces/ILeases.sol";
 import {
     Ask,
     Bid,
@@ -27,6 +27,9 @@ contract Handler is Fixture {
         uint64 units;
         uint16 feeBps; // of the day it was opened
         uint8 state;
+        uint64 lone; // what the worker alone claims
+        uint64 loneAt; // when that is due
+        bool objected;
     }
 
     uint256 internal constant ACTORS = 3;
@@ -146,12 +149,88 @@ contract Handler is Fixture {
         if (known.length == 0) return;
         Known storage lease = known[which % known.length];
         uint8 state = stateOf(lease.item);
-        uint64 since =
-            state == 1 ? lease.item.bid.deadline + CLOSE_WINDOW : leases.finalAt(lease.id);
+        uint64 since = _finalSince(lease, state);
+        if (lease.loneAt > since) since = lease.loneAt;
+        if (block.timestamp >= since) _expectLonePaid(lease);
         vm.prank(attacker);
         finalizeOne(lease.item);
         bool isDue = state == 3 || block.timestamp >= since;
         assertEq(stateOf(lease.item), isDue ? 3 : state, "final when its time has come");
+    }
+
+    /// @notice A worker claims by its receipt alone; or somebody else does, or signs.
+    function claimAlone(uint256 which, uint64 units, uint8 forge) external checked("claimAlone") {
+        if (known.length == 0) return;
+        Known storage lease = known[which % known.length];
+        units = uint64(bound(units, 0, uint256(lease.item.maxUnits) + 1));
+        WorkReceipt memory receipt = receiptOf(lease.item, units);
+        Parties memory parties = partiesOf(lease.item);
+        bool forged = forge % 5 == 3;
+        LoneItem[] memory items =
+            loneOf(lease.item, receipt, forged ? _signerKey(parties) : _workerKey(parties));
+        (, uint64 paid,,,, uint8 state,) = leases.leases(lease.id, lease.partiesHash);
+        bool valid = !forged && forge % 5 != 4 && units <= lease.item.maxUnits && !lease.objected
+            && (state == 1 || state == 2) && block.timestamp < _finalSince(lease, state)
+            && receipt.cumulativeAmount > paid && receipt.cumulativeAmount > lease.lone;
+        if (valid) {
+            lease.lone = receipt.cumulativeAmount;
+            lease.loneAt = uint64(block.timestamp) + CLOSE_WINDOW;
+            ++done["claimed alone"];
+        }
+        vm.prank(forge % 5 == 4 ? attacker : forge % 2 == 0 ? parties.provider : parties.workerKey);
+        leases.claimAlone(items);
+        _checkLone(lease);
+    }
+
+    function objectTo(uint256 which, uint8 by) external checked("objectTo") {
+        if (known.length == 0) return;
+        Known storage lease = known[which % known.length];
+        (bytes32 receipt,,,,) = leases.loneClaim(lease.id);
+        Parties memory parties = partiesOf(lease.item);
+        uint8 state = stateOf(lease.item);
+        bool valid = by % 3 != 2 && lease.lone != 0 && block.timestamp < lease.loneAt
+            && (state == 1 || state == 2);
+        if (valid) {
+            (lease.lone, lease.loneAt, lease.objected) = (0, 0, true);
+            ++done["objected"];
+        }
+        vm.prank(attacker);
+        uint256 signer = by % 3 == 2 ? _workerKey(parties) : _signerKey(parties);
+        objectWith(signer, lease.item, receipt);
+        _checkLone(lease);
+    }
+
+    function payLone(uint256 which) external checked("payAlone") {
+        if (known.length == 0) return;
+        Known storage lease = known[which % known.length];
+        (, uint64 before,,,,,) = leases.leases(lease.id, lease.partiesHash);
+        uint64 due = block.timestamp >= lease.loneAt ? lease.lone : 0;
+        if (due != 0) _expectLonePaid(lease);
+        uint8 state = stateOf(lease.item);
+        vm.prank(attacker);
+        payAlone(lease.item);
+        (, uint64 paid,,,,,) = leases.leases(lease.id, lease.partiesHash);
+        if (state == 3 || due < before) due = before;
+        assertEq(paid, due, "a lone claim that is due is paid, and no other");
+        _checkLone(lease);
+    }
+
+    function _expectLonePaid(Known storage lease) private {
+        if (stateOf(lease.item) == 3 || lease.lone == 0) return;
+        if (lease.lone > lease.highest) lease.highest = lease.lone;
+        (lease.lone, lease.loneAt) = (0, 0);
+        ++done["paid alone"];
+    }
+
+    function _checkLone(Known storage lease) private view {
+        (,, uint64 amount, uint64 payableAt, bool objected) = leases.loneClaim(lease.id);
+        assertEq(amount, lease.lone, "what waits");
+        assertEq(payableAt, lease.loneAt, "until when");
+        assertEq(objected, lease.objected);
+    }
+
+    function _finalSince(Known storage lease, uint8 state) private view returns (uint64) {
+        return state == 1 ? lease.item.bid.deadline + CLOSE_WINDOW : leases.finalAt(lease.id);
     }
 
     function withdraw(uint256 who, uint64 amount, uint8 step) external checked("withdraw") {
@@ -339,7 +418,7 @@ contract Handler is Fixture {
         assertGe(paid, lease.paid, "I-04 totals never fall");
         assertGe(units, lease.units, "I-04 units never fall");
         assertLe(paid, locked, "I-04 never above the lock");
-        assertLe(paid, lease.highest, "I-06 never above the largest valid voucher");
+        assertLe(paid, lease.highest, "I-06 never above the largest valid voucher or lone claim");
         uint8 was = lease.state;
         bool arrow =
             state == was || (was == 1 && (state == 2 || state == 3)) || (was == 2 && state == 3);

@@ -13,7 +13,7 @@ abstract contract MarketInvariants is Test {
         handler = new Handler(moody);
         handler.init();
         targetContract(address(handler));
-        bytes4[] memory selectors = new bytes4[](21);
+        bytes4[] memory selectors = new bytes4[](25);
         selectors[0] = Handler.deposit.selector;
         selectors[1] = Handler.open.selector;
         selectors[2] = Handler.openAgain.selector;
@@ -35,6 +35,10 @@ abstract contract MarketInvariants is Test {
         selectors[18] = Handler.equivocate.selector;
         selectors[19] = Handler.addBond.selector;
         selectors[20] = Handler.collect.selector;
+        selectors[21] = Handler.claimAlone.selector;
+        selectors[22] = Handler.objectTo.selector;
+        selectors[23] = Handler.payLone.selector;
+        selectors[24] = Handler.claimAlone.selector;
         targetSelector(FuzzSelector(address(handler), selectors));
     }
 
@@ -47,6 +51,9 @@ abstract contract MarketInvariants is Test {
     function afterInvariant() public {
         emit log_named_uint("opened", handler.done("opened"));
         emit log_named_uint("closed by claim", handler.done("closed by claim"));
+        emit log_named_uint("claimed alone", handler.done("claimed alone"));
+        emit log_named_uint("paid alone", handler.done("paid alone"));
+        emit log_named_uint("objected", handler.done("objected"));
         emit log_named_uint("slashed", handler.done("slashed"));
         emit log_named_uint("paid", handler.paidTotal());
         handler.checkEnded();

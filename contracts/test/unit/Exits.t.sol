@@ -115,6 +115,30 @@ contract ExitsTest is Fixture {
         everybodyLeaves(item, UNITS);
     }
 
+    /// @notice Neither the buyer nor anybody who signs for it is heard of again.
+    function test_TheWorkersLastReceiptIsPaidThoughNobodySignsForTheBuyer() public {
+        Opening memory item = leaseWithWork();
+        claimAloneBy(provider, item, DONE + 50);
+        vm.warp(START + CLOSE_WINDOW);
+        payAlone(item);
+        everybodyLeaves(item, DONE + 50);
+    }
+
+    function test_TheWorkersLastReceiptIsPaidThoughALostBuyerIsClosing() public {
+        Opening memory item = leaseWithWork();
+        closeBy(buyer, item, 2);
+        claimAloneBy(worker, item, DONE + 50);
+        everybodyLeaves(item, DONE + 50);
+    }
+
+    function test_ABuyerPaysNothingForAReceiptItObjectsTo() public {
+        Opening memory item = leaseWithWork();
+        closeBy(buyer, item, 2);
+        claimAloneBy(worker, item, UNITS);
+        objectWith(buyerKey, item, messages.hashReceipt(receiptOf(item, UNITS)));
+        everybodyLeaves(item, DONE);
+    }
+
     function test_AfterTheWorkerKeyWasRevoked() public {
         Opening memory item = leaseWithWork();
         vm.prank(provider);

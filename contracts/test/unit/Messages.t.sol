@@ -8,6 +8,7 @@ import {
     Ask,
     Bid,
     Delegation,
+    Objection,
     Receipt as WorkReceipt,
     TreeHead,
     Voucher
@@ -21,7 +22,7 @@ contract MessagesTest is Test {
 
     function test_VectorsHashAlike() public view {
         uint256 count = 0;
-        uint256[6] memory perType;
+        uint256[7] memory perType;
         while (vm.keyExistsJson(json, _at(count, ""))) {
             string memory kind = _text(count, ".primaryType");
             (bytes32 found, uint256 place) = _structHash(count, kind);
@@ -34,7 +35,7 @@ contract MessagesTest is Test {
             ++perType[place];
             ++count;
         }
-        for (uint256 i = 0; i < 6; ++i) {
+        for (uint256 i = 0; i < 7; ++i) {
             assertGe(perType[i], 5, "at least five per message");
         }
     }
@@ -57,6 +58,7 @@ contract MessagesTest is Test {
         if (name == keccak256("Delegation")) return (harness.hashDelegation(_delegation(i)), 2);
         if (name == keccak256("Receipt")) return (harness.hashReceipt(_receipt(i)), 3);
         if (name == keccak256("Voucher")) return (harness.hashVoucher(_voucher(i)), 4);
+        if (name == keccak256("Objection")) return (harness.hashObjection(_objection(i)), 6);
         assertEq(kind, "TreeHead");
         return (harness.hashTreeHead(_head(i)), 5);
     }
@@ -124,6 +126,11 @@ contract MessagesTest is Test {
         m.cumulativeUnits = _number(i, ".message.cumulativeUnits");
         m.cumulativeAmount = _number(i, ".message.cumulativeAmount");
         m.receiptsRoot = _word(i, ".message.receiptsRoot");
+    }
+
+    function _objection(uint256 i) private view returns (Objection memory m) {
+        m.lease = _word(i, ".message.lease");
+        m.receipt = _word(i, ".message.receipt");
     }
 
     function _head(uint256 i) private view returns (TreeHead memory m) {

@@ -63,6 +63,7 @@ Hash32 struct_hash_of(const std::string& type, const json& m) {
         return struct_hash(Voucher{hash(m, "lease"), number(m, "sequence"),
                                    number(m, "cumulativeUnits"), number(m, "cumulativeAmount"),
                                    hash(m, "receiptsRoot")});
+    if (type == "Objection") return struct_hash(Objection{hash(m, "lease"), hash(m, "receipt")});
     REQUIRE(type == "TreeHead");
     return struct_hash(TreeHead{number(m, "size"), hash(m, "root"), number(m, "timeMs")});
 }
