@@ -35,7 +35,7 @@ Result<void> BlockTimes::fill_places(AuditReport& report) {
 Result<void> BlockTimes::fill_days(AuditReport& report) {
     std::map<std::uint64_t, std::uint64_t> paid;  // by block
     for (const AuditedLease& lease : report.leases)
-        for (const auto& [claim, place] : lease.claims)
+        for (const auto& [claim, place, is_lone] : lease.claims)
             if (place.block >= report.from_block) paid[place.block] += claim.paid_atoms;
     const std::vector<std::pair<std::uint64_t, std::uint64_t>> blocks(paid.begin(), paid.end());
     // Time never falls from block to block: halve until both ends lie on one day.

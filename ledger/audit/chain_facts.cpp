@@ -60,6 +60,8 @@ class Reader {
     Result<void> on(const LeaseOpened& event);
     Result<void> on(const ItemFailed& event);
     Result<void> on(const Claimed& event);
+    Result<void> on(const ClaimedAlone& event);
+    Result<void> on(const Objected& event);
     Result<void> on(const CloseRequested& event);
     Result<void> on(const LeaseClosed& event);
     Result<void> on(const OrderCancelled& event);
@@ -309,12 +311,23 @@ Result<void> Reader::on(const Claimed& event) {
                           std::to_string(lease.opened.locked_atoms));
     if (lease.closed)
         findings_.add(lease, FindingCode::claim_mismatch, where, "paid after it was closed");
+    const bool is_lone = lease.lone && lease.lone->receipt == event.receipts_root;
+    if (is_lone && (lease.lone->units != event.cumulative_units ||
+                    lease.lone->amount_atoms != event.cumulative_amount_atoms ||
+                    (place_.time_s != 0 && place_.time_s < lease.lone->payable_at_s)))
+        findings_.add(lease, FindingCode::claim_mismatch, where,
+                      "the worker alone claimed other totals, or was paid too early");
+    if (is_lone) {
+        lease.lone.reset();
+        lease.has_lone_claims = true;
+    }
     lease.paid_atoms += event.paid_atoms;
     lease.fee_atoms += event.fee_atoms;
-    lease.claims.push_back({event, place_});
+    lease.claims.push_back({event, place_, is_lone});
     if (!in_range(place_.block)) lease.sequence_above = event.sequence;
     if (selected) {
         ++report_.claims_checked;
+        if (is_lone) ++report_.lone_claims;
         report_.paid_atoms += event.paid_atoms;
         report_.fee_atoms += event.fee_atoms;
     }
@@ -337,6 +350,16 @@ void Reader::on_payment(const AuditedLease& lease, const Claimed& event) {
         move(buyer, MovementKind::kFee, -atoms(event.fee_atoms), {}, event.lease,
              deployment_.treasury);
     move(lease.opened.provider, MovementKind::kCredit, paid, {.earned = paid}, event.lease, buyer);
+}
+
+Result<void> Reader::on(const ClaimedAlone& event) {
+    if (AuditedLease* const lease = facts_.find(event.lease)) lease->lone = event;
+    return {};
+}
+
+Result<void> Reader::on(const Objected& event) {
+    if (AuditedLease* const lease = facts_.find(event.lease)) lease->lone.reset();
+    return {};
 }
 
 Result<void> Reader::on(const CloseRequested&) {
@@ -469,7 +492,7 @@ void Reader::check_fees(AuditedLease& lease) {
     const std::uint64_t bps = lease.opened.fee_bps;
     std::uint64_t fee = 0;
     bool fits = bps <= kFeeBpsMax;
-    for (const auto& [claim, at] : lease.claims) {
+    for (const auto& [claim, at, is_lone] : lease.claims) {
         fee += claim.fee_atoms;
         fits = fits && base::mul_div_down(claim.cumulative_amount_atoms, bps, 10'000) == fee;
     }

@@ -94,7 +94,7 @@ std::string party_chart(const AuditReport& report, std::string title, std::strin
                         Address settlement::LeaseOpened::*party) {
     std::map<Address, std::uint64_t> sums;
     for (const AuditedLease& lease : report.leases)
-        for (const auto& [claim, place] : lease.claims)
+        for (const auto& [claim, place, is_lone] : lease.claims)
             if (place.block >= report.from_block) sums[lease.opened.*party] += claim.paid_atoms;
     std::vector<std::pair<Address, std::uint64_t>> order(sums.begin(), sums.end());
     std::stable_sort(order.begin(), order.end(),
@@ -155,6 +155,7 @@ std::string figures(const AuditReport& report) {
         {"receipts", plain(report.receipts_checked)},
         {"vouchers", plain(report.vouchers_checked)},
         {"claims", plain(report.claims_checked)},
+        {"of them by the worker's receipt alone", plain(report.lone_claims)},
         {"token transfers explained", plain(report.transfers_explained)},
         {"receipts signed twice by a worker", plain(report.equivocations.size())},
         {"deposited (tokens)", tokens(report.deposited_atoms)},

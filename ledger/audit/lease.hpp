@@ -24,10 +24,13 @@ struct AuditedLease {
     struct Claim {
         settlement::Claimed event;
         Place at;
+        bool is_lone = false;  ///< by the worker's receipt, to which nobody objected
     };
     settlement::LeaseOpened opened;
     Place opened_at;
-    std::vector<Claim> claims;  ///< in chain order
+    std::vector<Claim> claims;                     ///< in chain order
+    std::optional<settlement::ClaimedAlone> lone;  ///< waits to be paid
+    bool has_lone_claims = false;                  ///< among `claims`
     std::optional<settlement::LeaseClosed> closed;
     Place closed_at;
     std::uint64_t paid_atoms = 0;

@@ -256,6 +256,7 @@ Result<void> LogChecker::on(const SignedReceipt& item, const CheckedItem& checke
     const Hash32 leaf = log::leaf_hash(checked.hash.span());
     track.tree.append(leaf);
     meet_claims(track);
+    if (lease.has_lone_claims) meet_lone_claims(track);
     if (track.marks.size() == 2 * kMarks) track.forget(kMarks);
     track.marks.push_back({track.sequence, track.units, track.amount_atoms, leaf});
     return {};
@@ -280,7 +281,8 @@ Result<void> LogChecker::on(const EquivocalReceipt& item, const CheckedItem& che
 void LogChecker::meet_claims(Track& track) {
     AuditedLease& lease = *track.lease;
     for (; track.claims_met < lease.claims.size(); ++track.claims_met) {
-        const settlement::Claimed& claim = lease.claims[track.claims_met].event;
+        const auto& [claim, at, is_lone] = lease.claims[track.claims_met];
+        if (is_lone) continue;
         if (claim.sequence > track.sequence) return;
         if (claim.sequence == track.sequence && claim.cumulative_units == track.units &&
             claim.cumulative_amount_atoms == track.amount_atoms &&
@@ -289,6 +291,19 @@ void LogChecker::meet_claims(Track& track) {
         if (lease.reports(claim.sequence))
             findings_.add(lease, FindingCode::claim_mismatch, lease_text(claim.lease),
                           "claim at sequence " + std::to_string(claim.sequence) + ", " + here());
+    }
+}
+
+/// A worker that was paid by its receipt alone may never have handed it in; when it did, it is
+/// this.
+void LogChecker::meet_lone_claims(const Track& track) {
+    AuditedLease& lease = *track.lease;
+    for (const auto& [claim, at, is_lone] : lease.claims) {
+        if (!is_lone || claim.sequence != track.sequence) continue;
+        if (claim.receipts_root != track.previous && lease.reports(claim.sequence))
+            findings_.add(lease, FindingCode::claim_mismatch, lease_text(claim.lease),
+                          "paid by another receipt of sequence " + std::to_string(claim.sequence) +
+                              ", " + here());
     }
 }
 
@@ -356,6 +371,8 @@ Result<void> LogChecker::finish() {
         if (!lease.ask_record || !lease.bid_record)
             findings_.add(lease, FindingCode::order_missing, lease_text(id),
                           lease.ask_record ? "its bid" : "its ask");
+        while (track.claims_met < lease.claims.size() && lease.claims[track.claims_met].is_lone)
+            ++track.claims_met;
         if (track.claims_met < lease.claims.size())
             findings_.add(lease, FindingCode::claim_without_receipts, lease_text(id),
                           "paid up to sequence " +

@@ -86,6 +86,7 @@ class LogChecker {
     void check_receipt(const eth::Receipt& receipt, Track& track);
     void check_totals(const eth::Voucher& voucher, Track& track);
     void meet_claims(Track& track);
+    void meet_lone_claims(const Track& track);
     /// Whether the account is a contract, whose signatures the chain judged when it opened.
     [[nodiscard]] base::Result<bool> is_contract(const base::Address& account);
     [[nodiscard]] base::Result<void> check_order_signature(const base::Hash32& message,

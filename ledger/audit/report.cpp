@@ -91,7 +91,7 @@ std::string story(const AuditedLease& lease) {
                            lease.last_receipt_record);
     out += fmt::format(", {} vouchers\n\nPaid ({} claims)\n", lease.vouchers, lease.claims.size());
     const std::size_t shown = std::min(lease.claims.size(), kClaimsShown);
-    for (const auto& [claim, place] : std::span(lease.claims).last(shown))
+    for (const auto& [claim, place, is_lone] : std::span(lease.claims).last(shown))
         out += fmt::format("  {}\n    receipts up to {}, {} {}: {} paid, of it {} fee\n", at(place),
                            claim.sequence, claim.cumulative_units, kind, tokens(claim.paid_atoms),
                            tokens(claim.fee_atoms));
@@ -145,6 +145,8 @@ std::string to_text(const AuditReport& report) {
     count(out, "receipts", report.receipts_checked);
     count(out, "vouchers", report.vouchers_checked);
     count(out, "claims", report.claims_checked);
+    if (report.lone_claims != 0)
+        count(out, "of them by the worker's receipt alone", report.lone_claims);
     count(out, "token transfers explained", report.transfers_explained);
     if (!report.equivocations.empty())
         count(out, "receipts signed twice by a worker", report.equivocations.size());
@@ -195,7 +197,7 @@ nlohmann::json json_of(const std::optional<std::uint64_t>& number) {
 nlohmann::json json_of(const AuditedLease& lease) {
     const settlement::LeaseOpened& opened = lease.opened;
     nlohmann::json claims = nlohmann::json::array();
-    for (const auto& [claim, place] : lease.claims)
+    for (const auto& [claim, place, is_lone] : lease.claims)
         claims.push_back({{"at", json_of(place)},
                           {"sequence", claim.sequence},
                           {"units", std::to_string(claim.cumulative_units)},
@@ -250,6 +252,7 @@ std::string to_json_text(const AuditReport& report) {
     out["vouchers_checked"] = report.vouchers_checked;
     out["leases_checked"] = report.leases_checked;
     out["claims_checked"] = report.claims_checked;
+    out["lone_claims"] = report.lone_claims;
     out["closes_checked"] = report.closes_checked;
     out["transfers_explained"] = report.transfers_explained;
     const auto amount = [&](const char* name, std::uint64_t atoms) {

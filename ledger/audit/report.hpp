@@ -112,6 +112,7 @@ struct AuditReport {
     std::uint64_t vouchers_checked = 0;
     std::uint64_t leases_checked = 0;
     std::uint64_t claims_checked = 0;
+    std::uint64_t lone_claims = 0;  ///< of them, by the worker's receipt without the buyer's side
     std::uint64_t closes_checked = 0;
     std::uint64_t transfers_explained = 0;
 

@@ -8,10 +8,6 @@
 /// C++ form of contracts/src/interfaces/IDisputes.sol.
 namespace ledger::settlement {
 
-struct WorkerReceipt {
-    eth::Receipt receipt;
-    base::Signature signature;
-};
 /// By anybody: two receipts of one lease and sequence cost the provider its minimum bond, of which
 /// the caller gets 30 %.
 [[nodiscard]] base::Bytes encode_prove_equivocation(const Parties& parties,

@@ -37,6 +37,12 @@ constexpr std::string_view kClaim = "claim(bytes)";
 constexpr std::string_view kRequestClose =
     "requestClose((" KEY_TYPES "," PARTIES_TYPES ",uint8)[])";
 constexpr std::string_view kFinalizeClose = "finalizeClose((" KEY_TYPES "," PARTIES_TYPES ")[])";
+#define RECEIPT_TYPES \
+    "(bytes32,uint64,bytes32,uint8,uint64,uint64,uint64,bytes32,bytes32,bytes32,uint64,uint64)"
+constexpr std::string_view kClaimAlone =
+    "claimAlone((" PARTIES_TYPES "," RECEIPT_TYPES ",bytes)[])";
+constexpr std::string_view kObjectTo = "objectTo((" PARTIES_TYPES ",(bytes32,bytes32),bytes)[])";
+constexpr std::string_view kPayAlone = "payAlone((" KEY_TYPES "," PARTIES_TYPES ")[])";
 constexpr std::string_view kCancelAsk = "cancelAsk(" ASK_TYPES ")";
 constexpr std::string_view kCancelBid = "cancelBid(" BID_TYPES ")";
 
@@ -153,8 +159,35 @@ Bytes encode(const CloseItem& item) {
     return out.finish();
 }
 
+Bytes encode(const LoneItem& item) {
+    return Encoder()
+        .inline_static(encode(item.parties))
+        .inline_static(settlement::encode(item.receipt.receipt))
+        .bytes(item.receipt.signature.span())
+        .finish();
+}
+
+Bytes encode(const ObjectionItem& item) {
+    return Encoder()
+        .inline_static(encode(item.parties))
+        .word(item.objection.lease)
+        .word(item.objection.receipt)
+        .bytes(item.signature)
+        .finish();
+}
+
 template <typename Item>
-Bytes encode_close_batch(std::string_view signature, const std::vector<Item>& items) {
+Bytes encode_dynamic_batch(std::string_view signature, const std::vector<Item>& items) {
+    std::vector<Bytes> encoded;
+    encoded.reserve(items.size());
+    for (const Item& item : items)
+        encoded.push_back(encode(item));
+    return eth::abi::encode_call(signature,
+                                 Encoder().dynamic(eth::abi::encode_dynamic_array(encoded)));
+}
+
+template <typename Item>
+Bytes encode_static_batch(std::string_view signature, const std::vector<Item>& items) {
     std::vector<Bytes> encoded;
     encoded.reserve(items.size());
     for (const Item& item : items)
@@ -169,6 +202,15 @@ Bytes encode(const Parties& parties) {
     Encoder out;
     out.address(parties.buyer).address(parties.provider);
     out.address(parties.voucher_signer).address(parties.worker_key);
+    return out.finish();
+}
+
+Bytes encode(const eth::Receipt& receipt) {
+    Encoder out;
+    out.word(receipt.lease).uint(receipt.sequence).word(receipt.previous);
+    out.uint(number(receipt.unit_kind)).uint(receipt.cumulative_units).uint(receipt.price_atoms);
+    out.uint(receipt.cumulative_amount_atoms).word(receipt.model_hash).word(receipt.request_hash);
+    out.word(receipt.response_hash).uint(receipt.start_ms).uint(receipt.end_ms);
     return out.finish();
 }
 
@@ -234,11 +276,23 @@ Bytes encode_claim(const std::vector<ClaimItem>& items) {
 }
 
 Bytes encode_request_close(const std::vector<CloseItem>& items) {
-    return encode_close_batch(kRequestClose, items);
+    return encode_static_batch(kRequestClose, items);
 }
 
 Bytes encode_finalize_close(const std::vector<FinalItem>& items) {
-    return encode_close_batch(kFinalizeClose, items);
+    return encode_static_batch(kFinalizeClose, items);
+}
+
+Bytes encode_claim_alone(const std::vector<LoneItem>& items) {
+    return encode_dynamic_batch(kClaimAlone, items);
+}
+
+Bytes encode_object_to(const std::vector<ObjectionItem>& items) {
+    return encode_dynamic_batch(kObjectTo, items);
+}
+
+Bytes encode_pay_alone(const std::vector<FinalItem>& items) {
+    return encode_static_batch(kPayAlone, items);
 }
 
 Bytes encode_revoke_delegations() {
@@ -281,6 +335,27 @@ Result<LeaseView> read_lease(rpc::Chain& chain, const base::Address& leases, con
     return detail::as_answer(decode_lease_view(Decoder(answer)));
 }
 
+namespace {
+
+Result<LoneClaimView> decode_lone_claim(const Decoder& decoder) {
+    LoneClaimView view;
+    TRY_ASSIGN(view.receipt, decoder.word(0));
+    TRY_ASSIGN(view.units, decoder.u64(1));
+    TRY_ASSIGN(view.amount_atoms, decoder.u64(2));
+    TRY_ASSIGN(view.payable_at_s, decoder.u64(3));
+    TRY_ASSIGN(view.is_objected, decoder.boolean(4));
+    return view;
+}
+
+}  // namespace
+
+Result<LoneClaimView> read_lone_claim(rpc::Chain& chain, const base::Address& leases,
+                                      const Hash32& lease, rpc::BlockTag at) {
+    TRY_ASSIGN(const Bytes answer,
+               detail::view(chain, leases, "loneClaim(bytes32)", Encoder().word(lease), at));
+    return detail::as_answer(decode_lone_claim(Decoder(answer)));
+}
+
 Result<std::uint64_t> read_final_at(rpc::Chain& chain, const base::Address& leases,
                                     const Hash32& lease, rpc::BlockTag at) {
     TRY_ASSIGN(const Bytes answer,
@@ -304,6 +379,9 @@ struct Topics {
         "LeaseOpened(bytes32,address,address,bytes32,bytes32,address,address,uint256)");
     Hash32 item_failed = eth::abi::event_topic("ItemFailed(bytes32,uint256,bytes)");
     Hash32 claimed = eth::abi::event_topic("Claimed(bytes32,bytes32,uint256)");
+    Hash32 claimed_alone =
+        eth::abi::event_topic("ClaimedAlone(bytes32,bytes32,uint64,uint64,uint64)");
+    Hash32 objected = eth::abi::event_topic("Objected(bytes32,bytes32)");
     Hash32 close_requested = eth::abi::event_topic("CloseRequested(bytes32,address,uint8,uint64)");
     Hash32 closed = eth::abi::event_topic("LeaseClosed(bytes32,uint64,uint64,uint8)");
     Hash32 cancelled = eth::abi::event_topic("OrderCancelled(bytes32,address)");
@@ -384,6 +462,24 @@ Result<Claimed> decode_claimed(const rpc::LogEntry& entry) {
     return event;
 }
 
+Result<ClaimedAlone> decode_claimed_alone(const rpc::LogEntry& entry) {
+    const Decoder data(entry.data);
+    ClaimedAlone event;
+    event.lease = entry.topics[1];
+    TRY_ASSIGN(event.receipt, data.word(0));
+    TRY_ASSIGN(event.units, data.u64(1));
+    TRY_ASSIGN(event.amount_atoms, data.u64(2));
+    TRY_ASSIGN(event.payable_at_s, data.u64(3));
+    return event;
+}
+
+Result<Objected> decode_objected(const rpc::LogEntry& entry) {
+    Objected event;
+    event.lease = entry.topics[1];
+    TRY_ASSIGN(event.receipt, Decoder(entry.data).word(0));
+    return event;
+}
+
 Result<CloseRequested> decode_close_requested(const rpc::LogEntry& entry) {
     const Decoder data(entry.data);
     CloseRequested event;
@@ -423,6 +519,9 @@ Result<std::optional<LeasesEvent>> decode_leases_event(const rpc::LogEntry& entr
     if (detail::is_event(entry, topics().opened, 3)) return wrap(decode_opened(entry));
     if (detail::is_event(entry, topics().item_failed, 1)) return wrap(decode_item_failed(entry));
     if (detail::is_event(entry, topics().claimed, 1)) return wrap(decode_claimed(entry));
+    if (detail::is_event(entry, topics().claimed_alone, 1))
+        return wrap(decode_claimed_alone(entry));
+    if (detail::is_event(entry, topics().objected, 1)) return wrap(decode_objected(entry));
     if (detail::is_event(entry, topics().close_requested, 1))
         return wrap(decode_close_requested(entry));
     if (detail::is_event(entry, topics().closed, 1)) return wrap(decode_closed(entry));

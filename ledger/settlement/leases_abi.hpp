@@ -92,6 +92,25 @@ struct FinalItem {
     Parties parties;
 };
 
+/// A worker-signed receipt.
+struct WorkerReceipt {
+    eth::Receipt receipt;
+    base::Signature signature;
+};
+/// Its twelve words.
+[[nodiscard]] base::Bytes encode(const eth::Receipt& receipt);
+/// A claim by the worker alone.
+struct LoneItem {
+    Parties parties;
+    WorkerReceipt receipt;
+};
+/// The buyer's side's answer to one; the buyer or the voucher signer signs.
+struct ObjectionItem {
+    Parties parties;
+    eth::Objection objection;
+    base::Bytes signature;
+};
+
 enum class LeaseState : std::uint8_t { kNone = 0, kOpen = 1, kClosing = 2, kClosed = 3 };
 
 // Calls: selector and arguments, the `data` of a transaction to Leases.
@@ -103,6 +122,13 @@ enum class LeaseState : std::uint8_t { kNone = 0, kOpen = 1, kClosing = 2, kClos
 [[nodiscard]] base::Bytes encode_request_close(const std::vector<CloseItem>& items);
 /// By anybody, after a requested close's window or a close window after the lease's expiry.
 [[nodiscard]] base::Bytes encode_finalize_close(const std::vector<FinalItem>& items);
+/// By the provider or the worker key: pays the receipt's totals when nobody objects in a close
+/// window.
+[[nodiscard]] base::Bytes encode_claim_alone(const std::vector<LoneItem>& items);
+/// By anybody with the signatures, before a lone claim is payable.
+[[nodiscard]] base::Bytes encode_object_to(const std::vector<ObjectionItem>& items);
+/// By anybody, from then on.
+[[nodiscard]] base::Bytes encode_pay_alone(const std::vector<FinalItem>& items);
 [[nodiscard]] base::Bytes encode_revoke_delegations();
 /// By the ask's provider: no lease is opened under it from then on.
 [[nodiscard]] base::Bytes encode_cancel_ask(const eth::Ask& ask);
@@ -122,6 +148,18 @@ struct LeaseView {
 [[nodiscard]] base::Result<LeaseView> read_lease(rpc::Chain& chain, const base::Address& leases,
                                                  const base::Hash32& lease, const Parties& parties,
                                                  rpc::BlockTag at);
+/// A claim by the worker alone that waits; all zero when there is none.
+struct LoneClaimView {
+    base::Hash32 receipt;
+    std::uint64_t units = 0;
+    std::uint64_t amount_atoms = 0;
+    std::uint64_t payable_at_s = 0;
+    bool is_objected = false;  ///< there was an objection: the lease takes none any more
+};
+[[nodiscard]] base::Result<LoneClaimView> read_lone_claim(rpc::Chain& chain,
+                                                          const base::Address& leases,
+                                                          const base::Hash32& lease,
+                                                          rpc::BlockTag at);
 /// Reads `finalAt(lease)`: when a requested close becomes final; 0 when none was requested.
 [[nodiscard]] base::Result<std::uint64_t> read_final_at(rpc::Chain& chain,
                                                         const base::Address& leases,
@@ -160,9 +198,22 @@ struct Claimed {
     std::uint64_t sequence = 0;
     std::uint64_t cumulative_units = 0;
     std::uint64_t cumulative_amount_atoms = 0;
-    base::Hash32 receipts_root;
+    base::Hash32 receipts_root;    ///< paid to the worker alone: its receipt's hash
     std::uint64_t paid_atoms = 0;  ///< gross difference to the claim before
     std::uint64_t fee_atoms = 0;   ///< of it; the provider is credited paid − fee
+};
+/// The worker alone asks for these totals; the buyer's side may object until they are payable.
+struct ClaimedAlone {
+    base::Hash32 lease;
+    base::Hash32 receipt;  ///< struct hash
+    std::uint64_t units = 0;
+    std::uint64_t amount_atoms = 0;
+    std::uint64_t payable_at_s = 0;
+    friend bool operator==(const ClaimedAlone&, const ClaimedAlone&) = default;
+};
+struct Objected {
+    base::Hash32 lease;
+    base::Hash32 receipt;
 };
 struct CloseRequested {
     base::Hash32 lease;
@@ -181,8 +232,8 @@ struct OrderCancelled {
     base::Hash32 order;  ///< struct hash
     base::Address by;
 };
-using LeasesEvent =
-    std::variant<LeaseOpened, ItemFailed, Claimed, CloseRequested, LeaseClosed, OrderCancelled>;
+using LeasesEvent = std::variant<LeaseOpened, ItemFailed, Claimed, ClaimedAlone, Objected,
+                                 CloseRequested, LeaseClosed, OrderCancelled>;
 
 /// Empty for an event this program has no use for; chain_bad_answer for a malformed one.
 [[nodiscard]] base::Result<std::optional<LeasesEvent>> decode_leases_event(

@@ -63,6 +63,9 @@ constexpr std::string_view kErrors[] = {
     "KeyMissing(bytes32)",
     "MalformedBatch(uint256)",
     "TooEarly(uint64,uint64)",
+    "TooLate(uint64,uint64)",
+    "ObjectedBefore(bytes32)",
+    "NotClaimedAlone(bytes32,bytes32)",
     "WrongContract(address,address)",
     // Escrow
     "ZeroAddress()",

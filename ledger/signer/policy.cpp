@@ -174,6 +174,7 @@ functions = [
     "claim(bytes)",
     "requestClose(((bytes32,bytes32,uint64),({parties}),uint8)[])",
     "finalizeClose(((bytes32,bytes32,uint64),({parties}))[])",
+    "objectTo((({parties}),(bytes32,bytes32),bytes)[])",
 ]
 
 [[transactions.allow]]

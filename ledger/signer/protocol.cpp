@@ -133,6 +133,16 @@ json to_json(const SignVoucher& request) {
     return out;
 }
 
+json to_json(const SignObjection& request) {
+    json out = json::object();
+    out["op"] = "sign_objection";
+    out["signer"] = base::to_hex(request.signer);
+    put_domain(out, request.domain);
+    out["lease"] = base::to_hex(request.objection.lease);
+    out["receipt"] = base::to_hex(request.objection.receipt);
+    return out;
+}
+
 json to_json(const SignTreeHead& request) {
     json out = json::object();
     out["op"] = "sign_tree_head";
@@ -186,6 +196,16 @@ Result<Request> voucher_in(const json& object) {
     return request;
 }
 
+Result<Request> objection_in(const json& object) {
+    TRY(only_fields(object, {"op", "signer", "chain_id", "contract", "lease", "receipt"}));
+    SignObjection request;
+    TRY_ASSIGN(request.signer, fixed_at<base::Address>(object, "signer"));
+    TRY_ASSIGN(request.domain, domain_in(object));
+    TRY_ASSIGN(request.objection.lease, fixed_at<base::Hash32>(object, "lease"));
+    TRY_ASSIGN(request.objection.receipt, fixed_at<base::Hash32>(object, "receipt"));
+    return request;
+}
+
 Result<Request> tree_head_in(const json& object) {
     TRY(only_fields(object, {"op", "signer", "chain_id", "contract", "size", "root", "time_ms"}));
     SignTreeHead request;
@@ -213,6 +233,7 @@ Result<Request> decode_request(std::string_view line) {
     if (op == "sign_transaction") return transaction_in(object);
     if (op == "sign_voucher") return voucher_in(object);
     if (op == "sign_tree_head") return tree_head_in(object);
+    if (op == "sign_objection") return objection_in(object);
     return fail(ErrorCode::unsupported, "the operation is not one of this signer");
 }
 

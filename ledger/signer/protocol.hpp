@@ -48,7 +48,16 @@ struct SignTreeHead {
     eth::TreeHead head;
     friend bool operator==(const SignTreeHead&, const SignTreeHead&) = default;
 };
-using Request = std::variant<ListAddresses, SignTransaction, SignVoucher, SignTreeHead>;
+/// Moves no money: a claim by the worker alone is taken away, what both signed is paid all the
+/// same.
+struct SignObjection {
+    base::Address signer;
+    eth::Domain domain;
+    eth::Objection objection;
+    friend bool operator==(const SignObjection&, const SignObjection&) = default;
+};
+using Request =
+    std::variant<ListAddresses, SignTransaction, SignVoucher, SignTreeHead, SignObjection>;
 
 /// Without the newline.
 [[nodiscard]] std::string encode_request(const Request& request);

@@ -39,6 +39,10 @@ std::string describe(const SignVoucher& request) {
            std::to_string(request.voucher.sequence) + " amount " +
            std::to_string(request.voucher.cumulative_amount_atoms);
 }
+std::string describe(const SignObjection& request) {
+    return "objection " + base::to_hex(request.objection.lease) + " receipt " +
+           base::to_hex(request.objection.receipt);
+}
 std::string describe(const SignTreeHead& request) {
     return "tree_head " + std::to_string(request.head.size) + " " + base::to_hex(request.head.root);
 }
@@ -181,6 +185,14 @@ Result<Answer> SignerService::sign(const SignTreeHead& request) {
     }
     TRY(log_.record_tree_head(request.signer, next, clock_.now_ms()));
     return signature_answer(key->sign(eth::digest(request.domain, request.head)));
+}
+
+Result<Answer> SignerService::sign(const SignObjection& request) {
+    TRY_ASSIGN(const crypto::PrivateKey* key, key_of(request.signer));
+    TRY(check_domain(request.domain, policy_.leases));
+    if (!policy_.voucher_signers.contains(request.signer))
+        return refused("this account does not sign vouchers");
+    return signature_answer(key->sign(eth::digest(request.domain, request.objection)));
 }
 
 }  // namespace ledger::signer

@@ -32,6 +32,7 @@ class SignerService {
     [[nodiscard]] base::Result<Answer> sign(const SignTransaction& request);
     [[nodiscard]] base::Result<Answer> sign(const SignVoucher& request);
     [[nodiscard]] base::Result<Answer> sign(const SignTreeHead& request);
+    [[nodiscard]] base::Result<Answer> sign(const SignObjection& request);
     [[nodiscard]] base::Result<const crypto::PrivateKey*> key_of(
         const base::Address& address) const;
     [[nodiscard]] base::Result<void> check_call(const SignTransaction& request) const;

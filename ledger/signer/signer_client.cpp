@@ -114,6 +114,15 @@ Result<base::Signature> SignerClient::sign_voucher(const base::Address& delegate
     return checked_signature(answer.bytes, eth::digest(domain, voucher), delegate);
 }
 
+Result<base::Signature> SignerClient::sign_objection(const base::Address& delegate,
+                                                     const eth::Domain& domain,
+                                                     const eth::Objection& objection) const {
+    TRY_ASSIGN(const std::string line,
+               ask(encode_request(SignObjection{delegate, domain, objection})));
+    TRY_ASSIGN(const Answer answer, decode_answer(line));
+    return checked_signature(answer.bytes, eth::digest(domain, objection), delegate);
+}
+
 Result<base::Signature> SignerClient::sign_tree_head(const base::Address& signer,
                                                      const eth::Domain& domain,
                                                      const eth::TreeHead& head) const {

@@ -39,6 +39,11 @@ class SignerClient {
                                                              const eth::Voucher& voucher,
                                                              const LeaseOrigin& origin) const;
 
+    /// An objection to a claim by the worker alone, as the buyer's delegate.
+    [[nodiscard]] base::Result<base::Signature> sign_objection(
+        const base::Address& delegate, const eth::Domain& domain,
+        const eth::Objection& objection) const;
+
     /// A checkpoint of the public log; sizes never fall and one size has one root.
     [[nodiscard]] base::Result<base::Signature> sign_tree_head(const base::Address& signer,
                                                                const eth::Domain& domain,

@@ -23,7 +23,8 @@ std::string error_name(ledger::base::ByteView reason) {
 
 class Translator {
  public:
-    explicit Translator(const engine::Engine& engine) : engine_(engine) {}
+    Translator(const engine::Engine& engine, const std::set<domain::Hash32>& own_opens)
+        : engine_(engine), own_opens_(own_opens) {}
 
     void take(const settlement::ChainEvent& event) {
         if (event.transaction_hash != transaction_) closed_.clear();
@@ -51,6 +52,7 @@ class Translator {
     /// A cancelled order ends before the lease that the chain refused it: afterwards the job would
     /// look for another ask, and others would be tried under the ask.
     void on(const settlement::ItemFailed& event) {
+        if (!own_opens_.contains(transaction_)) return;
         spdlog::warn("the chain refused lease {}: {}", ledger::base::to_hex(event.lease),
                      settlement::explain_revert(event.reason));
         const domain::Lease* lease = engine_.find_lease(event.lease);
@@ -66,6 +68,9 @@ class Translator {
                                               event.cumulative_amount_atoms, event.paid_atoms,
                                               event.fee_atoms, transaction_});
     }
+    // Settlement answers them; see lone_claim_changes.
+    void on(const settlement::ClaimedAlone&) {}
+    void on(const settlement::Objected&) {}
     void on(const settlement::CloseRequested& event) {
         out_.push_back(domain::LeaseCloseRequested{event.lease, transaction_});
     }
@@ -117,6 +122,7 @@ class Translator {
     }
 
     const engine::Engine& engine_;
+    const std::set<domain::Hash32>& own_opens_;
     std::vector<domain::Command> out_;
     domain::Hash32 transaction_;
     std::uint32_t index_ = 0;
@@ -126,11 +132,39 @@ class Translator {
 }  // namespace
 
 std::vector<domain::Command> commands_of(const settlement::WatchBatch& batch,
-                                         const engine::Engine& engine) {
-    Translator translator(engine);
+                                         const engine::Engine& engine,
+                                         const std::set<domain::Hash32>& own_opens) {
+    Translator translator(engine, own_opens);
     for (const settlement::ChainEvent& event : batch.events)
         translator.take(event);
     return std::move(translator).commands();
+}
+
+std::set<domain::Hash32> transactions_with_failures(const settlement::WatchBatch& batch) {
+    std::set<domain::Hash32> out;
+    for (const settlement::ChainEvent& event : batch.events) {
+        const auto* of_leases = std::get_if<settlement::LeasesEvent>(&event.event);
+        if (of_leases != nullptr && std::holds_alternative<settlement::ItemFailed>(*of_leases))
+            out.insert(event.transaction_hash);
+    }
+    return out;
+}
+
+std::vector<storage::LoneClaimChange> lone_claim_changes(const settlement::WatchBatch& batch,
+                                                         const engine::Engine& engine) {
+    std::vector<storage::LoneClaimChange> out;
+    for (const settlement::ChainEvent& event : batch.events) {
+        const auto* of_leases = std::get_if<settlement::LeasesEvent>(&event.event);
+        if (of_leases == nullptr) continue;
+        if (const auto* came = std::get_if<settlement::ClaimedAlone>(of_leases)) {
+            if (engine.find_lease(came->lease) != nullptr) out.push_back({came->lease, *came});
+        } else if (const auto* objected = std::get_if<settlement::Objected>(of_leases)) {
+            out.push_back({objected->lease, std::nullopt});
+        } else if (const auto* closed = std::get_if<settlement::LeaseClosed>(of_leases)) {
+            out.push_back({closed->lease, std::nullopt});
+        }
+    }
+    return out;
 }
 
 }  // namespace marketplace::app

@@ -109,6 +109,9 @@ Result<void> SettlementLoop::start() {
     std::optional<ledger::base::Bytes> cursor;
     TRY(deps_.reads.with([&](Database& db) -> Result<void> {
         TRY_ASSIGN(bound_, SettlementStore(db).bound_items());
+        TRY_ASSIGN(const auto waiting, SettlementStore(db).lone_claims());
+        for (const settlement::ClaimedAlone& claim : waiting)
+            lone_claims_[claim.lease] = claim;
         TRY_ASSIGN(cursor, storage::CatalogStore(db).setting(kCursor));
         return {};
     }));
@@ -192,6 +195,7 @@ Result<void> SettlementLoop::round() {
         reconciled_ = true;
     }
     TRY(track_transactions());
+    TRY(object_to_lone_claims());
     TRY(claim_vouchers());
     TRY(close_leases());
     TRY(anchor_log());
@@ -205,13 +209,30 @@ Result<bool> SettlementLoop::follow_chain() {
         head_time_s_ = batch.head_time_s;
     }
     if (batch.cursor == cursor_) return true;
-    TRY_ASSIGN(std::vector<domain::Command> commands,
-               deps_.engine.ask(
-                   [&batch](const engine::Engine& engine) { return commands_of(batch, engine); }));
-    TRY(deps_.engine.transact(std::move(commands), [cursor = batch.cursor](Database& db) {
-        return storage::CatalogStore(db).put_setting(kCursor, encode_cursor(cursor));
+    std::set<domain::Hash32> own_opens;
+    TRY(deps_.reads.with([&](Database& db) -> Result<void> {
+        TRY_ASSIGN(own_opens,
+                   SettlementStore(db).own_opens_among(transactions_with_failures(batch)));
+        return {};
     }));
+    std::vector<storage::LoneClaimChange> changes;
+    TRY_ASSIGN(std::vector<domain::Command> commands,
+               deps_.engine.ask([&](const engine::Engine& engine) {
+                   changes = lone_claim_changes(batch, engine);
+                   return commands_of(batch, engine, own_opens);
+               }));
+    TRY(deps_.engine.transact(
+        std::move(commands), [cursor = batch.cursor, changes](Database& db) -> Result<void> {
+            if (auto applied = SettlementStore(db).apply(changes); !applied) return applied;
+            return storage::CatalogStore(db).put_setting(kCursor, encode_cursor(cursor));
+        }));
     cursor_ = batch.cursor;
+    for (const storage::LoneClaimChange& change : changes) {
+        if (change.waits)
+            lone_claims_[change.lease] = *change.waits;
+        else
+            lone_claims_.erase(change.lease);
+    }
     return batch.head_number + 1 < deps_.config.finality_depth + cursor_.next_block;
 }
 
@@ -396,6 +417,54 @@ Result<settlement::ClaimPolicy> SettlementLoop::claim_policy() {
     return policy;
 }
 
+Result<void> SettlementLoop::object_to_lone_claims() {
+    struct Wanted {
+        settlement::ObjectionItem objection;
+        Item item;
+    };
+    const auto collect = [this](const engine::Engine& engine) {
+        std::vector<Wanted> out;
+        const std::uint64_t now_s = head_time_s();
+        for (const auto& [id, claim] : lone_claims_) {
+            if (out.size() == kClosesPerBatch) break;
+            // Until then the worker may hand in the receipts it claims by.
+            const bool is_due = now_s + deps_.deployment.close_window_s / 2 >= claim.payable_at_s;
+            const Item item{"objection", id, claim.payable_at_s};
+            if (!is_due || now_s >= claim.payable_at_s || is_bound(item)) continue;
+            const domain::Lease* lease = engine.find_lease(id);
+            if (lease == nullptr || lease->amount_atoms >= claim.amount_atoms) continue;
+            Wanted wanted;
+            wanted.objection.parties = parties_of(*lease);
+            wanted.objection.objection = {id, claim.receipt};
+            wanted.item = item;
+            out.push_back(std::move(wanted));
+        }
+        return out;
+    };
+    if (lone_claims_.empty()) return {};
+    TRY_ASSIGN(std::vector<Wanted> wanted, deps_.engine.ask(collect));
+    std::vector<settlement::ObjectionItem> objections;
+    std::vector<Item> items;
+    for (Wanted& w : wanted) {
+        const auto signature =
+            deps_.signer.sign_objection(w.objection.parties.voucher_signer,
+                                        deps_.deployment.leases_domain(), w.objection.objection);
+        if (!signature && signature.error().code() == ErrorCode::unavailable)
+            return tl::make_unexpected(signature.error());
+        if (!signature) {
+            spdlog::warn("the worker of lease {} claims alone, and its buyer must answer: {}",
+                         ledger::base::to_hex(w.item.lease), signature.error().message());
+            set_aside_until_[w.item] = deps_.clock.now_ms() + kSetAsideMs;
+            continue;
+        }
+        w.objection.signature = to_bytes(*signature);
+        objections.push_back(std::move(w.objection));
+        items.push_back(w.item);
+    }
+    if (objections.empty()) return {};
+    return submit_batch("objection", objections, items, settlement::encode_object_to);
+}
+
 Result<void> SettlementLoop::claim_vouchers() {
     struct Wanted {
         settlement::ClaimItem claim;
@@ -465,36 +534,45 @@ Result<void> SettlementLoop::close_leases() {
     std::vector<settlement::FinalItem> finals;
     std::vector<Item> request_items;
     std::vector<Item> final_items;
+    std::map<domain::Hash32, std::uint64_t> final_at_s;
     for (const domain::Lease& lease : leases) {
         const Item request{"close", lease.id, 0};
-        const Item finalize{"finalize", lease.id, 0};
         const settlement::LeaseKey key = key_of(lease);
         if (!is_bound(request)) {
             if (requests.size() == kClosesPerBatch) continue;
             const auto reason = static_cast<settlement::CloseReason>(lease.close_reason);
             requests.push_back({key, parties_of(lease), reason});
             request_items.push_back(request);
-        } else if (finished_.contains(request) && !is_bound(finalize)) {
+        } else if (finished_.contains(request)) {
+            TRY_ASSIGN(const std::uint64_t at_s, final_at(lease.id));
+            final_at_s[lease.id] = at_s;
+            const Item finalize{"finalize", lease.id, at_s};
+            if (at_s == 0 || head_time_s() < at_s || is_bound(finalize)) continue;
             if (finals.size() == kClosesPerBatch) continue;
-            // The chain's clock says when the close window is over; 0: it knows of no request.
-            std::uint64_t& final_at_s = final_at_s_[lease.id];
-            if (final_at_s == 0) {
-                TRY_ASSIGN(final_at_s,
-                           settlement::read_final_at(deps_.chain, deps_.deployment.leases, lease.id,
-                                                     ledger::rpc::BlockTag::Name::kLatest));
-            }
-            if (final_at_s == 0 || head_time_s() < final_at_s) continue;
             finals.push_back({key, parties_of(lease)});
             final_items.push_back(finalize);
         }
     }
+    final_at_s_ = std::move(final_at_s);
     if (!requests.empty()) {
         TRY(submit_batch("close", requests, request_items, settlement::encode_request_close));
     }
     if (finals.empty()) return {};
-    for (const Item& item : final_items)
-        final_at_s_.erase(item.lease);
     return submit_batch("finalize", finals, final_items, settlement::encode_finalize_close);
+}
+
+/// The chain's clock says when a close window is over; 0: it knows of no request. A claim by the
+/// worker alone moves it, also one that came when the end was on its way, which then was refused.
+Result<std::uint64_t> SettlementLoop::final_at(const domain::Hash32& lease) {
+    const auto known = final_at_s_.find(lease);
+    std::uint64_t at_s = known == final_at_s_.end() ? 0 : known->second;
+    if (at_s == 0 || finished_.contains({"finalize", lease, at_s})) {
+        TRY_ASSIGN(at_s, settlement::read_final_at(deps_.chain, deps_.deployment.leases, lease,
+                                                   ledger::rpc::BlockTag::Name::kLatest));
+    }
+    const auto lone = lone_claims_.find(lease);
+    if (at_s == 0 || lone == lone_claims_.end()) return at_s;
+    return std::max(at_s, lone->second.payable_at_s);
 }
 
 Result<void> SettlementLoop::anchor_log() {

@@ -4,6 +4,7 @@
 #include "ledger/rpc/chain.hpp"
 #include "ledger/settlement/claim_policy.hpp"
 #include "ledger/settlement/deployment.hpp"
+#include "ledger/settlement/leases_abi.hpp"
 #include "ledger/settlement/submitter.hpp"
 #include "ledger/settlement/watcher.hpp"
 #include "ledger/signer/signer_client.hpp"
@@ -67,8 +68,12 @@ class SettlementLoop final : public api::SettlementPort {
     [[nodiscard]] ledger::base::Result<void> track_transactions();
     [[nodiscard]] ledger::base::Result<void> open_leases();
     [[nodiscard]] ledger::base::Result<ledger::settlement::ClaimPolicy> claim_policy();
+    /// Worker-made claims beyond the receipts that were handed in here, half a window before they
+    /// are payable: the buyer's side does not accept them.
+    [[nodiscard]] ledger::base::Result<void> object_to_lone_claims();
     [[nodiscard]] ledger::base::Result<void> claim_vouchers();
     [[nodiscard]] ledger::base::Result<void> close_leases();
+    [[nodiscard]] ledger::base::Result<std::uint64_t> final_at(const domain::Hash32& lease);
     [[nodiscard]] ledger::base::Result<void> anchor_log();
     /// Signs a head of the log as it is. False: not yet, or there is nothing new.
     [[nodiscard]] ledger::base::Result<bool> sign_head(domain::TimeMs now);
@@ -99,6 +104,7 @@ class SettlementLoop final : public api::SettlementPort {
     std::set<Item> finished_;                             ///< bound by a transaction that is final
     std::map<Item, domain::TimeMs> set_aside_until_;      ///< refused even alone
     std::map<domain::Hash32, std::uint64_t> final_at_s_;  ///< of closes that were requested
+    std::map<domain::Hash32, ledger::settlement::ClaimedAlone> lone_claims_;
     std::map<domain::Hash32, domain::TimeMs> unclaimed_since_;
     DiskCheck disk_check_;
     std::optional<ledger::eth::TreeHead> anchored_;   ///< the newest head on the chain

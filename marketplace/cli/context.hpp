@@ -84,6 +84,7 @@ void add_market_commands(CLI::App& app, const Choose& choose);
 void add_order_commands(CLI::App& app, const Choose& choose);
 void add_audit_commands(CLI::App& app, const Choose& choose);
 void add_accuse_commands(CLI::App& app, const Choose& choose);
+void add_object_commands(CLI::App& app, const Choose& choose);
 void add_witness_commands(CLI::App& app, const Choose& choose);
 void add_proof_commands(CLI::App& app, const Choose& choose);
 

@@ -99,6 +99,7 @@ int run_program(int argc, char** argv) {
     add_order_commands(app, choose);
     add_audit_commands(app, choose);
     add_accuse_commands(app, choose);
+    add_object_commands(app, choose);
     add_witness_commands(app, choose);
     add_proof_commands(app, choose);
     CLI::App* completion = app.add_subcommand("completion", "A script for your shell");

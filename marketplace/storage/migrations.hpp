@@ -7,7 +7,7 @@
 /// that was released; add another.
 namespace marketplace::storage {
 
-inline constexpr std::array<const char*, 1> kMigrations = {R"sql(
+inline constexpr std::array<const char*, 2> kMigrations = {R"sql(
 -- The market itself: one record per command. Everything the engine knows is replayed from here.
 CREATE TABLE journal(
     sequence INTEGER PRIMARY KEY,
@@ -82,6 +82,17 @@ CREATE TABLE settings(
     name TEXT PRIMARY KEY,
     value BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
+)sql",
+                                                           R"sql(
+-- Claims by workers alone that wait on the chain: the buyer's side may have to object.
+CREATE TABLE lone_claims(
+    lease BLOB PRIMARY KEY CHECK(length(lease) = 32),
+    receipt BLOB NOT NULL CHECK(length(receipt) = 32),
+    units INTEGER NOT NULL,
+    amount_atoms INTEGER NOT NULL,
+    payable_at_s INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX transaction_versions_by_hash ON transaction_versions(hash);
 )sql"};
 
 }  // namespace marketplace::storage

@@ -194,6 +194,23 @@ Result<void> SettlementStore::release_failed() {
     });
 }
 
+Result<std::set<Hash32>> SettlementStore::own_opens_among(const std::set<Hash32>& transactions) {
+    std::set<Hash32> out;
+    if (transactions.empty()) return out;
+    TRY(database_.run([&](SQLite::Database& db) {
+        SQLite::Statement select(
+            db,
+            "SELECT 1 FROM transaction_versions JOIN transactions USING(nonce) "
+            "WHERE hash = ? AND kind = 'open' LIMIT 1");
+        for (const Hash32& transaction : transactions) {
+            bind_blob(select, 1, transaction.span());
+            if (select.executeStep()) out.insert(transaction);
+            select.reset();
+        }
+    }));
+    return out;
+}
+
 Result<std::set<SettlementItem>> SettlementStore::bound_items() {
     std::set<SettlementItem> out;
     TRY(database_.run([&](SQLite::Database& db) {
@@ -230,6 +247,39 @@ Result<std::vector<TransactionRecord>> SettlementStore::list(std::uint64_t first
             out.push_back(read_record(db, select));
     }));
     return out;
+}
+
+Result<std::vector<ledger::settlement::ClaimedAlone>> SettlementStore::lone_claims() {
+    std::vector<ledger::settlement::ClaimedAlone> out;
+    TRY(database_.run([&](SQLite::Database& db) {
+        SQLite::Statement select(
+            db, "SELECT lease, receipt, units, amount_atoms, payable_at_s FROM lone_claims");
+        while (select.executeStep())
+            out.push_back({fixed<Hash32>(select.getColumn(0)), fixed<Hash32>(select.getColumn(1)),
+                           number(select.getColumn(2)), number(select.getColumn(3)),
+                           number(select.getColumn(4))});
+    }));
+    return out;
+}
+
+Result<void> SettlementStore::apply(const std::vector<LoneClaimChange>& changes) {
+    return database_.run([&](SQLite::Database& db) {
+        SQLite::Statement remove(db, "DELETE FROM lone_claims WHERE lease = ?");
+        SQLite::Statement insert(db, "INSERT INTO lone_claims VALUES(?, ?, ?, ?, ?)");
+        for (const LoneClaimChange& change : changes) {
+            bind_blob(remove, 1, change.lease.span());
+            remove.exec();
+            remove.reset();
+            if (!change.waits) continue;
+            bind_blob(insert, 1, change.lease.span());
+            bind_blob(insert, 2, change.waits->receipt.span());
+            insert.bind(3, to_column(change.waits->units));
+            insert.bind(4, to_column(change.waits->amount_atoms));
+            insert.bind(5, to_column(change.waits->payable_at_s));
+            insert.exec();
+            insert.reset();
+        }
+    });
 }
 
 }  // namespace marketplace::storage

@@ -16,6 +16,7 @@ const hash_of = (text) => `0x${createHash("sha256").update(text).digest("hex")}`
 export class ScriptedWorker {
   acknowledged = new Map(); // lease → sequence that the market said is on disk
   receipts_max = Infinity; // of one lease; then it waits
+  signs_vouchers = true;
   #leases = new Map();
   #stopping = false;
 
@@ -77,7 +78,7 @@ export class ScriptedWorker {
       this.acknowledged.set(message.lease, Math.max(message.sequence, this.acknowledged.get(message.lease) ?? 0));
       const lease = this.#leases.get(message.lease);
       if (lease?.sequence === message.sequence) await this.#next_receipt(lease);
-    } else if (message.type === "voucher") {
+    } else if (message.type === "voucher" && this.signs_vouchers) {
       const { voucher } = message;
       const signature = await this.rest.sign(this.account, "Voucher", voucher);
       this.#say({ type: "voucher", voucher, worker_signature: signature });
@@ -96,19 +97,32 @@ export class ScriptedWorker {
     return receipt;
   }
 
-  async #next_receipt(lease) {
+  /** What a claim by the worker alone takes: the last receipt that it handed in, or one more that it keeps back. */
+  async signed_receipt(lease_id, { beyond = false } = {}) {
+    const lease = this.#leases.get(lease_id);
+    const receipt = beyond ? this.#receipt_after(lease) : lease.receipt;
+    return { receipt, signature: await this.rest.sign(this.account, "Receipt", receipt) };
+  }
+
+  #receipt_after(lease) {
     const most = BigInt(lease.max_units);
-    if (lease.units >= most) return this.#say({ type: "finished", lease: lease.lease });
-    if (lease.sequence >= this.receipts_max) return;
     const units = lease.units + this.units_per_receipt;
-    lease.units = units < most ? units : most;
-    lease.sequence += 1;
-    lease.receipt = {
-      lease: lease.lease, sequence: BigInt(lease.sequence), previous: lease.previous, unitKind: 3,
-      cumulativeUnits: lease.units, price: BigInt(lease.price), cumulativeAmount: lease.units * BigInt(lease.price),
-      modelHash: zero_hash, requestHash: zero_hash, responseHash: hash_of(`${lease.lease} ${lease.sequence}`),
-      startMs: BigInt(lease.sequence), endMs: BigInt(lease.sequence) + 1n,
+    const sequence = lease.sequence + 1;
+    const cumulativeUnits = units < most ? units : most;
+    return {
+      lease: lease.lease, sequence: BigInt(sequence), previous: lease.previous, unitKind: 3,
+      cumulativeUnits, price: BigInt(lease.price), cumulativeAmount: cumulativeUnits * BigInt(lease.price),
+      modelHash: zero_hash, requestHash: zero_hash, responseHash: hash_of(`${lease.lease} ${sequence}`),
+      startMs: BigInt(sequence), endMs: BigInt(sequence) + 1n,
     };
+  }
+
+  async #next_receipt(lease) {
+    if (lease.units >= BigInt(lease.max_units)) return this.#say({ type: "finished", lease: lease.lease });
+    if (lease.sequence >= this.receipts_max) return;
+    lease.receipt = this.#receipt_after(lease);
+    lease.units = lease.receipt.cumulativeUnits;
+    lease.sequence += 1;
     lease.previous = hashStruct({ data: lease.receipt, primaryType: "Receipt", types: { Receipt: message_types.Receipt } });
     await this.#send_receipt(lease, lease.receipt);
   }

@@ -36,6 +36,10 @@ struct SetupOptions {
 
 [[nodiscard]] ledger::base::Result<void> run_status(const WorkerConfig& config, Output output);
 
+/// Without the market: takes the next step for the pay of every lease, straight on the chain, with
+/// the provider's key. To be run again until nothing is due.
+[[nodiscard]] ledger::base::Result<void> run_collect(const WorkerConfig& config, Output output);
+
 /// Why does no work come? Own asks against the book, what keeps bids away.
 [[nodiscard]] ledger::base::Result<void> run_why(const WorkerConfig& config, Output output);
 

@@ -2,6 +2,8 @@
 #include "worker/agent/market_facts.hpp"
 
 #include "ledger/rpc/eth_client.hpp"
+#include "ledger/settlement/leases_abi.hpp"
+#include "ledger/settlement/submitter.hpp"
 #include "worker/agent/durable_file.hpp"
 
 namespace worker::agent {
@@ -11,6 +13,7 @@ using ledger::base::ErrorCode;
 using ledger::base::fail;
 
 constexpr std::size_t kDeploymentBytesMax = 16 * 1024;
+constexpr std::uint64_t kTransactionTimeoutMs = 120'000;
 
 std::filesystem::path pin_path(const WorkerConfig& config) {
     return config.data / "deployment.json";
@@ -20,6 +23,16 @@ std::filesystem::path pin_path(const WorkerConfig& config) {
 
 std::unique_ptr<ledger::rpc::Chain> dial_chain(const WorkerConfig& config) {
     return std::make_unique<ledger::rpc::EthClient>(config.rpc);
+}
+
+Result<void> send_call(ledger::rpc::Chain& chain, ledger::settlement::TransactionSigner& signer,
+                       const Address& to, ledger::base::Bytes data) {
+    const auto receipt = ledger::settlement::send_and_wait(chain, signer, to, std::move(data),
+                                                           kTransactionTimeoutMs);
+    if (receipt) return {};
+    if (receipt.error().code() == ErrorCode::chain_refused)
+        return fail(ErrorCode::chain_refused, ledger::settlement::explain_revert(receipt.error()));
+    return tl::make_unexpected(receipt.error());
 }
 
 Result<ledger::settlement::Deployment> pinned_deployment(const WorkerConfig& config) {

@@ -227,6 +227,8 @@ int run_program(int argc, char** argv) {
         with_config([&](const WorkerConfig& c) { return run_doctor(c, given.output()); }));
     add("status", "What runs, what was earned",
         with_config([&](const WorkerConfig& c) { return run_status(c, given.output()); }));
+    add("collect", "Without the market: claim what was earned, straight on the chain",
+        with_config([&](const WorkerConfig& c) { return run_collect(c, given.output()); }));
     add("why", "Why no work comes",
         with_config([&](const WorkerConfig& c) { return run_why(c, given.output()); }));
     add("benchmark", "Measure training speed in the sandbox",

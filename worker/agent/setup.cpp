@@ -31,8 +31,6 @@ using ledger::crypto::to_checksum;
 using ledger::rpc::BlockTag;
 namespace settlement = ledger::settlement;
 
-constexpr std::uint64_t kTransactionTimeoutMs = 120'000;
-
 std::string tokens(std::uint64_t atoms) {
     return Money(static_cast<std::int64_t>(atoms)).to_tokens();
 }
@@ -106,17 +104,6 @@ void print_registration(Output output, const Address& provider, const Address& w
                to_checksum(provider), tokens(bond));
 }
 
-/// Sends one call and explains a revert.
-Result<void> send(ledger::rpc::Chain& chain, settlement::TransactionSigner& signer,
-                  const Address& to, ledger::base::Bytes data) {
-    const auto receipt =
-        settlement::send_and_wait(chain, signer, to, std::move(data), kTransactionTimeoutMs);
-    if (receipt) return {};
-    if (receipt.error().code() == ErrorCode::chain_refused)
-        return fail(ErrorCode::chain_refused, settlement::explain_revert(receipt.error()));
-    return tl::make_unexpected(receipt.error());
-}
-
 }  // namespace
 
 Result<void> run_setup(const SetupOptions& options) {
@@ -186,19 +173,20 @@ Result<void> run_register(const WorkerConfig& config, Output output) {
                                 ledger::eth::to_decimal(balance / 1'000'000)));
     settlement::LocalTransactionSigner signer(provider);
     if (missing > 0)
-        TRY(send(*chain, signer, facts.deployment.token,
-                 settlement::encode_approve(providers, missing)));
+        TRY(send_call(*chain, signer, facts.deployment.token,
+                      settlement::encode_approve(providers, missing)));
     const auto proof = settlement::sign_worker_proof(worker, facts.deployment.chain_id, providers,
                                                      provider.address());
     if (!known.is_zero()) {
-        TRY(send(*chain, signer, providers, settlement::encode_add_bond(missing)));
+        TRY(send_call(*chain, signer, providers, settlement::encode_add_bond(missing)));
     } else if (bonded > 0) {
-        if (missing > 0) TRY(send(*chain, signer, providers, settlement::encode_add_bond(missing)));
-        TRY(send(*chain, signer, providers,
-                 settlement::encode_add_worker_key(worker.address(), proof)));
+        if (missing > 0)
+            TRY(send_call(*chain, signer, providers, settlement::encode_add_bond(missing)));
+        TRY(send_call(*chain, signer, providers,
+                      settlement::encode_add_worker_key(worker.address(), proof)));
     } else {
-        TRY(send(*chain, signer, providers,
-                 settlement::encode_register(worker.address(), proof, missing)));
+        TRY(send_call(*chain, signer, providers,
+                      settlement::encode_register(worker.address(), proof, missing)));
     }
     print_registration(output, provider.address(), worker.address(), wanted, false);
     return {};

@@ -68,6 +68,9 @@ TEST_CASE("abi: every call of ours is a function of the contract it goes to") {
     CHECK(function_of("Leases", encode_claim({ClaimItem{}})) == "claim");
     CHECK(function_of("Leases", encode_request_close({CloseItem{}})) == "requestClose");
     CHECK(function_of("Leases", encode_finalize_close({FinalItem{}})) == "finalizeClose");
+    CHECK(function_of("Leases", encode_claim_alone({LoneItem{}})) == "claimAlone");
+    CHECK(function_of("Leases", encode_object_to({ObjectionItem{}})) == "objectTo");
+    CHECK(function_of("Leases", encode_pay_alone({FinalItem{}})) == "payAlone");
     CHECK(function_of("Leases", encode_revoke_delegations()) == "revokeDelegations");
     CHECK(function_of("Leases", encode_cancel_ask({})) == "cancelAsk");
     CHECK(function_of("Leases", encode_cancel_bid({})) == "cancelBid");

@@ -67,6 +67,7 @@ TEST_CASE("policy: the template allows the market's calls and no others") {
         {fixture.leases, encode_claim({})},
         {fixture.leases, encode_request_close({})},
         {fixture.leases, encode_finalize_close({})},
+        {fixture.leases, encode_object_to({})},
         {fixture.receipt_log, encode_anchor({}, {}, {}, {})}};
     for (const auto& [contract, data] : calls)
         CHECK(policy.allowed_calls.contains({contract, {data[0], data[1], data[2], data[3]}}));

@@ -27,8 +27,12 @@ TEST_CASE("protocol: requests and answers survive the line") {
     SignTransaction create = fixture.transaction(7);
     create.transaction.to.reset();
     create.transaction.value = 12;
-    const std::vector<Request> requests = {ListAddresses{}, fixture.voucher(3, UINT64_MAX),
-                                           fixture.head(5, 6, 7), fixture.transaction(1), create};
+    const std::vector<Request> requests = {ListAddresses{},
+                                           fixture.voucher(3, UINT64_MAX),
+                                           fixture.head(5, 6, 7),
+                                           fixture.transaction(1),
+                                           create,
+                                           fixture.objection()};
     for (const Request& request : requests) {
         const std::string line = encode_request(request);
         CHECK(line.find('\n') == line.npos);

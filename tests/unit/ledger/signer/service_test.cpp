@@ -155,6 +155,29 @@ TEST_CASE("signer: a tree head never shrinks, goes back, or gives one size two r
     CHECK(fixture.code_of(other) == ErrorCode::policy_refused);
 }
 
+TEST_CASE("signer: only a delegate objects, and only for the contract of the policy") {
+    SignerFixture fixture;
+    const SignObjection objection = fixture.objection();
+    const auto answer = fixture.service->handle(objection);
+    REQUIRE(answer);
+    const auto signature = ledger::crypto::parse_signature(answer->bytes);
+    REQUIRE(signature);
+    CHECK(ledger::crypto::verify(ledger::eth::digest(objection.domain, objection.objection),
+                                 *signature, fixture.delegate.address()));
+    SignObjection other = objection;
+    other.signer = fixture.market_operator.address();
+    CHECK(fixture.code_of(other) == ErrorCode::policy_refused);
+    other = objection;
+    other.domain.contract = fixture.receipt_log;
+    CHECK(fixture.code_of(other) == ErrorCode::policy_refused);
+    other = objection;
+    other.domain.chain_id = 1;
+    CHECK(fixture.code_of(other) == ErrorCode::policy_refused);
+    other = objection;
+    other.signer = address_of(0x77);
+    CHECK(fixture.code_of(other) == ErrorCode::not_found);
+}
+
 TEST_CASE("signature_log: a changed line, an older copy or a second process is refused") {
     SignerFixture fixture;
     CHECK(SignatureLog::open(fixture.folder.path).error().code() == ErrorCode::wrong_state);

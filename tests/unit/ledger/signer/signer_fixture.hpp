@@ -98,6 +98,9 @@ struct SignerFixture {
                                     std::uint64_t time_ms) const {
         return {market_operator.address(), {31337, receipt_log}, {size, hash_of(root), time_ms}};
     }
+    [[nodiscard]] SignObjection objection() const {
+        return {delegate.address(), {31337, leases}, {hash_of(1), hash_of(2)}};
+    }
     [[nodiscard]] SignTransaction transaction(std::uint64_t nonce) const {
         SignTransaction request;
         request.from = market_operator.address();
