@@ -1,0 +1,321 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "worker/kernels/weight_matrix.hpp"
+
+#include "worker/kernels/number_formats.hpp"
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <utility>
+
+namespace worker::kernels {
+
+using ledger::base::ErrorCode;
+using ledger::base::fail;
+using ledger::base::Result;
+
+namespace {
+
+constexpr std::size_t kPanel = WeightMatrix::kPanel;
+constexpr std::size_t kGroup = WeightMatrix::kGroup;
+constexpr std::size_t kNone = std::numeric_limits<std::size_t>::max();
+
+// A panel holds, for 16 outputs n:
+//   kF32   [k][n]
+//   kBf16  [k/2][n][2]: a pair of inputs in each 32-bit lane
+//   kInt8  [k/4][n][4]: four inputs in each lane, each plus 128
+//   kInt4  [k/32] times { scales bf16 [n]; [4][n][4] bytes }: byte b of step s holds input 8s + b
+//   in
+//          its low half and input 8s + 4 + b in its high half, each plus 8
+// with zero weights in the places past n and k.
+constexpr std::size_t kInt4GroupBytes = 2 * kPanel + kPanel * kGroup / 2;
+
+constexpr std::size_t round_up(std::size_t value, std::size_t unit) {
+    return (value + unit - 1) / unit * unit;
+}
+
+/// Inputs in a panel, with the padding.
+constexpr std::size_t padded_inputs(std::size_t k, WeightFormat format) {
+    switch (format) {
+        case WeightFormat::kF32:
+            return k;
+        case WeightFormat::kBf16:
+            return round_up(k, 2);
+        case WeightFormat::kInt8:
+        case WeightFormat::kInt4:
+            return round_up(k, kGroup);
+    }
+    return k;
+}
+
+std::uint16_t half_at(const std::byte* from) {
+    std::uint16_t bits = 0;
+    std::memcpy(&bits, from, sizeof bits);
+    return bits;
+}
+
+/// Sixteen rows of `stride` floats, zero past the matrix.
+struct Block {
+    float* values;
+    std::size_t stride;
+};
+
+/// Output `column` of a part into `to`.
+void read_output(const WeightSource& part, std::size_t column, float* to) {
+    const std::size_t size = bytes_of(part.type);
+    if (part.order == SourceOrder::kOutIn) {
+        to_floats(part.type, part.data.data() + column * part.k * size, part.k, to);
+        return;
+    }
+    for (std::size_t i = 0; i < part.k; ++i)
+        to_floats(part.type, part.data.data() + (i * part.n + column) * size, 1, to + i);
+}
+
+void pack_f32(const Block& block, std::byte* panel) {
+    auto* to = reinterpret_cast<float*>(panel);
+    for (std::size_t i = 0; i < block.stride; ++i)
+        for (std::size_t j = 0; j < kPanel; ++j)
+            to[i * kPanel + j] = block.values[j * block.stride + i];
+}
+
+void pack_bf16(const Block& block, std::byte* panel) {
+    auto* to = reinterpret_cast<std::uint16_t*>(panel);
+    for (std::size_t i = 0; i < block.stride; ++i)
+        for (std::size_t j = 0; j < kPanel; ++j)
+            to[i / 2 * 2 * kPanel + 2 * j + i % 2] = to_bf16(block.values[j * block.stride + i]);
+}
+
+float largest(const float* values, std::size_t count) {
+    float out = 0;
+    for (std::size_t i = 0; i < count; ++i)
+        out = std::max(out, std::fabs(values[i]));
+    return out;
+}
+
+int nearest(float value, int low, int high) {
+    return std::clamp(static_cast<int>(std::lrintf(value)), low, high);
+}
+
+void pack_int8(const Block& block, std::byte* panel, float* scales) {
+    for (std::size_t j = 0; j < kPanel; ++j) {
+        const float* values = block.values + j * block.stride;
+        const float scale = largest(values, block.stride) / 127.0F;
+        // Weights below the normal numbers are zero.
+        const bool usable = scale >= std::numeric_limits<float>::min();
+        scales[j] = usable ? scale : 0.0F;
+        for (std::size_t i = 0; i < block.stride; ++i) {
+            const int q = usable ? nearest(values[i] / scale, -127, 127) : 0;
+            panel[(i / 4 * kPanel + j) * 4 + i % 4] = static_cast<std::byte>(q + 128);
+        }
+    }
+}
+
+/// One output's 32 weights: the scale puts the largest on -8, the level that has no opposite.
+std::uint16_t quantise_int4(const float* values, std::array<std::uint8_t, kGroup>& levels) {
+    float extreme = 0;
+    for (std::size_t i = 0; i < kGroup; ++i)
+        if (std::fabs(values[i]) > std::fabs(extreme)) extreme = values[i];
+    const std::uint16_t bits = to_bf16(extreme / -8.0F);
+    const float scale = from_bf16(bits);
+    const bool usable = std::fabs(scale) >= std::numeric_limits<float>::min();
+    for (std::size_t i = 0; i < kGroup; ++i)
+        levels[i] = static_cast<std::uint8_t>((usable ? nearest(values[i] / scale, -8, 7) : 0) + 8);
+    return usable ? bits : std::uint16_t{0};
+}
+
+void pack_int4(const Block& block, std::byte* panel) {
+    std::array<std::uint8_t, kGroup> levels{};
+    for (std::size_t group = 0; group < block.stride / kGroup; ++group) {
+        std::byte* to = panel + group * kInt4GroupBytes;
+        for (std::size_t j = 0; j < kPanel; ++j) {
+            const std::uint16_t scale =
+                quantise_int4(block.values + j * block.stride + group * kGroup, levels);
+            std::memcpy(to + 2 * j, &scale, sizeof scale);
+            for (std::size_t step = 0; step < 4; ++step)
+                for (std::size_t b = 0; b < 4; ++b)
+                    to[2 * kPanel + (step * kPanel + j) * 4 + b] = static_cast<std::byte>(
+                        levels[8 * step + b] | levels[8 * step + 4 + b] << 4U);
+        }
+    }
+}
+
+/// The first number of a row that the format cannot hold, or kNone.
+std::size_t first_bad(const float* values, std::size_t count, WeightFormat format) {
+    for (std::size_t i = 0; i < count; ++i) {
+        const float kept =
+            format == WeightFormat::kBf16 ? from_bf16(to_bf16(values[i])) : values[i];
+        if (!is_finite(kept)) return i;
+    }
+    return kNone;
+}
+
+Result<std::size_t> check_parts(std::span<const WeightSource> parts) {
+    std::size_t n = 0;
+    for (const WeightSource& part : parts) {
+        if (part.n == 0 || part.k == 0 || part.k != parts.front().k)
+            return fail(ErrorCode::data_invalid, "matrices of different or no width");
+        if (part.n > WeightMatrix::kSideMax - n || part.k > WeightMatrix::kSideMax)
+            return fail(ErrorCode::job_limit, "a side of a matrix is above 1048576");
+        if (part.data.size() != part.n * part.k * bytes_of(part.type))
+            return fail(ErrorCode::data_invalid,
+                        "a matrix's data is not as long as its shape says");
+        n += part.n;
+    }
+    if (n == 0) return fail(ErrorCode::data_invalid, "no matrix");
+    return n;
+}
+
+/// The part and the output in it of output `index` of the stack.
+std::pair<const WeightSource*, std::size_t> part_of(std::span<const WeightSource> parts,
+                                                    std::size_t index) {
+    for (const WeightSource& part : parts) {
+        if (index < part.n) return {&part, index};
+        index -= part.n;
+    }
+    return {nullptr, 0};
+}
+
+}  // namespace
+
+std::string_view to_string(WeightFormat format) noexcept {
+    switch (format) {
+        case WeightFormat::kF32:
+            return "fp32";
+        case WeightFormat::kBf16:
+            return "bf16";
+        case WeightFormat::kInt8:
+            return "int8";
+        case WeightFormat::kInt4:
+            return "int4";
+    }
+    return "fp32";
+}
+
+std::optional<WeightFormat> parse_weight_format(std::string_view text) noexcept {
+    for (const WeightFormat format :
+         {WeightFormat::kF32, WeightFormat::kBf16, WeightFormat::kInt8, WeightFormat::kInt4})
+        if (text == to_string(format)) return format;
+    return std::nullopt;
+}
+
+void to_floats(SourceType type, const std::byte* from, std::size_t count, float* to) {
+    switch (type) {
+        case SourceType::kF32:
+            std::memcpy(to, from, count * sizeof(float));
+            return;
+        case SourceType::kBf16:
+            for (std::size_t i = 0; i < count; ++i)
+                to[i] = from_bf16(half_at(from + 2 * i));
+            return;
+        case SourceType::kF16:
+            for (std::size_t i = 0; i < count; ++i)
+                to[i] = from_f16(half_at(from + 2 * i));
+            return;
+    }
+}
+
+std::size_t WeightMatrix::panel_bytes(std::size_t k, WeightFormat format) noexcept {
+    const std::size_t inputs = padded_inputs(k, format);
+    switch (format) {
+        case WeightFormat::kF32:
+            return inputs * kPanel * 4;
+        case WeightFormat::kBf16:
+            return inputs * kPanel * 2;
+        case WeightFormat::kInt8:
+            return inputs * kPanel;
+        case WeightFormat::kInt4:
+            return inputs / kGroup * kInt4GroupBytes;
+    }
+    return 0;
+}
+
+std::size_t WeightMatrix::bytes(std::size_t n, std::size_t k, WeightFormat format) noexcept {
+    const std::size_t panels = (n + kPanel - 1) / kPanel;
+    const std::size_t scales = format == WeightFormat::kInt8 ? panels * kPanel * sizeof(float) : 0;
+    return panels * panel_bytes(k, format) + scales;
+}
+
+WeightMatrix::WeightMatrix(std::size_t n, std::size_t k, WeightFormat format)
+    : n_(n),
+      k_(k),
+      format_(format),
+      panels_(panel_count() * panel_bytes()),
+      scales_(format == WeightFormat::kInt8 ? panel_count() * kPanel : 0) {}
+
+Result<WeightMatrix> WeightMatrix::pack(std::span<const WeightSource> parts, WeightFormat format,
+                                        Pool& pool) {
+    TRY_ASSIGN(const std::size_t n, check_parts(parts));
+    const std::size_t k = parts.front().k;
+    WeightMatrix out(n, k, format);
+    const std::size_t stride = padded_inputs(k, format);
+    const auto scratch = pool.scratch(pool.threads() * kPanel * stride * sizeof(float));
+    auto* blocks = reinterpret_cast<float*>(scratch.data());
+    std::atomic<std::size_t> bad_output{kNone};
+    pool.run(out.panel_count(), [&](std::size_t begin, std::size_t end, std::size_t thread) {
+        const Block block{blocks + thread * kPanel * stride, stride};
+        for (std::size_t p = begin; p < end; ++p) {
+            std::fill_n(block.values, kPanel * stride, 0.0F);
+            for (std::size_t j = 0; j < std::min(kPanel, n - p * kPanel); ++j) {
+                const auto [part, index] = part_of(parts, p * kPanel + j);
+                read_output(*part, index, block.values + j * stride);
+                if (first_bad(block.values + j * stride, k, format) != kNone) {
+                    bad_output = p * kPanel + j;
+                    return;
+                }
+            }
+            std::byte* panel = out.panels_.data() + p * out.panel_bytes();
+            switch (format) {
+                case WeightFormat::kF32:
+                    pack_f32(block, panel);
+                    break;
+                case WeightFormat::kBf16:
+                    pack_bf16(block, panel);
+                    break;
+                case WeightFormat::kInt8:
+                    pack_int8(block, panel, out.scales_.data() + p * kPanel);
+                    break;
+                case WeightFormat::kInt4:
+                    pack_int4(block, panel);
+                    break;
+            }
+        }
+    });
+    if (bad_output != kNone)
+        return fail(ErrorCode::data_invalid,
+                    "a weight of output " + std::to_string(bad_output) + " is not a finite number");
+    return out;
+}
+
+void WeightMatrix::row(std::size_t index, float* to) const {
+    const std::byte* panel = panels_.data() + index / kPanel * panel_bytes();
+    const std::size_t j = index % kPanel;
+    for (std::size_t i = 0; i < k_; ++i) {
+        switch (format_) {
+            case WeightFormat::kF32:
+                std::memcpy(to + i, panel + (i * kPanel + j) * 4, 4);
+                break;
+            case WeightFormat::kBf16:
+                to[i] = from_bf16(half_at(panel + ((i / 2 * kPanel + j) * 2 + i % 2) * 2));
+                break;
+            case WeightFormat::kInt8: {
+                const auto level = static_cast<int>(panel[(i / 4 * kPanel + j) * 4 + i % 4]);
+                to[i] = static_cast<float>(level - 128) * scales_[index];
+                break;
+            }
+            case WeightFormat::kInt4: {
+                const std::byte* group = panel + i / kGroup * kInt4GroupBytes;
+                const std::size_t in = i % kGroup;
+                const auto both =
+                    static_cast<unsigned>(group[2 * kPanel + (in / 8 * kPanel + j) * 4 + in % 4]);
+                const auto level = static_cast<int>(in % 8 < 4 ? both & 15U : both >> 4U);
+                to[i] = static_cast<float>(level - 8) * from_bf16(half_at(group + 2 * j));
+                break;
+            }
+        }
+    }
+}
+
+}  // namespace worker::kernels
