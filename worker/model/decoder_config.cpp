@@ -61,9 +61,11 @@ Result<void> check_decoder_config(const DecoderConfig& c) {
                     fmt::format("num_key_value_heads {} does not divide num_attention_heads {}",
                                 c.kv_heads, c.heads));
     if (c.rope.dims % 2 != 0 || c.rope.dims > c.head_dim)
-        return fail(ErrorCode::data_invalid,
-                    fmt::format("{} rotary dimensions do not fit head_dim {}", c.rope.dims,
-                                c.head_dim));
+        return fail(
+            ErrorCode::data_invalid,
+            fmt::format("{} rotary dimensions do not fit head_dim {}", c.rope.dims, c.head_dim));
+    if (c.mlp == MlpKind::kPlain && c.activation == Activation::kSilu)
+        return fail(ErrorCode::unsupported, "silu without a gate is not supported");
     if (c.windows.size() != c.depth)
         return fail(ErrorCode::data_invalid, "layer_types does not have num_hidden_layers items");
     return {};

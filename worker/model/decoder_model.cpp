@@ -48,8 +48,9 @@ Names names_of(WeightNames scheme) {
         case WeightNames::kLlama:
             break;
         case WeightNames::kGpt2:
-            return {"wte.weight", "wpe.weight",    "lm_head.weight", "ln_f",     "h",        "ln_1",
-                    {"attn.c_attn"}, "attn.c_proj", "ln_2",           {},         "mlp.c_fc", "mlp.c_proj"};
+            return {"wte.weight", "wpe.weight", "lm_head.weight", "ln_f",
+                    "h",          "ln_1",       {"attn.c_attn"},  "attn.c_proj",
+                    "ln_2",       {},           "mlp.c_fc",       "mlp.c_proj"};
         case WeightNames::kNeox:
             return {"gpt_neox.embed_in.weight",
                     "",
@@ -212,8 +213,8 @@ class Loader {
             return fail(packed.error().code(),
                         fmt::format("{}: {}", named, packed.error().detail()));
         for (const WeightSource& part : sources)
-            MappedFile::release({reinterpret_cast<const std::uint8_t*>(part.data.data()),
-                                 part.data.size()});
+            MappedFile::release(
+                {reinterpret_cast<const std::uint8_t*>(part.data.data()), part.data.size()});
         return std::move(*packed);
     }
 
@@ -239,11 +240,12 @@ class Loader {
         std::vector<std::string> names;
         for (const std::string_view part : parts)
             names.push_back(fmt::format("{}{}.weight", layer, part));
-        const SourceOrder order = config_.names == WeightNames::kGpt2 ? SourceOrder::kInOut
-                                                                      : SourceOrder::kOutIn;
+        const SourceOrder order =
+            config_.names == WeightNames::kGpt2 ? SourceOrder::kInOut : SourceOrder::kOutIn;
         TRY_ASSIGN(out.weight, matrix(names, outs, in, format_, order));
         for (std::size_t i = 0; bias == Bias::kPresent && i < parts.size(); ++i) {
-            TRY_ASSIGN(const auto part, vector(fmt::format("{}{}.bias", layer, parts[i]), {outs[i]}));
+            TRY_ASSIGN(const auto part,
+                       vector(fmt::format("{}{}.bias", layer, parts[i]), {outs[i]}));
             out.bias.insert(out.bias.end(), part.begin(), part.end());
         }
         return out;
@@ -310,8 +312,7 @@ class Loader {
             TRY_ASSIGN(out.up,
                        linear(layer, {names_.up_plain}, {ffn}, width, bias_if(config_.mlp_bias)));
         }
-        TRY_ASSIGN(out.down,
-                   linear(layer, {names_.down}, {width}, ffn, bias_if(config_.mlp_bias)));
+        TRY_ASSIGN(out.down, linear(layer, {names_.down}, {width}, ffn, bias_if(config_.mlp_bias)));
         return out;
     }
 

@@ -26,12 +26,12 @@ struct LinearWeights {
 
 struct LayerWeights {
     NormWeights before_attention;
-    LinearWeights qkv;               // queries, keys, values, stacked
-    std::vector<float> query_norm;   // [head_dim], empty: none
-    std::vector<float> key_norm;     // [head_dim], empty: none
+    LinearWeights qkv;              // queries, keys, values, stacked
+    std::vector<float> query_norm;  // [head_dim], empty: none
+    std::vector<float> key_norm;    // [head_dim], empty: none
     LinearWeights attention_out;
     NormWeights before_mlp;
-    LinearWeights up;                // with a gated MLP the gate comes first
+    LinearWeights up;  // with a gated MLP the gate comes first
     LinearWeights down;
 };
 

@@ -60,13 +60,16 @@ struct GenerationEvent {
 };
 
 /// A served language model on CPU with continuous batching: requests join and leave at each step.
-/// The same seed gives the same text at any batch size. Not thread-safe.
+/// The same seed gives the same text at any batch size. A prompt that begins as an earlier one did
+/// reuses its keys and values. Not thread-safe.
 class TextModel {
  public:
     struct Options {
         std::uint32_t max_sequences = 16;   // running at once; the rest wait in order
         std::uint32_t max_waiting = 64;     // then queue_full
         std::uint32_t prefill_chunk = 128;  // prompt tokens taken in one step
+        std::uint32_t cache_pages = 0;      // of 16 tokens; 0: all sequences at full context
+        std::uint32_t threads = 1;          // change no bit of any result
     };
 
     /// Loads weights (a checkpoint or an exported file) that must fit `spec` exactly.

@@ -35,7 +35,7 @@ Result<std::string> read_text(const fs::path& path, std::size_t bytes_max) {
 }
 
 /// A link counts as there, so that opening it says what is wrong.
-bool exists(const fs::path& path) {
+bool is_there(const fs::path& path) {
     std::error_code ignored;
     return fs::symlink_status(path, ignored).type() != fs::file_type::not_found;
 }
@@ -65,9 +65,9 @@ Result<Listed> read_index(const fs::path& path) {
     Listed out;
     for (const auto& [tensor, file] : weight_map->members()) {
         if (file.text() == nullptr || !plain_name(*file.text()))
-            return fail(ErrorCode::data_invalid,
-                        fmt::format("{}: {} is not in a *.safetensors file of the folder", kIndex,
-                                    tensor));
+            return fail(
+                ErrorCode::data_invalid,
+                fmt::format("{}: {} is not in a *.safetensors file of the folder", kIndex, tensor));
         out.emplace(tensor, *file.text());
     }
     return out;
@@ -91,15 +91,16 @@ Result<TensorSet> TensorSet::open_file(const fs::path& file) {
 }
 
 Result<TensorSet> TensorSet::open_folder(const fs::path& folder) {
-    const bool single = exists(folder / kSingle);
-    const bool sharded = exists(folder / kIndex);
+    const bool single = is_there(folder / kSingle);
+    const bool sharded = is_there(folder / kIndex);
     if (single && sharded)
-        return fail(ErrorCode::data_invalid, fmt::format("{} and {} are both there", kSingle,
-                                                         kIndex));
+        return fail(ErrorCode::data_invalid,
+                    fmt::format("{} and {} are both there", kSingle, kIndex));
     if (single) return open_file(folder / kSingle);
     if (!sharded)
-        return fail(ErrorCode::data_missing,
-                    fmt::format("the folder has no {}; other formats are converted first", kSingle));
+        return fail(
+            ErrorCode::data_missing,
+            fmt::format("the folder has no {}; other formats are converted first", kSingle));
     TRY_ASSIGN(const Listed listed, read_index(folder / kIndex));
     std::map<std::string, std::size_t> shards;  // tensors listed for each
     for (const auto& [tensor, file] : listed)
@@ -135,7 +136,7 @@ const TensorView* TensorSet::find(std::string_view name) const {
 Result<ModelFolder> ModelFolder::open(const fs::path& folder) {
     TRY_ASSIGN(std::string config, read_text(folder / "config.json", kConfigBytesMax));
     std::optional<std::string> generation;
-    if (exists(folder / "generation_config.json")) {
+    if (is_there(folder / "generation_config.json")) {
         TRY_ASSIGN(generation, read_text(folder / "generation_config.json", kConfigBytesMax));
     }
     TRY_ASSIGN(TensorSet tensors, TensorSet::open_folder(folder));

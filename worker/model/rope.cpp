@@ -44,7 +44,8 @@ double yarn_slowed(std::size_t i, const RopeConfig& c) {
 
 }  // namespace
 
-Rope::Rope(const RopeConfig& config) : config_(config), frequencies_(frequencies_at(config.theta)) {}
+Rope::Rope(const RopeConfig& config)
+    : config_(config), frequencies_(frequencies_at(config.theta)) {}
 
 std::vector<double> Rope::frequencies_at(double theta) const {
     std::vector<double> out(size());
