@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "worker/kernels/attention.hpp"
 
+#include "worker/kernels/kernel_table.hpp"
 #include "worker/kernels/number_formats.hpp"
-#include "worker/kernels/row_ops.hpp"
 
-#include <algorithm>
 #include <cstring>
 
 namespace worker::kernels {
@@ -36,17 +35,6 @@ void put(KvType type, std::byte* block, std::size_t index, float value) {
         std::memcpy(block + 2 * index, &bits, 2);
     }
 }
-float get(KvType type, const std::byte* block, std::size_t index) {
-    if (type == KvType::kF32) {
-        float value = 0;
-        std::memcpy(&value, block + 4 * index, 4);
-        return value;
-    }
-    std::uint16_t bits = 0;
-    std::memcpy(&bits, block + 2 * index, 2);
-    return from_bf16(bits);
-}
-
 }  // namespace
 
 std::size_t KvShape::page_bytes() const noexcept {
@@ -66,39 +54,35 @@ void store_kv(const KvShape& shape, const float* keys, const float* values, std:
 
 void attention(const KvShape& shape, std::size_t query_heads, float scale,
                std::span<const AttentionRow> rows, Pool& pool) {
-    std::size_t longest = 0;
-    for (const AttentionRow& row : rows)
-        longest = std::max(longest, row.end - row.begin);
-    auto* all_scores =
-        reinterpret_cast<float*>(pool.scratch(pool.threads() * longest * sizeof(float)).data());
+    const KernelTable& table = kernels();
     const std::size_t size = shape.head_size;
     const std::size_t share = query_heads / shape.heads;
-    pool.run(rows.size() * query_heads, [&](std::size_t begin, std::size_t end,
-                                            std::size_t thread) {
-        float* scores = all_scores + thread * longest;
-        for (std::size_t item = begin; item < end; ++item) {
-            const AttentionRow& row = rows[item / query_heads];
-            const std::size_t h = item % query_heads;
-            const auto block = [&](std::size_t token) {
-                return row.pages[token / kPageTokens] + row.offset;
-            };
-            for (std::size_t t = row.begin; t < row.end; ++t) {
-                float sum = 0;
-                for (std::size_t i = 0; i < size; ++i)
-                    sum += row.query[h * size + i] *
-                           get(shape.type, block(t), key_at(shape, h / share, t % kPageTokens, i));
-                scores[t - row.begin] = sum * scale;
-            }
-            softmax(scores, row.end - row.begin);
-            float* out = row.out + h * size;
-            std::fill_n(out, size, 0.0F);
-            for (std::size_t t = row.begin; t < row.end; ++t)
-                for (std::size_t i = 0; i < size; ++i)
-                    out[i] +=
-                        scores[t - row.begin] *
-                        get(shape.type, block(t), value_at(shape, h / share, t % kPageTokens, i));
-        }
-    });
+    const std::size_t bytes = number_bytes(shape.type);
+    const std::size_t thread_floats = 2 * padded_head(shape);
+    auto* scratch = reinterpret_cast<float*>(
+        pool.scratch(pool.threads() * thread_floats * sizeof(float)).data());
+    pool.run(rows.size() * shape.heads,
+             [&](std::size_t begin, std::size_t end, std::size_t thread) {
+                 for (std::size_t item = begin; item < end; ++item) {
+                     const AttentionRow& row = rows[item / shape.heads];
+                     const std::size_t head = item % shape.heads;
+                     AttentionJob job{};
+                     job.type = shape.type;
+                     job.head_size = size;
+                     job.padded_head = padded_head(shape);
+                     job.key_bytes = row.offset + bytes * key_at(shape, head, 0, 0);
+                     job.value_bytes = row.offset + bytes * value_at(shape, head, 0, 0);
+                     job.queries = share;
+                     job.query = row.query + head * share * size;
+                     job.out = row.out + head * share * size;
+                     job.pages = row.pages.data();
+                     job.begin = row.begin;
+                     job.end = row.end;
+                     job.scale = scale;
+                     job.scratch = scratch + thread * thread_floats;
+                     table.attention(job);
+                 }
+             });
 }
 
 }  // namespace worker::kernels

@@ -113,17 +113,44 @@ void pack_int8(const Block& block, std::byte* panel, float* scales) {
     }
 }
 
-/// One output's 32 weights: the scale puts the largest on -8, the level that has no opposite.
+/// Whole numbers -8 … 7 nearest to value · inverse; returns the squared error at this scale.
+float level_int4(const float* values, float scale, float* levels) {
+    constexpr float kRounder = 12582912.0F;  // 1.5 · 2^23: leaves whole numbers
+    const float inverse = 1.0F / scale;
+    float error = 0;
+    for (std::size_t i = 0; i < kGroup; ++i) {
+        const float rounded = (values[i] * inverse + kRounder) - kRounder;
+        const float capped = rounded > 7.0F ? 7.0F : rounded;
+        levels[i] = capped < -8.0F ? -8.0F : capped;
+    }
+    for (std::size_t i = 0; i < kGroup; ++i) {
+        const float off = (levels[i] * scale - values[i]) * inverse;
+        error += off * off;
+    }
+    return error * scale * scale;
+}
+
+/// One output's 32 weights. The largest lies on -8, the level that has no opposite, or a little
+/// beside it where that serves the others better.
 std::uint16_t quantise_int4(const float* values, std::array<std::uint8_t, kGroup>& levels) {
     float extreme = 0;
     for (std::size_t i = 0; i < kGroup; ++i)
         if (std::fabs(values[i]) > std::fabs(extreme)) extreme = values[i];
-    const std::uint16_t bits = to_bf16(extreme / -8.0F);
-    const float scale = from_bf16(bits);
-    const bool usable = std::fabs(scale) >= std::numeric_limits<float>::min();
-    for (std::size_t i = 0; i < kGroup; ++i)
-        levels[i] = static_cast<std::uint8_t>((usable ? nearest(values[i] / scale, -8, 7) : 0) + 8);
-    return usable ? bits : std::uint16_t{0};
+    levels.fill(8);
+    if (std::fabs(extreme) < 1e-18F) return 0;
+    std::uint16_t best = 0;
+    float least = std::numeric_limits<float>::infinity();
+    std::array<float, kGroup> trial{};
+    for (const float place : {-8.0F, -7.3F, -8.6F, -9.2F}) {
+        const std::uint16_t bits = to_bf16(extreme / place);
+        const float error = level_int4(values, from_bf16(bits), trial.data());
+        if (best != 0 && !(error < least)) continue;
+        best = bits;
+        least = error;
+        for (std::size_t i = 0; i < kGroup; ++i)
+            levels[i] = static_cast<std::uint8_t>(static_cast<int>(trial[i]) + 8);
+    }
+    return best;
 }
 
 void pack_int4(const Block& block, std::byte* panel) {
