@@ -82,8 +82,17 @@ struct Avx2 {
         return {_mm256_set1_epi32(pairs[0]), _mm256_set1_epi32(pairs[1])};
     }
     MILLRACE_INLINE static Ints dot8(Ints sum, const Weights8& w, const Inputs8& x) {
-        sum = _mm256_add_epi32(sum, _mm256_madd_epi16(w.even, x.even));
-        return _mm256_add_epi32(sum, _mm256_madd_epi16(w.odd, x.odd));
+        return add_product(add_product(sum, w.even, x.even), w.odd, x.odd);
+    }
+    /// sum + w · x, pairs of 16-bit products. In assembly because the compiler, which sees through
+    /// the intrinsics, keeps many products open at once and has to move sums out of registers.
+    MILLRACE_INLINE static Ints add_product(Ints sum, Ints w, Ints x) {
+        Ints product;
+        asm("vpmaddwd %2, %3, %0\n\t"
+            "vpaddd %0, %1, %1"
+            : "=&x"(product), "+x"(sum)
+            : "x"(w), "x"(x));
+        return sum;
     }
 
     // int4: 2 · 15 · 127 fits 16 bits eight times over, so a group's sum does.
@@ -101,7 +110,12 @@ struct Avx2 {
         return _mm256_set1_epi32(*reinterpret_cast<const int*>(p));
     }
     MILLRACE_INLINE static Ints dot4(Ints sum, Ints w, Ints x) {
-        return _mm256_add_epi16(sum, _mm256_maddubs_epi16(w, x));
+        Ints product;
+        asm("vpmaddubsw %3, %2, %0\n\t"
+            "vpaddw %0, %1, %1"
+            : "=&x"(product), "+x"(sum)
+            : "x"(w), "x"(x));
+        return sum;
     }
     MILLRACE_INLINE static Ints total4(Ints sum) {
         return _mm256_madd_epi16(sum, _mm256_set1_epi16(1));
