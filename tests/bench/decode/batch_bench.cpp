@@ -14,8 +14,8 @@ namespace model = worker::model;
 namespace kernels = worker::kernels;
 
 constexpr int kRounds = 3;
-constexpr std::size_t kPrompt = 16;
-constexpr std::size_t kTokens = 12;
+constexpr std::uint32_t kPrompt = 16;
+constexpr std::uint32_t kTokens = 12;
 
 double decode_rate(const bench::Llama& llama, std::size_t streams) {
     std::vector<model::KvSequence> sequences;

@@ -18,6 +18,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <stop_token>
 #include <string>
 #include <thread>
 
@@ -64,9 +65,27 @@ double status_bytes(const char* name) {
     return 0;
 }
 
-void reset_peak() {
-    std::ofstream("/proc/self/clear_refs") << "5";
-}
+/// The most memory of the process's own (not of mapped files, which the system can drop) at any
+/// time of this object's life, looked at every few milliseconds.
+class PeakMemory {
+ public:
+    PeakMemory()
+        : thread_([this](const std::stop_token& stop) {
+              while (!stop.stop_requested()) {
+                  peak_ = std::max(peak_, status_bytes("RssAnon"));
+                  std::this_thread::sleep_for(std::chrono::milliseconds(3));
+              }
+          }) {}
+    [[nodiscard]] double bytes() {
+        thread_.request_stop();
+        thread_.join();
+        return peak_;
+    }
+
+ private:
+    double peak_ = 0;  // the thread's until it is joined
+    std::jthread thread_;
+};
 
 }  // namespace
 
@@ -114,8 +133,8 @@ LlamaFolder::~LlamaFolder() {
 
 Llama::Llama(const LlamaFolder& folder, kernels::WeightFormat format, kernels::Pool& pool,
              std::uint32_t cache_pages) {
-    reset_peak();
-    const double before = status_bytes("VmRSS");
+    const double before = status_bytes("RssAnon");
+    PeakMemory peak;
     const auto start = Clock::now();
     const auto opened = model::ModelFolder::open(folder.path());
     MR_CHECK(opened.has_value());
@@ -125,7 +144,7 @@ Llama::Llama(const LlamaFolder& folder, kernels::WeightFormat format, kernels::P
     MR_CHECK(loaded.has_value());
     load_seconds = seconds_since(start);
     weights = std::move(*loaded);
-    load_memory = (status_bytes("VmHWM") - before) / static_cast<double>(weights->bytes());
+    load_memory = (peak.bytes() - before) / static_cast<double>(weights->bytes());
     cache = std::make_unique<model::KvCache>(
         weights->config, model::KvCache::Options{cache_pages, kernels::KvType::kBf16});
     decoder = std::make_unique<model::Decoder>(weights, *cache, pool);

@@ -43,7 +43,7 @@ struct Llama {
     std::unique_ptr<worker::model::KvCache> cache;
     std::unique_ptr<worker::model::Decoder> decoder;
     double load_seconds = 0;
-    double load_memory = 0;  // what the process grew by at most, over the weights kept
+    double load_memory = 0;  // most memory taken meanwhile, over that of the weights
 };
 
 /// Tokens that are not all alike.

@@ -17,8 +17,8 @@ namespace model = worker::model;
 namespace kernels = worker::kernels;
 
 constexpr int kRounds = 5;
-constexpr std::size_t kPrompt = 16;
-constexpr std::size_t kTokens = 24;
+constexpr std::uint32_t kPrompt = 16;
+constexpr std::uint32_t kTokens = 24;
 
 /// Tokens a second after the prompt.
 double decode_rate(const bench::Llama& llama) {
