@@ -338,6 +338,18 @@ Result<std::shared_ptr<const DecoderModel>> DecoderModel::load(const DecoderConf
     return std::shared_ptr<const DecoderModel>(std::move(out));
 }
 
+Result<PublishedModel> load_published(const std::filesystem::path& folder, WeightFormat format,
+                                      kernels::Pool& pool) {
+    TRY_ASSIGN(const ModelFolder files, ModelFolder::open(folder));
+    TRY_ASSIGN(const DecoderConfig config, parse_hf_config(files.config));
+    PublishedModel out;
+    // Older folders say in config.json how a text ends.
+    TRY_ASSIGN(out.defaults,
+               parse_generation_config(files.generation.value_or(files.config), config.vocab));
+    TRY_ASSIGN(out.model, DecoderModel::load(config, files.tensors, format, pool));
+    return out;
+}
+
 std::uint64_t DecoderModel::bytes() const noexcept {
     std::uint64_t floats = positions.size() + last.weight.size() + last.bias.size();
     std::uint64_t packed = embedding.bytes() + (config.tied_head ? 0 : untied_head.bytes());

@@ -5,10 +5,12 @@
 #include "worker/kernels/pool.hpp"
 #include "worker/kernels/weight_matrix.hpp"
 #include "worker/model/decoder_config.hpp"
+#include "worker/model/hf_config.hpp"
 #include "worker/model/model_folder.hpp"
 #include "worker/model/rope.hpp"
 
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <vector>
 
@@ -63,5 +65,14 @@ struct DecoderModel {
     NormWeights last;
     kernels::WeightMatrix untied_head;
 };
+
+/// A folder's model and what its publisher says about using it.
+struct PublishedModel {
+    std::shared_ptr<const DecoderModel> model;
+    GenerationDefaults defaults;
+};
+/// Reads, checks and packs a folder. Errors as ModelFolder, parse_hf_config and DecoderModel::load.
+[[nodiscard]] ledger::base::Result<PublishedModel> load_published(
+    const std::filesystem::path& folder, kernels::WeightFormat format, kernels::Pool& pool);
 
 }  // namespace worker::model

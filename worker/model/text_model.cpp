@@ -26,11 +26,12 @@ using ledger::base::Result;
 namespace {
 
 struct Sequence {
-    Sequence(std::string id_in, std::vector<std::uint32_t> tokens_in, const SamplingParams& params)
+    Sequence(std::string id_in, std::vector<std::uint32_t> tokens_in, const SamplingParams& params,
+             std::unique_ptr<TokenStream> stream)
         : id(std::move(id_in)),
           tokens(std::move(tokens_in)),
           sampler(params),
-          text(params.stop),
+          text(std::move(stream), params.stop),
           with_logprobs(params.logprobs.has_value()) {}
 
     std::string id;
@@ -61,16 +62,19 @@ std::string_view to_string(FinishReason reason) noexcept {
 }
 
 struct TextModel::State {
-    State(std::shared_ptr<const DecoderModel> model, std::unique_ptr<kernels::Pool> pool_in,
-          const Options& options_in)
-        : config(model->config),
+    State(PublishedModel published, std::shared_ptr<const Vocabulary> vocabulary_in,
+          std::unique_ptr<kernels::Pool> pool_in, const Options& options_in)
+        : config(published.model->config),
+          defaults(std::move(published.defaults)),
+          vocabulary(std::move(vocabulary_in)),
           options(options_in),
           pool(std::move(pool_in)),
-          cache(config, cache_options(*model, options)),
-          decoder(std::move(model), cache, *pool) {}
+          cache(config, cache_options(*published.model, options)),
+          decoder(std::move(published.model), cache, *pool) {}
 
     static KvCache::Options cache_options(const DecoderModel& model, const Options& options);
     [[nodiscard]] std::size_t capacity() const noexcept;
+    [[nodiscard]] Result<void> check_tokens(const std::vector<std::uint32_t>& tokens) const;
     void admit();
     void drop_cancelled(std::vector<GenerationEvent>& out);
     std::vector<DecoderRow> plan(std::vector<Sequence*>& sampled);
@@ -78,7 +82,12 @@ struct TextModel::State {
                     std::vector<GenerationEvent>& out);
     void finish(Sequence& sequence, FinishReason reason, std::vector<GenerationEvent>& out);
 
+    Result<void> add(std::string id, std::vector<std::uint32_t> tokens, std::uint64_t prompt_tokens,
+                     const SamplingParams& params);
+
     DecoderConfig config;
+    GenerationDefaults defaults;
+    std::shared_ptr<const Vocabulary> vocabulary;
     Options options;
     std::unique_ptr<kernels::Pool> pool;
     KvCache cache;
@@ -104,6 +113,14 @@ KvCache::Options TextModel::State::cache_options(const DecoderModel& model,
 /// Tokens that one sequence can have.
 std::size_t TextModel::State::capacity() const noexcept {
     return std::min<std::size_t>(config.context, cache.pages() * kernels::KvShape::kPageTokens);
+}
+
+Result<void> TextModel::State::check_tokens(const std::vector<std::uint32_t>& tokens) const {
+    for (const std::uint32_t token : tokens)
+        if (token >= config.vocab)
+            return fail(ErrorCode::out_of_range,
+                        fmt::format("token {} is past the model's {}", token, config.vocab));
+    return {};
 }
 
 void TextModel::State::admit() {
@@ -160,20 +177,24 @@ void TextModel::State::take_token(Sequence& s, const SampledToken& token,
                                   std::vector<GenerationEvent>& out) {
     s.tokens.push_back(token.token);
     ++s.usage.completion_tokens;
-    TextStream::Out text = s.text.push(static_cast<std::uint8_t>(token.token));
-    const bool at_end = s.usage.completion_tokens >= s.tokens_max;
-    if (at_end && !text.stopped) text.text += s.text.flush();
-    if (!text.text.empty() || s.with_logprobs) {
+    const auto& ends = defaults.end_tokens;
+    const bool ended = std::find(ends.begin(), ends.end(), token.token) != ends.end();
+    const bool full = s.usage.completion_tokens >= s.tokens_max;
+    TextStream::Out text;
+    if (!ended) text = s.text.push(token.token);  // the end itself is no text
+    if ((ended || full) && !text.stopped) text.text += s.text.flush();
+    if (!text.text.empty() || (s.with_logprobs && !ended)) {
         TokenPiece piece;
         piece.text = std::move(text.text);
         piece.index = static_cast<std::uint32_t>(s.usage.completion_tokens - 1);
         piece.logprob = token.logprob;
-        piece.top = token.top;
+        for (const TokenShare& share : token.top)
+            piece.top.push_back({vocabulary->label(share.token), share.logprob});
         out.push_back({s.id, std::move(piece), std::nullopt});
     }
-    if (text.stopped) {
+    if (text.stopped || ended) {
         finish(s, FinishReason::kStop, out);
-    } else if (at_end) {
+    } else if (full) {
         finish(s, FinishReason::kLength, out);
     }
 }
@@ -189,34 +210,62 @@ Result<TextModel> TextModel::load(const ModelSpec& spec, const std::filesystem::
     if (gpt == nullptr) return fail(ErrorCode::unsupported, "only \"gpt\" models are served");
     TRY_ASSIGN(const TensorSet tensors, TensorSet::open_file(weights));
     auto pool = std::make_unique<kernels::Pool>(options.threads);
-    TRY_ASSIGN(auto model, DecoderModel::load(decoder_config_of(*gpt), tensors,
-                                              kernels::WeightFormat::kF32, *pool));
-    return TextModel(std::make_unique<State>(std::move(model), std::move(pool), options));
+    PublishedModel own;
+    TRY_ASSIGN(own.model, DecoderModel::load(decoder_config_of(*gpt), tensors,
+                                             kernels::WeightFormat::kF32, *pool));
+    return TextModel(
+        std::make_unique<State>(std::move(own), byte_vocabulary(), std::move(pool), options));
+}
+
+Result<TextModel> TextModel::open(const std::filesystem::path& folder,
+                                  std::shared_ptr<const Vocabulary> vocabulary,
+                                  kernels::WeightFormat format, const Options& options) {
+    auto pool = std::make_unique<kernels::Pool>(options.threads);
+    TRY_ASSIGN(PublishedModel published, load_published(folder, format, *pool));
+    return TextModel(std::make_unique<State>(std::move(published), std::move(vocabulary),
+                                             std::move(pool), options));
+}
+
+const GenerationDefaults& TextModel::defaults() const noexcept {
+    return state_->defaults;
 }
 
 Result<void> TextModel::add(std::string id, std::string_view prompt, const SamplingParams& params) {
-    State& s = *state_;
-    TRY(check_sampling(params));
-    if (s.waiting.size() >= s.options.max_waiting)
-        return fail(ErrorCode::queue_full, "too many requests wait for this model");
-    std::vector<std::uint32_t> tokens;
-    for (const char c : prompt)
-        tokens.push_back(static_cast<std::uint8_t>(c));
+    TRY_ASSIGN(auto tokens, state_->vocabulary->encode(prompt));
     const std::uint64_t prompt_tokens = tokens.size();
-    if (tokens.empty()) tokens.push_back('\n');
-    // The last token is sampled but never fed back, so it needs no place of its own.
-    const std::uint64_t capacity = s.capacity();
-    const std::uint64_t room = tokens.size() > capacity ? 0 : capacity - tokens.size() + 1;
+    // Something has to come before the first token.
+    if (tokens.empty()) {
+        TRY_ASSIGN(tokens, state_->vocabulary->encode("\n"));
+    }
+    return state_->add(std::move(id), std::move(tokens), prompt_tokens, params);
+}
+
+Result<void> TextModel::add_tokens(std::string id, std::vector<std::uint32_t> tokens,
+                                   const SamplingParams& params) {
+    const std::uint64_t prompt_tokens = tokens.size();
+    return state_->add(std::move(id), std::move(tokens), prompt_tokens, params);
+}
+
+Result<void> TextModel::State::add(std::string id, std::vector<std::uint32_t> tokens,
+                                   std::uint64_t prompt_tokens, const SamplingParams& params) {
+    TRY(check_sampling(params));
+    if (waiting.size() >= options.max_waiting)
+        return fail(ErrorCode::queue_full, "too many requests wait for this model");
+    if (tokens.empty()) return fail(ErrorCode::invalid_field, "the prompt has no tokens");
+    TRY(check_tokens(tokens));
+    const std::uint64_t most = capacity();
+    const std::uint64_t room = tokens.size() > most ? 0 : most - tokens.size() + 1;
     const std::uint64_t wanted = params.max_tokens > 0 ? params.max_tokens : room;
     if (room == 0 || wanted > room)
         return fail(ErrorCode::context_length_exceeded,
                     fmt::format("the model's context is {} tokens; the prompt has {} and {} were "
                                 "asked for",
-                                capacity, prompt_tokens, params.max_tokens));
-    auto sequence = std::make_unique<Sequence>(std::move(id), std::move(tokens), params);
+                                most, prompt_tokens, params.max_tokens));
+    auto sequence =
+        std::make_unique<Sequence>(std::move(id), std::move(tokens), params, vocabulary->stream());
     sequence->usage.prompt_tokens = prompt_tokens;
     sequence->tokens_max = wanted;
-    s.waiting.push_back(std::move(sequence));
+    waiting.push_back(std::move(sequence));
     return {};
 }
 
@@ -269,9 +318,7 @@ Result<std::vector<float>> TextModel::logits(const std::vector<std::uint32_t>& t
     State& s = *state_;
     if (tokens.empty() || tokens.size() > s.capacity())
         return fail(ErrorCode::context_length_exceeded, "1 to context tokens");
-    if (std::any_of(tokens.begin(), tokens.end(),
-                    [&](std::uint32_t token) { return token >= s.config.vocab; }))
-        return fail(ErrorCode::out_of_range, "no such token");
+    TRY(s.check_tokens(tokens));
     TRY_ASSIGN(KvSequence sequence, s.cache.begin(tokens, tokens.size()));
     std::vector<DecoderRow> rows;
     for (std::size_t i = sequence.reused(); i < tokens.size(); ++i)

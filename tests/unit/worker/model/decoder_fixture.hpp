@@ -22,9 +22,8 @@ using Floats = std::vector<float>;
 
 inline ledger::base::Result<std::shared_ptr<const DecoderModel>> load_folder(
     const std::filesystem::path& folder, kernels::WeightFormat format, kernels::Pool& pool) {
-    TRY_ASSIGN(const ModelFolder opened, ModelFolder::open(folder));
-    TRY_ASSIGN(const DecoderConfig config, parse_hf_config(opened.config));
-    return DecoderModel::load(config, opened.tensors, format, pool);
+    TRY_ASSIGN(PublishedModel published, load_published(folder, format, pool));
+    return std::move(published.model);
 }
 
 /// A model folder written, loaded and ready to run.

@@ -24,8 +24,8 @@ struct RandomModel {
 };
 
 /// Random weights for a config of any family, under the family's names. What the tensors are is
-/// written down here once more, apart from the loader. Values are rounded to `dtype`; `gain` is what
-/// a linear layer does to the size of its input.
+/// written down here once more, apart from the loader. Values are rounded to `dtype`; `gain` is
+/// what a linear layer does to the size of its input.
 RandomModel make_random_model(std::string_view config, std::uint64_t seed,
                               Dtype dtype = Dtype::kF32, double gain = 1.3);
 
