@@ -9,7 +9,7 @@ namespace worker::kernels {
 /// What the kernels were compiled for, in ascending order.
 enum class InstructionSet : std::uint8_t {
     kPortable = 0,  ///< any processor
-    kAvx2 = 1,      ///< AVX2, FMA, F16C
+    kAvx2 = 1,      ///< AVX2 and FMA
     kAvx512 = 2,    ///< AVX-512 F, BW, DQ, VL and VNNI
 };
 /// "portable", "avx2", "avx512".

@@ -6,7 +6,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 
 /// The products, for any vector type V. A tile is a few rows against one panel of 16 outputs, over
 /// all of k: the sums of an output take the same steps in every tile, so a row's bits do not depend
@@ -274,7 +273,7 @@ struct LinearKernels {
             float rest[kGroup] = {};
             const float* from = x + g * kGroup;
             if ((g + 1) * kGroup > k) {
-                std::memcpy(rest, from, (k - g * kGroup) * sizeof(float));
+                __builtin_memcpy(rest, from, (k - g * kGroup) * sizeof(float));
                 from = rest;
             }
             std::int32_t levels[kGroup];

@@ -5,7 +5,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 
 /// Norms and pointwise functions, for any vector type V.
 // NOLINTBEGIN(modernize-avoid-c-arrays): registers
@@ -61,10 +60,10 @@ struct RowKernels {
         if (i == count) return;
         float in_a[V::kLanes] = {};
         float in_b[V::kLanes] = {};
-        std::memcpy(in_a, a + i, (count - i) * sizeof(float));
-        std::memcpy(in_b, b + i, (count - i) * sizeof(float));
+        __builtin_memcpy(in_a, a + i, (count - i) * sizeof(float));
+        __builtin_memcpy(in_b, b + i, (count - i) * sizeof(float));
         V::store(in_a, f(V::load(in_a), V::load(in_b)));
-        std::memcpy(out + i, in_a, (count - i) * sizeof(float));
+        __builtin_memcpy(out + i, in_a, (count - i) * sizeof(float));
     }
 
     static void add(float* to, const float* x, std::size_t count) {

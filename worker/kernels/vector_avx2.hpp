@@ -10,7 +10,7 @@
 
 namespace worker::kernels {
 
-/// AVX2, FMA and F16C behind the operations that the kernel templates use.
+/// AVX2 and FMA behind the operations that the kernel templates use.
 struct Avx2 {
     using Floats = __m256;
     using Ints = __m256i;
@@ -52,6 +52,12 @@ struct Avx2 {
     MILLRACE_INLINE static Ints load_ints(const std::byte* p) {
         return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
     }
+    /// The same four bytes in every lane.
+    MILLRACE_INLINE static Ints spread(const std::byte* p) {
+        std::int32_t four = 0;
+        __builtin_memcpy(&four, p, sizeof four);
+        return _mm256_set1_epi32(four);
+    }
     /// kLanes neighbouring bf16.
     MILLRACE_INLINE static Floats load_bf16(const std::byte* p) {
         const __m128i halves = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
@@ -67,19 +73,17 @@ struct Avx2 {
     };
     using Inputs8 = Weights8;
     MILLRACE_INLINE static void put_quad8(const std::int32_t* q, std::byte* to) {
-        auto* out = reinterpret_cast<std::int16_t*>(to);
-        out[0] = static_cast<std::int16_t>(q[0]);
-        out[1] = static_cast<std::int16_t>(q[2]);
-        out[2] = static_cast<std::int16_t>(q[1]);
-        out[3] = static_cast<std::int16_t>(q[3]);
+        const std::int16_t words[4] = {
+            static_cast<std::int16_t>(q[0]), static_cast<std::int16_t>(q[2]),
+            static_cast<std::int16_t>(q[1]), static_cast<std::int16_t>(q[3])};
+        __builtin_memcpy(to, words, sizeof words);
     }
     MILLRACE_INLINE static Weights8 weights8(const std::byte* p) {
         const Ints quads = load_ints(p);
         return {_mm256_and_si256(quads, _mm256_set1_epi16(0xFF)), _mm256_srli_epi16(quads, 8)};
     }
     MILLRACE_INLINE static Inputs8 inputs8(const std::byte* p) {
-        const auto* pairs = reinterpret_cast<const int*>(p);
-        return {_mm256_set1_epi32(pairs[0]), _mm256_set1_epi32(pairs[1])};
+        return {spread(p), spread(p + 4)};
     }
     MILLRACE_INLINE static Ints dot8(Ints sum, const Weights8& w, const Inputs8& x) {
         return add_product(add_product(sum, w.even, x.even), w.odd, x.odd);
@@ -106,9 +110,7 @@ struct Avx2 {
         const Ints mask = _mm256_set1_epi8(15);
         return {_mm256_and_si256(both, mask), _mm256_and_si256(_mm256_srli_epi16(both, 4), mask)};
     }
-    MILLRACE_INLINE static Ints inputs4(const std::byte* p) {
-        return _mm256_set1_epi32(*reinterpret_cast<const int*>(p));
-    }
+    MILLRACE_INLINE static Ints inputs4(const std::byte* p) { return spread(p); }
     MILLRACE_INLINE static Ints dot4(Ints sum, Ints w, Ints x) {
         Ints product;
         asm("vpmaddubsw %3, %2, %0\n\t"

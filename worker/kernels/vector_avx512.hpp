@@ -66,7 +66,9 @@ struct Avx512 {
     }
     MILLRACE_INLINE static Weights8 weights8(const std::byte* p) { return load_ints(p); }
     MILLRACE_INLINE static Inputs8 inputs8(const std::byte* p) {
-        return _mm512_set1_epi32(*reinterpret_cast<const int*>(p));
+        std::int32_t four = 0;
+        __builtin_memcpy(&four, p, sizeof four);
+        return _mm512_set1_epi32(four);
     }
     MILLRACE_INLINE static Ints dot8(Ints sum, Weights8 w, Inputs8 x) {
         return _mm512_dpbusd_epi32(sum, w, x);

@@ -5,7 +5,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 
 namespace worker::kernels {
 
@@ -22,10 +21,10 @@ struct Portable {
 
     MILLRACE_INLINE static Floats load(const float* p) {
         Floats out;
-        std::memcpy(&out, p, sizeof out);
+        __builtin_memcpy(&out, p, sizeof out);
         return out;
     }
-    MILLRACE_INLINE static void store(float* p, Floats v) { std::memcpy(p, &v, sizeof v); }
+    MILLRACE_INLINE static void store(float* p, Floats v) { __builtin_memcpy(p, &v, sizeof v); }
     MILLRACE_INLINE static Floats all(float v) { return v - Floats{}; }
     MILLRACE_INLINE static Floats add(Floats a, Floats b) { return a + b; }
     MILLRACE_INLINE static Floats sub(Floats a, Floats b) { return a - b; }
@@ -54,13 +53,13 @@ struct Portable {
 
     MILLRACE_INLINE static Ints load_ints(const std::byte* p) {
         Ints out;
-        std::memcpy(&out, p, sizeof out);
+        __builtin_memcpy(&out, p, sizeof out);
         return out;
     }
     /// kLanes neighbouring bf16.
     MILLRACE_INLINE static Floats load_bf16(const std::byte* p) {
         std::uint16_t __attribute__((vector_size(32))) halves;
-        std::memcpy(&halves, p, sizeof halves);
+        __builtin_memcpy(&halves, p, sizeof halves);
         return reinterpret_cast<Floats>(__builtin_convertvector(halves, Words) << 16);
     }
 

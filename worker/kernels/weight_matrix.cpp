@@ -5,10 +5,10 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <string>
 #include <utility>
 
 namespace worker::kernels {
@@ -280,7 +280,8 @@ Result<WeightMatrix> WeightMatrix::pack(std::span<const WeightSource> parts, Wei
     const std::size_t stride = padded_inputs(k, format);
     const auto scratch = pool.scratch(pool.threads() * kPanel * stride * sizeof(float));
     auto* blocks = reinterpret_cast<float*>(scratch.data());
-    std::atomic<std::size_t> bad_output{kNone};
+    // One place per thread; ranges ascend with the thread, so the first one is the lowest.
+    std::vector<std::size_t> bad_outputs(pool.threads(), kNone);
     pool.run(out.panel_count(), [&](std::size_t begin, std::size_t end, std::size_t thread) {
         const Block block{blocks + thread * kPanel * stride, stride};
         for (std::size_t p = begin; p < end; ++p) {
@@ -289,7 +290,7 @@ Result<WeightMatrix> WeightMatrix::pack(std::span<const WeightSource> parts, Wei
                 const auto [part, index] = part_of(parts, p * kPanel + j);
                 read_output(*part, index, block.values + j * stride);
                 if (first_bad(block.values + j * stride, k, format) != kNone) {
-                    bad_output = p * kPanel + j;
+                    bad_outputs[thread] = p * kPanel + j;
                     return;
                 }
             }
@@ -310,9 +311,11 @@ Result<WeightMatrix> WeightMatrix::pack(std::span<const WeightSource> parts, Wei
             }
         }
     });
-    if (bad_output != kNone)
+    const auto bad = std::find_if(bad_outputs.begin(), bad_outputs.end(),
+                                  [](std::size_t output) { return output != kNone; });
+    if (bad != bad_outputs.end())
         return fail(ErrorCode::data_invalid,
-                    "a weight of output " + std::to_string(bad_output) + " is not a finite number");
+                    "a weight of output " + std::to_string(*bad) + " is not a finite number");
     return out;
 }
 
