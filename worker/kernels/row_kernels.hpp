@@ -114,16 +114,29 @@ struct RowKernels {
     }
 
     static void softmax(float* x, std::size_t count) {
-        float highest = -__builtin_inff();
-        for (std::size_t i = 0; i < count; ++i)
-            highest = x[i] > highest ? x[i] : highest;
-        const Floats top = V::all(highest);
+        const Floats top = V::all(highest(x, count));
         map(x, x, count, x, [top](Floats value, Floats) MILLRACE_INLINED {
             return exponential(V::sub(value, top));
         });
         const Floats total = V::all(sum_all(x, count));
         map(x, x, count, x,
             [total](Floats value, Floats) MILLRACE_INLINED { return V::div(value, total); });
+    }
+
+    /// The largest number; NaN is passed over.
+    MILLRACE_INLINE static float highest(const float* x, std::size_t count) {
+        Floats tops = V::all(-__builtin_inff());
+        std::size_t i = 0;
+        for (; i + V::kLanes <= count; i += V::kLanes)
+            tops = V::max(V::load(x + i), tops);
+        float lanes[V::kLanes];
+        V::store(lanes, tops);
+        float out = lanes[0];
+        for (std::size_t j = 1; j < V::kLanes; ++j)
+            out = lanes[j] > out ? lanes[j] : out;
+        for (; i < count; ++i)
+            out = x[i] > out ? x[i] : out;
+        return out;
     }
 
     MILLRACE_INLINE static float sum_all(const float* x, std::size_t count) {

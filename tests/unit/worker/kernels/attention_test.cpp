@@ -96,7 +96,7 @@ TEST_CASE("attention: agrees with the definition in double, windows included") {
         for (const Case& c : kCases) {
             CAPTURE(c.head_size);
             CAPTURE(kSeed);
-            const std::size_t tokens = 75;
+            const std::size_t tokens = 150;
             const Sequence s(c, tokens, kSeed);
             const std::size_t query_heads = c.kv_heads * c.share;
             const std::size_t width = query_heads * c.head_size;
@@ -104,9 +104,10 @@ TEST_CASE("attention: agrees with the definition in double, windows included") {
                 std::size_t begin;
                 std::size_t end;
             };
-            const std::vector<Range> ranges{{0, 1},   {0, 15},  {0, 16},  {0, 17},
-                                            {0, 75},  {1, 2},   {15, 17}, {16, 32},
-                                            {33, 75}, {40, 47}, {74, 75}, {5, 70}};
+            const std::vector<Range> ranges{{0, 1},     {0, 15},    {0, 16},  {0, 17},   {0, 64},
+                                            {0, 65},    {0, 150},   {1, 2},   {15, 17},  {16, 32},
+                                            {33, 75},   {63, 64},   {64, 65}, {63, 129}, {70, 140},
+                                            {127, 128}, {149, 150}, {5, 70}};
             const auto queries = normals(kSeed + 7, ranges.size() * width, 2.0);
             std::vector<float> out(queries.size(), -1.0F);
             std::vector<AttentionRow> rows;
@@ -131,7 +132,7 @@ TEST_CASE("attention: a row has the same bits alone, in any batch and on any num
     Pool one(1);
     Pool three(3);
     for (const Case& c : kCases) {
-        const std::size_t tokens = 50;
+        const std::size_t tokens = 140;
         const Sequence s(c, tokens, kSeed);
         const Sequence other(c, 20, kSeed + 9);
         const std::size_t query_heads = c.kv_heads * c.share;
