@@ -116,7 +116,7 @@ void Decoder::attend(std::size_t layer, std::span<const DecoderRow> rows) {
     }
     kernels::attention(cache_.shape(), c.heads,
                        static_cast<float>(1.0 / std::sqrt(static_cast<double>(c.head_dim))),
-                       attention_rows_, pool_);
+                       std::span(attention_rows_).first(rows.size()), pool_);
 }
 
 /// normed_ = mlp(normed_).
@@ -145,20 +145,40 @@ void Decoder::run_mlp(const LayerWeights& layer, std::size_t rows) {
     linear(inner_, rows, layer.down, normed_);
 }
 
-void Decoder::run_layer(std::size_t index, std::span<const DecoderRow> rows) {
+void Decoder::run_layer(std::size_t index, std::span<const DecoderRow>& rows) {
     const LayerWeights& layer = model_->layers[index];
-    const std::size_t count = rows.size();
-    normalise(layer.before_attention, count);
-    linear(normed_, count, layer.qkv, qkv_);
+    const std::size_t width = model_->config.width;
+    normalise(layer.before_attention, rows.size());
+    linear(normed_, rows.size(), layer.qkv, qkv_);
     turn_and_store(index, rows);
+    // Of the last layer the other rows leave only keys and values.
+    if (index + 1 == model_->layers.size()) rows = keep_wanted(rows);
+    const std::size_t count = rows.size();
     attend(index, rows);
     linear(mixed_, count, layer.attention_out, attended_);
     const bool parallel = model_->config.residual == Residual::kParallel;
     if (parallel) normalise(layer.before_mlp, count);
-    kernels::add(x_.data(), attended_.data(), x_.size());
+    kernels::add(x_.data(), attended_.data(), count * width);
     if (!parallel) normalise(layer.before_mlp, count);
     run_mlp(layer, count);
-    kernels::add(x_.data(), normed_.data(), x_.size());
+    kernels::add(x_.data(), normed_.data(), count * width);
+}
+
+/// Moves the wanted rows of x_ and qkv_ to the front.
+std::span<const DecoderRow> Decoder::keep_wanted(std::span<const DecoderRow> rows) {
+    wanted_.clear();
+    const auto move_up = [&](std::vector<float>& values, std::size_t from, std::size_t width) {
+        std::copy_n(values.data() + from * width, width, values.data() + wanted_.size() * width);
+    };
+    for (std::size_t r = 0; r < rows.size(); ++r) {
+        if (!rows[r].wanted) continue;
+        if (r != wanted_.size()) {
+            move_up(x_, r, model_->config.width);
+            move_up(qkv_, r, model_->config.qkv_width());
+        }
+        wanted_.push_back(rows[r]);
+    }
+    return wanted_;
 }
 
 std::span<const float> Decoder::hidden(std::span<const DecoderRow> rows) {
@@ -166,15 +186,8 @@ std::span<const float> Decoder::hidden(std::span<const DecoderRow> rows) {
     embed(rows);
     for (std::size_t layer = 0; layer < model_->layers.size(); ++layer)
         run_layer(layer, rows);
-    const std::size_t width = model_->config.width;
-    std::size_t wanted = 0;
-    for (std::size_t r = 0; r < rows.size(); ++r) {
-        if (!rows[r].wanted) continue;
-        if (r != wanted) std::copy_n(x_.data() + r * width, width, x_.data() + wanted * width);
-        ++wanted;
-    }
-    normalise(model_->last, wanted);
-    return {normed_.data(), wanted * width};
+    normalise(model_->last, rows.size());
+    return {normed_.data(), rows.size() * model_->config.width};
 }
 
 std::span<const float> Decoder::logits(std::span<const DecoderRow> rows) {

@@ -47,7 +47,9 @@ class Decoder {
     void turn_and_store(std::size_t layer, std::span<const DecoderRow> rows);
     void attend(std::size_t layer, std::span<const DecoderRow> rows);
     void run_mlp(const LayerWeights& layer, std::size_t rows);
-    void run_layer(std::size_t layer, std::span<const DecoderRow> rows);
+    /// `rows` becomes the wanted ones with the last layer.
+    void run_layer(std::size_t layer, std::span<const DecoderRow>& rows);
+    [[nodiscard]] std::span<const DecoderRow> keep_wanted(std::span<const DecoderRow> rows);
 
     std::shared_ptr<const DecoderModel> model_;
     KvCache& cache_;
@@ -64,6 +66,7 @@ class Decoder {
     std::vector<float> sines_;     // [rope size]
     std::vector<float> logits_;    // [vocab]
     std::vector<kernels::AttentionRow> attention_rows_;
+    std::vector<DecoderRow> wanted_;
 };
 
 }  // namespace worker::model
