@@ -9,6 +9,8 @@ namespace {
 
 /// Fewer rows are rounded faster by one thread than another is woken.
 constexpr std::size_t kSharedRows = 4;
+/// Weights read, times rows, below which a whole product is.
+constexpr std::size_t kAloneBytes = std::size_t{64} << 10U;
 
 std::size_t lines(std::size_t bytes) {
     return (bytes + 63) / 64 * 64;
@@ -60,7 +62,12 @@ void linear(const float* x, std::size_t rows, const WeightMatrix& weights, const
     job.y = y;
     if (job.format == WeightFormat::kInt8 || job.format == WeightFormat::kInt4)
         job.quantised = quantise(x, rows, weights, table, pool);
-    pool.run(weights.panel_count(), [&](std::size_t begin, std::size_t end, std::size_t) {
+    const std::size_t panels = weights.panel_count();
+    if (panels * job.panel_bytes * rows < kAloneBytes) {
+        table.linear(job, 0, panels);
+        return;
+    }
+    pool.run(panels, [&](std::size_t begin, std::size_t end, std::size_t) {
         table.linear(job, begin, end);
     });
 }

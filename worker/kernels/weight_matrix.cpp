@@ -113,20 +113,24 @@ void pack_int8(const Block& block, std::byte* panel, float* scales) {
     }
 }
 
-/// Whole numbers -8 … 7 nearest to value · inverse; returns the squared error at this scale.
+/// Whole numbers -8 … 7 nearest to value / scale; returns the squared error at this scale.
 float level_int4(const float* values, float scale, float* levels) {
     constexpr float kRounder = 12582912.0F;  // 1.5 · 2^23: leaves whole numbers
+    constexpr std::size_t kSums = 8;         // side by side, for the compiler to use vectors
     const float inverse = 1.0F / scale;
+    std::array<float, kSums> errors{};
+    for (std::size_t i = 0; i < kGroup; i += kSums)
+        for (std::size_t s = 0; s < kSums; ++s) {
+            const float exact = values[i + s] * inverse;
+            const float rounded = (exact + kRounder) - kRounder;
+            const float capped = rounded > 7.0F ? 7.0F : rounded;
+            const float level = capped < -8.0F ? -8.0F : capped;
+            levels[i + s] = level;
+            errors[s] += (level - exact) * (level - exact);
+        }
     float error = 0;
-    for (std::size_t i = 0; i < kGroup; ++i) {
-        const float rounded = (values[i] * inverse + kRounder) - kRounder;
-        const float capped = rounded > 7.0F ? 7.0F : rounded;
-        levels[i] = capped < -8.0F ? -8.0F : capped;
-    }
-    for (std::size_t i = 0; i < kGroup; ++i) {
-        const float off = (levels[i] * scale - values[i]) * inverse;
-        error += off * off;
-    }
+    for (const float part : errors)
+        error += part;
     return error * scale * scale;
 }
 
@@ -138,18 +142,19 @@ std::uint16_t quantise_int4(const float* values, std::array<std::uint8_t, kGroup
         if (std::fabs(values[i]) > std::fabs(extreme)) extreme = values[i];
     levels.fill(8);
     if (std::fabs(extreme) < 1e-18F) return 0;
-    std::uint16_t best = 0;
-    float least = std::numeric_limits<float>::infinity();
     std::array<float, kGroup> trial{};
-    for (const float place : {-8.0F, -7.3F, -8.6F, -9.2F}) {
+    std::uint16_t best = to_bf16(extreme / -8.0F);
+    float least = level_int4(values, from_bf16(best), trial.data());
+    for (const float place : {-7.3F, -8.6F, -9.2F}) {
         const std::uint16_t bits = to_bf16(extreme / place);
         const float error = level_int4(values, from_bf16(bits), trial.data());
-        if (best != 0 && !(error < least)) continue;
+        if (error >= least) continue;
         best = bits;
         least = error;
-        for (std::size_t i = 0; i < kGroup; ++i)
-            levels[i] = static_cast<std::uint8_t>(static_cast<int>(trial[i]) + 8);
     }
+    level_int4(values, from_bf16(best), trial.data());
+    for (std::size_t i = 0; i < kGroup; ++i)
+        levels[i] = static_cast<std::uint8_t>(static_cast<int>(trial[i]) + 8);
     return best;
 }
 
