@@ -2,7 +2,10 @@
 #pragma once
 
 #include "ledger/base/result.hpp"
+#include "worker/kernels/weight_matrix.hpp"
+#include "worker/model/hf_config.hpp"
 #include "worker/model/model_spec.hpp"
+#include "worker/model/vocabulary.hpp"
 
 #include <cstdint>
 #include <filesystem>
@@ -59,20 +62,29 @@ struct GenerationEvent {
     std::optional<CompletionUsage> done;
 };
 
-/// A served language model on CPU with continuous batching: requests join and leave at each step.
-/// The same seed gives the same text at any batch size. Not thread-safe.
+/// A served language model of any family on CPU with continuous batching: requests join and leave
+/// at each step. The same seed gives the same text at any batch size. A prompt that begins as an
+/// earlier one did reuses its keys and values. Not thread-safe.
 class TextModel {
  public:
     struct Options {
         std::uint32_t max_sequences = 16;   // running at once; the rest wait in order
         std::uint32_t max_waiting = 64;     // then queue_full
         std::uint32_t prefill_chunk = 128;  // prompt tokens taken in one step
+        std::uint32_t cache_pages = 0;      // of 16 tokens; 0: all sequences at full context
+        std::uint32_t threads = 1;          // change no bit of any result
     };
 
     /// Loads weights (a checkpoint or an exported file) that must fit `spec` exactly.
     [[nodiscard]] static ledger::base::Result<TextModel> load(const ModelSpec& spec,
                                                               const std::filesystem::path& weights,
                                                               const Options& options);
+    /// Loads a folder as model hubs publish them. A text ends at any of its end tokens.
+    /// `vocabulary` belongs to the model; tokens of its own that the model lacks are refused when
+    /// they come.
+    [[nodiscard]] static ledger::base::Result<TextModel> open(
+        const std::filesystem::path& folder, std::shared_ptr<const Vocabulary> vocabulary,
+        kernels::WeightFormat format, const Options& options);
     ~TextModel();
     TextModel(TextModel&&) noexcept;
     TextModel& operator=(TextModel&&) noexcept;
@@ -80,6 +92,13 @@ class TextModel {
     /// Queues a request. context_length_exceeded, invalid_field or queue_full refuse it.
     [[nodiscard]] ledger::base::Result<void> add(std::string id, std::string_view prompt,
                                                  const SamplingParams& params);
+    /// As `add`, for a prompt that is tokens already (a chat, say). out_of_range: no such token;
+    /// invalid_field: no token at all.
+    [[nodiscard]] ledger::base::Result<void> add_tokens(std::string id,
+                                                        std::vector<std::uint32_t> tokens,
+                                                        const SamplingParams& params);
+    /// How the publisher wants text to be made; empty for the project's own models.
+    [[nodiscard]] const GenerationDefaults& defaults() const noexcept;
     /// Ends a request; its `done` event (cancelled) comes with the next step. Unknown ids are
     /// ignored.
     void cancel(std::string_view id);

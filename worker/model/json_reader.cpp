@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <set>
 #include <vector>
 
@@ -82,6 +83,23 @@ std::optional<std::uint64_t> JsonValue::number() const {
     const json& value = as_json(node_);
     if (value.is_number_unsigned()) return value.get<std::uint64_t>();
     return std::nullopt;
+}
+
+std::optional<double> JsonValue::real() const {
+    const json& value = as_json(node_);
+    if (!value.is_number()) return std::nullopt;
+    const auto number = value.get<double>();
+    return std::isfinite(number) ? std::optional(number) : std::nullopt;
+}
+
+std::optional<bool> JsonValue::flag() const {
+    const json& value = as_json(node_);
+    if (value.is_boolean()) return value.get<bool>();
+    return std::nullopt;
+}
+
+bool JsonValue::is_null() const {
+    return as_json(node_).is_null();
 }
 
 const std::string* JsonValue::text() const {

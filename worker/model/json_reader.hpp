@@ -28,6 +28,10 @@ class JsonValue {
     [[nodiscard]] std::size_t size() const;
     /// An integer of at least 0.
     [[nodiscard]] std::optional<std::uint64_t> number() const;
+    /// Any finite number.
+    [[nodiscard]] std::optional<double> real() const;
+    [[nodiscard]] std::optional<bool> flag() const;
+    [[nodiscard]] bool is_null() const;
     /// Null for what is not a string.
     [[nodiscard]] const std::string* text() const;
     [[nodiscard]] std::optional<JsonValue> member(std::string_view name) const;

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdint>
 #include <utility>
 
 namespace worker::model {
@@ -39,6 +40,16 @@ Result<MappedFile> MappedFile::open(const std::filesystem::path& path) {
     }
     ::close(fd);
     return MappedFile(data, size);
+}
+
+void MappedFile::release(ledger::base::ByteView part) noexcept {
+    const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+    const auto begin = (reinterpret_cast<std::uintptr_t>(part.data()) + page - 1) / page * page;
+    const auto end = reinterpret_cast<std::uintptr_t>(part.data() + part.size()) / page * page;
+    if (begin >= end) return;
+    // Advice: a refusal changes nothing but the memory in use.
+    static_cast<void>(
+        ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED));  // NOLINT
 }
 
 MappedFile::~MappedFile() {

@@ -23,6 +23,9 @@ class MappedFile {
         return {static_cast<const std::uint8_t*>(data_), size_};
     }
 
+    /// Drops the whole pages of `part`, a piece of some mapping; they are read again when used.
+    static void release(ledger::base::ByteView part) noexcept;
+
  private:
     MappedFile(void* data, std::size_t size) noexcept : data_(data), size_(size) {}
     void* data_ = nullptr;

@@ -32,6 +32,7 @@ namespace {
 constexpr std::uint64_t kHeaderBytesMax = 64ULL * 1024 * 1024;
 constexpr std::size_t kTensorsMax = 100'000;
 constexpr std::size_t kRankMax = 8;
+constexpr std::size_t kNameBytesMax = 512;  // names come back in messages
 
 struct DtypeRow {
     Dtype dtype;
@@ -224,6 +225,7 @@ Result<SafetensorsIndex> parse_safetensors(ByteView bytes) {
             TRY_ASSIGN(index.metadata, read_metadata(value));
             continue;
         }
+        if (name.size() > kNameBytesMax) return invalid("a name is longer than 512 bytes");
         TRY_ASSIGN(TensorView tensor, read_tensor(name, value, data));
         index.tensors.push_back(std::move(tensor));
     }

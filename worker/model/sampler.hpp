@@ -3,9 +3,11 @@
 
 #include "ledger/base/result.hpp"
 #include "worker/model/inference.hpp"
+#include "worker/model/vocabulary.hpp"
 
-#include <array>
+#include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -17,10 +19,16 @@ namespace worker::model {
 /// invalid_field names the parameter that is out of its range.
 [[nodiscard]] ledger::base::Result<void> check_sampling(const SamplingParams& params);
 
+/// A token and the logarithm of its share.
+struct TokenShare {
+    std::uint32_t token = 0;
+    double logprob = 0;
+};
+
 struct SampledToken {
     std::uint32_t token = 0;
     std::optional<double> logprob;
-    std::vector<TokenLogprob> top;
+    std::vector<TokenShare> top;  // likeliest first
 };
 
 /// Chooses tokens of one request. The draw for position i depends on the seed, i and the logits
@@ -31,37 +39,39 @@ class Sampler {
     [[nodiscard]] SampledToken next(std::span<const float> logits);
 
  private:
+    void score(std::span<const float> logits);
+    [[nodiscard]] std::uint32_t ranked(std::size_t rank);
+    [[nodiscard]] std::uint32_t draw();
+
     SamplingParams params_;
     std::uint32_t position_ = 0;
     std::vector<std::uint32_t> counts_;  // of generated tokens, for the penalties
-    std::vector<double> scores_;
-    std::vector<std::uint32_t> order_;
+    std::vector<double> scores_;         // logits with penalties
+    std::vector<std::uint32_t> order_;   // tokens, the first sorted_ of them by falling score
+    std::size_t sorted_ = 0;
 };
 
-/// A byte token for people: "a", or "\xe2" for a byte that is not text alone.
-[[nodiscard]] std::string token_label(std::uint32_t token);
-
-/// Turns bytes into complete UTF-8 and finds stop strings in it. Text that may be the start of a
-/// character or of a stop string is kept back until it is decided.
+/// Turns tokens into text and finds stop strings in it. Text that may be the start of a stop string
+/// is kept back until it is decided.
 class TextStream {
  public:
-    explicit TextStream(std::vector<std::string> stop) : stop_(std::move(stop)) {}
+    TextStream(std::unique_ptr<TokenStream> tokens, std::vector<std::string> stop)
+        : tokens_(std::move(tokens)), stop_(std::move(stop)) {}
 
     struct Out {
         std::string text;
         bool stopped = false;
     };
-    [[nodiscard]] Out push(std::uint8_t byte);
-    /// What was kept back, with U+FFFD for a character that never ended.
+    [[nodiscard]] Out push(std::uint32_t token);
+    /// What was kept back.
     [[nodiscard]] std::string flush();
 
  private:
-    void decode();
     [[nodiscard]] Out release();
 
+    std::unique_ptr<TokenStream> tokens_;
     std::vector<std::string> stop_;
-    std::string bytes_;  // the start of a character
-    std::string held_;   // decoded, not yet released
+    std::string held_;  // decoded, not yet released
 };
 
 }  // namespace worker::model

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ledger/base/check.hpp"
-#include "worker/model/checkpoint.hpp"
+#include "worker/kernels/pool.hpp"
+#include "worker/model/decoder.hpp"
+#include "worker/model/decoder_model.hpp"
 #include "worker/model/inference.hpp"
-#include "worker/model/kernels.hpp"
-#include "worker/model/layout.hpp"
+#include "worker/model/kv_cache.hpp"
+#include "worker/model/model_folder.hpp"
 #include "worker/model/sampler.hpp"
 
 #include <fmt/format.h>
@@ -23,194 +25,13 @@ using ledger::base::Result;
 
 namespace {
 
-using Floats = std::vector<float>;
-
-struct Norm {
-    Floats weight;
-    Floats bias;
-};
-struct Linear {
-    kernels::PackedMatrix weight;
-    Floats bias;
-};
-struct Layer {
-    Norm before_attention;
-    Linear qkv;
-    Linear attention_out;
-    Norm before_mlp;
-    Linear mlp_in;
-    Linear mlp_out;
-};
-
-/// Shared and read-only after loading.
-struct Weights {
-    Floats tokens;     // [vocab][width]
-    Floats positions;  // [context][width]
-    std::vector<Layer> layers;
-    Norm last;
-    kernels::PackedMatrix head;  // the token table, transposed
-};
-
-/// Takes parameters in layout order.
-class WeightReader {
- public:
-    WeightReader(const std::vector<ParameterSlot>& layout, const Floats& values)
-        : layout_(layout), values_(values) {}
-
-    Floats vector() {
-        const ParameterSlot& slot = layout_[next_++];
-        const float* begin = values_.data() + slot.offset;
-        return {begin, begin + slot.size};
-    }
-    Norm norm() {
-        Norm out;
-        out.weight = vector();
-        out.bias = vector();
-        return out;
-    }
-    Linear linear() {
-        const ParameterSlot& slot = layout_[next_++];
-        Linear out;
-        out.weight = kernels::PackedMatrix::from_rows(values_.data() + slot.offset,
-                                                      static_cast<std::size_t>(slot.shape[0]),
-                                                      static_cast<std::size_t>(slot.shape[1]));
-        out.bias = vector();
-        return out;
-    }
-
- private:
-    const std::vector<ParameterSlot>& layout_;
-    const Floats& values_;
-    std::size_t next_ = 0;
-};
-
-Weights pack(const GptShape& gpt, const std::vector<ParameterSlot>& layout, const Floats& values) {
-    WeightReader in(layout, values);
-    Weights out;
-    out.tokens = in.vector();
-    out.positions = in.vector();
-    for (std::uint32_t i = 0; i < gpt.depth; ++i) {
-        Layer layer;
-        layer.before_attention = in.norm();
-        layer.qkv = in.linear();
-        layer.attention_out = in.linear();
-        layer.before_mlp = in.norm();
-        layer.mlp_in = in.linear();
-        layer.mlp_out = in.linear();
-        out.layers.push_back(std::move(layer));
-    }
-    out.last = in.norm();
-    out.head = kernels::PackedMatrix::from_columns(out.tokens.data(), gpt.width, gpt.vocab);
-    return out;
-}
-
-/// Keys and values of one sequence, [layer][context][width] each.
-struct Cache {
-    explicit Cache(const GptShape& gpt)
-        : keys(std::size_t{gpt.depth} * gpt.context * gpt.width), values(keys.size()) {}
-    Floats keys;
-    Floats values;
-};
-
-/// One token on its way through the model.
-struct Row {
-    std::uint32_t token;
-    std::uint32_t position;
-    Cache* cache;
-    bool wants_logits;
-};
-
-class Forward {
- public:
-    Forward(const GptShape& gpt, const Weights& weights) : gpt_(gpt), weights_(weights) {}
-
-    /// Logits [wanted rows][vocab], in row order. Rows of one sequence come in ascending position.
-    const Floats& run(std::span<const Row> rows) {
-        const std::size_t count = rows.size();
-        const std::size_t width = gpt_.width;
-        x_.resize(count * width);
-        normed_.resize(count * width);
-        mixed_.resize(count * width);
-        wide_.resize(count * 4 * width);
-        scores_.resize(gpt_.context);
-        for (std::size_t r = 0; r < count; ++r) {
-            const float* token = weights_.tokens.data() + rows[r].token * width;
-            const float* place = weights_.positions.data() + rows[r].position * width;
-            for (std::size_t i = 0; i < width; ++i)
-                x_[r * width + i] = token[i] + place[i];
-        }
-        for (std::size_t layer = 0; layer < weights_.layers.size(); ++layer)
-            run_layer(layer, rows);
-        std::size_t wanted = 0;
-        for (std::size_t r = 0; r < count; ++r) {
-            if (!rows[r].wants_logits) continue;
-            kernels::layer_norm(x_.data() + r * width, weights_.last.weight.data(),
-                                weights_.last.bias.data(), width, normed_.data() + wanted * width);
-            ++wanted;
-        }
-        logits_.resize(wanted * gpt_.vocab);
-        kernels::matmul(normed_.data(), wanted, weights_.head, nullptr, logits_.data());
-        return logits_;
-    }
-
- private:
-    void normalise(const Norm& norm, std::size_t count) {
-        for (std::size_t r = 0; r < count; ++r)
-            kernels::layer_norm(x_.data() + r * gpt_.width, norm.weight.data(), norm.bias.data(),
-                                gpt_.width, normed_.data() + r * gpt_.width);
-    }
-
-    void run_layer(std::size_t index, std::span<const Row> rows) {
-        const Layer& layer = weights_.layers[index];
-        const std::size_t count = rows.size();
-        const std::size_t width = gpt_.width;
-        normalise(layer.before_attention, count);
-        kernels::matmul(normed_.data(), count, layer.qkv.weight, layer.qkv.bias.data(),
-                        wide_.data());
-        const std::size_t base = index * gpt_.context * width;
-        for (std::size_t r = 0; r < count; ++r) {
-            const float* qkv = wide_.data() + r * 3 * width;
-            const std::size_t place = base + rows[r].position * width;
-            std::copy(qkv + width, qkv + 2 * width, rows[r].cache->keys.data() + place);
-            std::copy(qkv + 2 * width, qkv + 3 * width, rows[r].cache->values.data() + place);
-        }
-        const std::size_t head = width / gpt_.heads;
-        for (std::size_t r = 0; r < count; ++r)
-            for (std::size_t h = 0; h < gpt_.heads; ++h) {
-                const kernels::AttentionView view{rows[r].cache->keys.data() + base + h * head,
-                                                  rows[r].cache->values.data() + base + h * head,
-                                                  width, rows[r].position + std::size_t{1}, head};
-                kernels::attend(wide_.data() + r * 3 * width + h * head, view, scores_.data(),
-                                mixed_.data() + r * width + h * head);
-            }
-        kernels::matmul(mixed_.data(), count, layer.attention_out.weight,
-                        layer.attention_out.bias.data(), normed_.data());
-        kernels::add(x_.data(), normed_.data(), count * width);
-        normalise(layer.before_mlp, count);
-        kernels::matmul(normed_.data(), count, layer.mlp_in.weight, layer.mlp_in.bias.data(),
-                        wide_.data());
-        kernels::gelu(wide_.data(), count * 4 * width);
-        kernels::matmul(wide_.data(), count, layer.mlp_out.weight, layer.mlp_out.bias.data(),
-                        normed_.data());
-        kernels::add(x_.data(), normed_.data(), count * width);
-    }
-
-    const GptShape& gpt_;
-    const Weights& weights_;
-    Floats x_;
-    Floats normed_;
-    Floats mixed_;
-    Floats wide_;
-    Floats scores_;
-    Floats logits_;
-};
-
 struct Sequence {
-    Sequence(std::string id_in, std::vector<std::uint32_t> tokens_in, const SamplingParams& params)
+    Sequence(std::string id_in, std::vector<std::uint32_t> tokens_in, const SamplingParams& params,
+             std::unique_ptr<TokenStream> stream)
         : id(std::move(id_in)),
           tokens(std::move(tokens_in)),
           sampler(params),
-          text(params.stop),
+          text(std::move(stream), params.stop),
           with_logprobs(params.logprobs.has_value()) {}
 
     std::string id;
@@ -222,7 +43,8 @@ struct Sequence {
     TextStream text;
     bool with_logprobs;
     bool cancelled = false;
-    std::unique_ptr<Cache> cache;
+    bool finished = false;
+    KvSequence cache;
 };
 
 }  // namespace
@@ -240,36 +62,77 @@ std::string_view to_string(FinishReason reason) noexcept {
 }
 
 struct TextModel::State {
-    State(const GptShape& gpt_in, Weights weights_in, const Options& options_in)
-        : gpt(gpt_in), weights(std::move(weights_in)), options(options_in), forward(gpt, weights) {}
+    State(PublishedModel published, std::shared_ptr<const Vocabulary> vocabulary_in,
+          std::unique_ptr<kernels::Pool> pool_in, const Options& options_in)
+        : config(published.model->config),
+          defaults(std::move(published.defaults)),
+          vocabulary(std::move(vocabulary_in)),
+          options(options_in),
+          pool(std::move(pool_in)),
+          cache(config, cache_options(*published.model, options)),
+          decoder(std::move(published.model), cache, *pool) {}
 
+    static KvCache::Options cache_options(const DecoderModel& model, const Options& options);
+    [[nodiscard]] std::size_t capacity() const noexcept;
+    [[nodiscard]] Result<void> check_tokens(const std::vector<std::uint32_t>& tokens) const;
     void admit();
     void drop_cancelled(std::vector<GenerationEvent>& out);
-    std::vector<Row> plan(std::vector<Sequence*>& sampled);
+    std::vector<DecoderRow> plan(std::vector<Sequence*>& sampled);
     void take_token(Sequence& sequence, const SampledToken& token,
                     std::vector<GenerationEvent>& out);
     void finish(Sequence& sequence, FinishReason reason, std::vector<GenerationEvent>& out);
 
-    GptShape gpt;
-    Weights weights;
+    Result<void> add(std::string id, std::vector<std::uint32_t> tokens, std::uint64_t prompt_tokens,
+                     const SamplingParams& params);
+
+    DecoderConfig config;
+    GenerationDefaults defaults;
+    std::shared_ptr<const Vocabulary> vocabulary;
     Options options;
-    Forward forward;
+    std::unique_ptr<kernels::Pool> pool;
+    KvCache cache;
+    Decoder decoder;
     std::deque<std::unique_ptr<Sequence>> waiting;
     std::vector<std::unique_ptr<Sequence>> running;
-    std::vector<std::unique_ptr<Cache>> spare;
 };
+
+KvCache::Options TextModel::State::cache_options(const DecoderModel& model,
+                                                 const Options& options) {
+    constexpr std::uint64_t kPage = kernels::KvShape::kPageTokens;
+    KvCache::Options out;
+    // Exact weights deserve exact keys; rounded ones lose nothing by rounded keys.
+    out.type = model.format == kernels::WeightFormat::kF32 ? kernels::KvType::kF32
+                                                           : kernels::KvType::kBf16;
+    const std::uint64_t all = options.max_sequences * ((model.config.context + kPage - 1) / kPage);
+    out.pages_max = options.cache_pages > 0 ? options.cache_pages
+                                            : static_cast<std::uint32_t>(std::min<std::uint64_t>(
+                                                  all, std::numeric_limits<std::uint32_t>::max()));
+    return out;
+}
+
+/// Tokens that one sequence can have.
+std::size_t TextModel::State::capacity() const noexcept {
+    return std::min<std::size_t>(config.context, cache.pages() * kernels::KvShape::kPageTokens);
+}
+
+Result<void> TextModel::State::check_tokens(const std::vector<std::uint32_t>& tokens) const {
+    for (const std::uint32_t token : tokens)
+        if (token >= config.vocab)
+            return fail(ErrorCode::out_of_range,
+                        fmt::format("token {} is past the model's {}", token, config.vocab));
+    return {};
+}
 
 void TextModel::State::admit() {
     while (!waiting.empty() && running.size() < options.max_sequences) {
-        auto sequence = std::move(waiting.front());
+        Sequence& next = *waiting.front();
+        // The last token is sampled but never fed back, so it needs no place of its own.
+        auto pages = cache.begin(next.tokens, next.tokens.size() + next.tokens_max - 1);
+        if (!pages) return;  // the pages of a running sequence become free
+        next.cache = std::move(*pages);
+        next.done = next.cache.reused();
+        running.push_back(std::move(waiting.front()));
         waiting.pop_front();
-        if (spare.empty()) {
-            sequence->cache = std::make_unique<Cache>(gpt);
-        } else {
-            sequence->cache = std::move(spare.back());
-            spare.pop_back();
-        }
-        running.push_back(std::move(sequence));
     }
 }
 
@@ -277,7 +140,7 @@ void TextModel::State::finish(Sequence& sequence, FinishReason reason,
                               std::vector<GenerationEvent>& out) {
     sequence.usage.finish = reason;
     out.push_back({sequence.id, std::nullopt, sequence.usage});
-    if (sequence.cache) spare.push_back(std::move(sequence.cache));
+    sequence.finished = true;
 }
 
 void TextModel::State::drop_cancelled(std::vector<GenerationEvent>& out) {
@@ -290,8 +153,8 @@ void TextModel::State::drop_cancelled(std::vector<GenerationEvent>& out) {
     drop(running);
 }
 
-std::vector<Row> TextModel::State::plan(std::vector<Sequence*>& sampled) {
-    std::vector<Row> rows;
+std::vector<DecoderRow> TextModel::State::plan(std::vector<Sequence*>& sampled) {
+    std::vector<DecoderRow> rows;
     std::size_t budget = options.prefill_chunk;
     for (auto& sequence : running) {
         Sequence& s = *sequence;
@@ -302,8 +165,7 @@ std::vector<Row> TextModel::State::plan(std::vector<Sequence*>& sampled) {
         for (std::size_t i = 0; i < take; ++i) {
             const std::size_t place = s.done + i;
             const bool last = place + 1 == s.tokens.size();
-            rows.push_back(
-                {s.tokens[place], static_cast<std::uint32_t>(place), s.cache.get(), last});
+            rows.push_back({s.tokens[place], static_cast<std::uint32_t>(place), &s.cache, last});
             if (last) sampled.push_back(&s);
         }
         s.done += take;
@@ -315,20 +177,24 @@ void TextModel::State::take_token(Sequence& s, const SampledToken& token,
                                   std::vector<GenerationEvent>& out) {
     s.tokens.push_back(token.token);
     ++s.usage.completion_tokens;
-    TextStream::Out text = s.text.push(static_cast<std::uint8_t>(token.token));
-    const bool at_end = s.usage.completion_tokens >= s.tokens_max;
-    if (at_end && !text.stopped) text.text += s.text.flush();
-    if (!text.text.empty() || s.with_logprobs) {
+    const auto& ends = defaults.end_tokens;
+    const bool ended = std::find(ends.begin(), ends.end(), token.token) != ends.end();
+    const bool full = s.usage.completion_tokens >= s.tokens_max;
+    TextStream::Out text;
+    if (!ended) text = s.text.push(token.token);  // the end itself is no text
+    if ((ended || full) && !text.stopped) text.text += s.text.flush();
+    if (!text.text.empty() || (s.with_logprobs && !ended)) {
         TokenPiece piece;
         piece.text = std::move(text.text);
         piece.index = static_cast<std::uint32_t>(s.usage.completion_tokens - 1);
         piece.logprob = token.logprob;
-        piece.top = token.top;
+        for (const TokenShare& share : token.top)
+            piece.top.push_back({vocabulary->label(share.token), share.logprob});
         out.push_back({s.id, std::move(piece), std::nullopt});
     }
-    if (text.stopped) {
+    if (text.stopped || ended) {
         finish(s, FinishReason::kStop, out);
-    } else if (at_end) {
+    } else if (full) {
         finish(s, FinishReason::kLength, out);
     }
 }
@@ -342,35 +208,64 @@ Result<TextModel> TextModel::load(const ModelSpec& spec, const std::filesystem::
                                   const Options& options) {
     const auto* gpt = std::get_if<GptShape>(&spec);
     if (gpt == nullptr) return fail(ErrorCode::unsupported, "only \"gpt\" models are served");
-    const auto layout = parameter_layout(spec);
-    Floats values(layout.back().offset + layout.back().size);
-    TRY(read_weights(weights, layout, values));
-    return TextModel(std::make_unique<State>(*gpt, pack(*gpt, layout, values), options));
+    TRY_ASSIGN(const TensorSet tensors, TensorSet::open_file(weights));
+    auto pool = std::make_unique<kernels::Pool>(options.threads);
+    PublishedModel own;
+    TRY_ASSIGN(own.model, DecoderModel::load(decoder_config_of(*gpt), tensors,
+                                             kernels::WeightFormat::kF32, *pool));
+    return TextModel(
+        std::make_unique<State>(std::move(own), byte_vocabulary(), std::move(pool), options));
+}
+
+Result<TextModel> TextModel::open(const std::filesystem::path& folder,
+                                  std::shared_ptr<const Vocabulary> vocabulary,
+                                  kernels::WeightFormat format, const Options& options) {
+    auto pool = std::make_unique<kernels::Pool>(options.threads);
+    TRY_ASSIGN(PublishedModel published, load_published(folder, format, *pool));
+    return TextModel(std::make_unique<State>(std::move(published), std::move(vocabulary),
+                                             std::move(pool), options));
+}
+
+const GenerationDefaults& TextModel::defaults() const noexcept {
+    return state_->defaults;
 }
 
 Result<void> TextModel::add(std::string id, std::string_view prompt, const SamplingParams& params) {
-    State& s = *state_;
-    TRY(check_sampling(params));
-    if (s.waiting.size() >= s.options.max_waiting)
-        return fail(ErrorCode::queue_full, "too many requests wait for this model");
-    std::vector<std::uint32_t> tokens;
-    for (const char c : prompt)
-        tokens.push_back(static_cast<std::uint8_t>(c));
+    TRY_ASSIGN(auto tokens, state_->vocabulary->encode(prompt));
     const std::uint64_t prompt_tokens = tokens.size();
-    if (tokens.empty()) tokens.push_back('\n');
-    // The last token is sampled but never fed back, so it needs no place of its own.
-    const std::uint64_t room =
-        tokens.size() > s.gpt.context ? 0 : s.gpt.context - tokens.size() + 1;
+    // Something has to come before the first token.
+    if (tokens.empty()) {
+        TRY_ASSIGN(tokens, state_->vocabulary->encode("\n"));
+    }
+    return state_->add(std::move(id), std::move(tokens), prompt_tokens, params);
+}
+
+Result<void> TextModel::add_tokens(std::string id, std::vector<std::uint32_t> tokens,
+                                   const SamplingParams& params) {
+    const std::uint64_t prompt_tokens = tokens.size();
+    return state_->add(std::move(id), std::move(tokens), prompt_tokens, params);
+}
+
+Result<void> TextModel::State::add(std::string id, std::vector<std::uint32_t> tokens,
+                                   std::uint64_t prompt_tokens, const SamplingParams& params) {
+    TRY(check_sampling(params));
+    if (waiting.size() >= options.max_waiting)
+        return fail(ErrorCode::queue_full, "too many requests wait for this model");
+    if (tokens.empty()) return fail(ErrorCode::invalid_field, "the prompt has no tokens");
+    TRY(check_tokens(tokens));
+    const std::uint64_t most = capacity();
+    const std::uint64_t room = tokens.size() > most ? 0 : most - tokens.size() + 1;
     const std::uint64_t wanted = params.max_tokens > 0 ? params.max_tokens : room;
     if (room == 0 || wanted > room)
         return fail(ErrorCode::context_length_exceeded,
                     fmt::format("the model's context is {} tokens; the prompt has {} and {} were "
                                 "asked for",
-                                s.gpt.context, prompt_tokens, params.max_tokens));
-    auto sequence = std::make_unique<Sequence>(std::move(id), std::move(tokens), params);
+                                most, prompt_tokens, params.max_tokens));
+    auto sequence =
+        std::make_unique<Sequence>(std::move(id), std::move(tokens), params, vocabulary->stream());
     sequence->usage.prompt_tokens = prompt_tokens;
     sequence->tokens_max = wanted;
-    s.waiting.push_back(std::move(sequence));
+    waiting.push_back(std::move(sequence));
     return {};
 }
 
@@ -392,13 +287,15 @@ std::vector<GenerationEvent> TextModel::step() {
     s.admit();
     if (s.running.empty()) return out;
     std::vector<Sequence*> sampled;
-    const std::vector<Row> rows = s.plan(sampled);
-    const Floats& logits = s.forward.run(rows);
-    for (std::size_t i = 0; i < sampled.size(); ++i) {
-        const std::span<const float> row(logits.data() + i * s.gpt.vocab, s.gpt.vocab);
-        s.take_token(*sampled[i], sampled[i]->sampler.next(row), out);
-    }
-    std::erase_if(s.running, [](const auto& sequence) { return !sequence->cache; });
+    const std::vector<DecoderRow> rows = s.plan(sampled);
+    const std::span<const float> logits = s.decoder.logits(rows);
+    for (auto& sequence : s.running)
+        s.cache.publish(sequence->cache, std::span(sequence->tokens).first(sequence->done));
+    for (std::size_t i = 0; i < sampled.size(); ++i)
+        s.take_token(*sampled[i],
+                     sampled[i]->sampler.next(logits.subspan(i * s.config.vocab, s.config.vocab)),
+                     out);
+    std::erase_if(s.running, [](const auto& sequence) { return sequence->finished; });
     return out;
 }
 
@@ -419,15 +316,16 @@ Result<CompletionUsage> TextModel::generate(
 
 Result<std::vector<float>> TextModel::logits(const std::vector<std::uint32_t>& tokens) {
     State& s = *state_;
-    if (tokens.empty() || tokens.size() > s.gpt.context)
+    if (tokens.empty() || tokens.size() > s.capacity())
         return fail(ErrorCode::context_length_exceeded, "1 to context tokens");
-    Cache cache(s.gpt);
-    std::vector<Row> rows;
-    for (std::size_t i = 0; i < tokens.size(); ++i) {
-        if (tokens[i] >= s.gpt.vocab) return fail(ErrorCode::out_of_range, "no such token");
-        rows.push_back({tokens[i], static_cast<std::uint32_t>(i), &cache, i + 1 == tokens.size()});
-    }
-    return s.forward.run(rows);
+    TRY(s.check_tokens(tokens));
+    TRY_ASSIGN(KvSequence sequence, s.cache.begin(tokens, tokens.size()));
+    std::vector<DecoderRow> rows;
+    for (std::size_t i = sequence.reused(); i < tokens.size(); ++i)
+        rows.push_back(
+            {tokens[i], static_cast<std::uint32_t>(i), &sequence, i + 1 == tokens.size()});
+    const std::span<const float> logits = s.decoder.logits(rows);
+    return std::vector<float>(logits.begin(), logits.end());
 }
 
 }  // namespace worker::model

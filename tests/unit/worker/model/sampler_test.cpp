@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "worker/model/sampler.hpp"
 
+#include "worker/model/philox.hpp"
+
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <cmath>
+#include <numeric>
 #include <set>
 #include <string>
 #include <vector>
@@ -12,7 +17,7 @@ using namespace worker::model;
 namespace {
 
 std::string streamed(std::string_view bytes, std::vector<std::string> stop = {}) {
-    TextStream stream(std::move(stop));
+    TextStream stream(byte_vocabulary()->stream(), std::move(stop));
     std::string out;
     for (const char c : bytes) {
         const auto step = stream.push(static_cast<std::uint8_t>(c));
@@ -51,7 +56,7 @@ TEST_CASE("text stream: whole characters pass, broken ones become U+FFFD") {
 }
 
 TEST_CASE("text stream: a character is held back until it is whole") {
-    TextStream stream({});
+    TextStream stream(byte_vocabulary()->stream(), {});
     CHECK(stream.push(0xF0).text.empty());
     CHECK(stream.push(0x9F).text.empty());
     CHECK(stream.push(0x8C).text.empty());
@@ -64,7 +69,7 @@ TEST_CASE("text stream: stop strings end the text, their beginnings are held bac
     CHECK(streamed("aaab", {"aab"}) == "a|");
     CHECK(streamed("abcd", {"cd", "bc"}) == "a|");
     CHECK(streamed("one EN", {"END"}) == "one EN");
-    TextStream stream({"END"});
+    TextStream stream(byte_vocabulary()->stream(), {"END"});
     CHECK(stream.push('E').text.empty());
     CHECK(stream.push('x').text == "Ex");
 }
@@ -103,6 +108,35 @@ TEST_CASE("sampler: penalties move a used token down") {
     CHECK(sampler.next(logits).token == 0);
     CHECK(sampler.next(logits).token == 1);
     CHECK(sampler.next(logits).token == 0);  // 0.5 against 0.0 and 0.0
+}
+
+TEST_CASE("sampler: a large vocabulary is ranked as if it were sorted whole") {
+    const Philox random(5, Philox::Stream::kShuffle);
+    std::vector<float> logits;
+    for (std::uint64_t i = 0; i < 3000; ++i)
+        logits.push_back(static_cast<float>(random.below(40, i, 0)) * 0.25F);  // many equals
+    std::vector<std::uint32_t> sorted(logits.size());
+    std::iota(sorted.begin(), sorted.end(), 0U);
+    std::stable_sort(sorted.begin(), sorted.end(),
+                     [&](auto a, auto b) { return logits[a] > logits[b]; });
+    std::vector<double> before{0.0};  // mass of the tokens before each rank
+    for (const std::uint32_t token : sorted)
+        before.push_back(before.back() + std::exp(static_cast<double>(logits[token]) - 9.75));
+    const double total = before.back();
+    for (const double top_p : {1.0, 0.9, 0.3})
+        for (std::uint64_t seed = 0; seed < 200; ++seed) {
+            SamplingParams p;
+            p.seed = seed;
+            p.top_p = top_p;
+            std::size_t kept = 1;
+            while (kept < sorted.size() && before[kept] < top_p * total)
+                ++kept;
+            const double place = Philox(seed, Philox::Stream::kSample).unit(0, 0) * before[kept];
+            std::size_t rank = 0;
+            while (rank + 1 < kept && place >= before[rank + 1])
+                ++rank;
+            CHECK(Sampler(p).next(logits).token == sorted[rank]);
+        }
 }
 
 TEST_CASE("sampler: shares follow the softmax") {
