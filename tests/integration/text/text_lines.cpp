@@ -3,6 +3,7 @@
 //   text_lines tokenize FILE   {"text": …, "special": true}  →  {"ids": […], "text": …, "streamed":
 //   true} text_lines render          {"template": …, "context": {…}}  →  {"text": …}
 // A refusal is {"error": "code: detail"}.
+#include "worker/text/chat_template.hpp"
 #include "worker/text/json_writer.hpp"
 #include "worker/text/tokenizer.hpp"
 #include "worker/text/value.hpp"
@@ -19,6 +20,7 @@ using ledger::base::Error;
 using ledger::base::ErrorCode;
 using ledger::base::fail;
 using ledger::base::Result;
+using worker::text::ChatTemplate;
 using worker::text::Dict;
 using worker::text::List;
 using worker::text::StreamDecoder;
@@ -60,6 +62,18 @@ Result<Value> tokenize(const Tokenizer& tokenizer, const Value& line) {
     return Value::make_dict(std::move(answer));
 }
 
+Result<Value> render(const Value& line) {
+    const Value* source = line.find("template");
+    const Value* context = line.find("context");
+    if (source == nullptr || source->text() == nullptr || context == nullptr)
+        return fail(ErrorCode::invalid_field, "template or context is missing");
+    TRY_ASSIGN(const ChatTemplate chat, ChatTemplate::parse(*source->text()));
+    TRY_ASSIGN(std::string text, chat.render(*context));
+    Dict answer;
+    answer.set("text", Value(std::move(text)));
+    return Value::make_dict(std::move(answer));
+}
+
 void print(const Result<Value>& answer) {
     Dict refusal;
     if (!answer)
@@ -85,7 +99,7 @@ int run(const std::string& mode, const std::string& path) {
         if (!parsed)
             print(parsed);
         else
-            print(tokenize(*tokenizer, *parsed));
+            print(tokenizer ? tokenize(*tokenizer, *parsed) : render(*parsed));
     }
     return 0;
 }
