@@ -229,13 +229,10 @@ Result<List> Renderer::loop_items(const TemplateNode& node) {
 
 Result<Flow> Renderer::run_for(const TemplateNode& node) {
     TRY_ASSIGN(List items, loop_items(node));
-    if (items.empty()) {
-        if (node.parts[3] == kNoNode) return Flow::kNext;
-        return run_node(node.parts[3]);
-    }
     const std::size_t count = items.size();
     const auto place = static_cast<std::uint32_t>(loops_.size());
     loops_.push_back({std::move(items), 0});
+    bool completed = false;
     for (std::size_t i = 0; i < count; ++i) {
         loops_[place].index = i;
         scopes_.emplace_back();
@@ -244,10 +241,13 @@ Result<Flow> Renderer::run_for(const TemplateNode& node) {
         TRY(bind(node.names, item));
         TRY_ASSIGN(const Flow flow, run_node(node.parts[2]));
         scopes_.pop_back();
+        completed = completed || flow == Flow::kNext;
         if (flow == Flow::kBreak) break;
     }
     loops_.pop_back();
-    return Flow::kNext;
+    // Jinja's "else" is for a loop of which no round came to its end, by continue or break too.
+    if (completed || node.parts[3] == kNoNode) return Flow::kNext;
+    return run_node(node.parts[3]);
 }
 
 Result<void> Renderer::run_set(const TemplateNode& node) {

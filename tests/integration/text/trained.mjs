@@ -143,7 +143,7 @@ export const families = {
     byte_level({ use_regex: false })) }),
   strips: () => byte_family(regexes.gpt2, { normalizer: { type: "Strip", strip_left: true, strip_right: true }, pre_tokenizer: byte_level(),
     specials: [{ content: "<|endoftext|>", lstrip: true }, { content: "<|im_start|>", rstrip: true }] }),
-  ...Object.fromEntries(["Isolated", "Removed", "MergedWithPrevious", "MergedWithNext", "Contiguous"].map((behavior) =>
+  ...Object.fromEntries(["Isolated", "Removed", "MergedWithNext"].map((behavior) =>
     [`split_${behavior}`, () => byte_family(regexes.gpt2, { pre_tokenizer: sequence(
       { type: "Split", pattern: { Regex: "[.,;]|\\d" }, behavior, invert: false }, byte_level({ use_regex: false })) })])),
 };
