@@ -234,7 +234,7 @@ class Metaspace final : public DecodeStep {
 
 class SentencePiece final : public DecodeStep {
  public:
-    explicit SentencePiece(bool drop_first_space) : drop_first_space_(drop_first_space) {}
+    explicit SentencePiece(LeadingSpaces leading) : leading_(leading) {}
     void push(Piece piece, std::vector<Piece>& out) override {
         if (const auto byte = byte_of(piece.text)) {
             bytes_.add(std::string_view(&*byte, 1));
@@ -244,21 +244,24 @@ class SentencePiece final : public DecodeStep {
         }
         give(bytes_.take(true), out);
         std::string_view text = piece.text;
-        if (drop_first_space_ && !any_ && text.starts_with(kSpaceMark))
+        if (leading_ != LeadingSpaces::kKeep && !any_ && text.starts_with(kSpaceMark))
             text.remove_prefix(kSpaceMark.size());
-        any_ = any_ || !piece.text.empty();
+        // One that was dropped counts as the text's beginning, unless all of them go.
+        const bool counts =
+            leading_ == LeadingSpaces::kDropAll ? !text.empty() : !piece.text.empty();
+        any_ = any_ || counts;
         give(replaced(text, kSpaceMark, " "), out);
     }
     void finish(std::vector<Piece>& out) override { give(bytes_.take(true), out); }
     std::unique_ptr<DecodeStep> fresh() const override {
-        return std::make_unique<SentencePiece>(drop_first_space_);
+        return std::make_unique<SentencePiece>(leading_);
     }
 
  private:
     static void give(std::string text, std::vector<Piece>& out) {
         if (!text.empty()) out.push_back({std::move(text), true});
     }
-    bool drop_first_space_;
+    LeadingSpaces leading_;
     bool any_ = false;
     ByteBuffer bytes_{1};
 };
@@ -325,9 +328,9 @@ Decoder Decoder::byte_level() {
     return out;
 }
 
-Decoder Decoder::sentencepiece(bool drop_first_space) {
+Decoder Decoder::sentencepiece(LeadingSpaces leading) {
     Decoder out;
-    out.steps_.push_back(std::make_shared<SentencePiece>(drop_first_space));
+    out.steps_.push_back(std::make_shared<SentencePiece>(leading));
     return out;
 }
 

@@ -4,6 +4,7 @@
 #include "ledger/base/result.hpp"
 #include "worker/text/value.hpp"
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -33,6 +34,9 @@ class DecodeStep {
     [[nodiscard]] virtual std::unique_ptr<DecodeStep> fresh() const = 0;
 };
 
+/// What becomes of the spaces that begin a text.
+enum class LeadingSpaces : std::uint8_t { kKeep, kDropOne, kDropAll };
+
 /// The field "decoder" of a tokenizer file: what to do to make text of tokens again.
 class Decoder {
  public:
@@ -41,8 +45,7 @@ class Decoder {
     /// Tokens in the alphabet of GPT-2, a character a byte.
     [[nodiscard]] static Decoder byte_level();
     /// Pieces as SentencePiece writes them: U+2581 for a space, <0xNN> for a byte.
-    /// `drop_first_space` when the model puts one before every text.
-    [[nodiscard]] static Decoder sentencepiece(bool drop_first_space);
+    [[nodiscard]] static Decoder sentencepiece(LeadingSpaces leading);
 
     /// One text being decoded. Whole characters come out as soon as they are sure.
     class Run {

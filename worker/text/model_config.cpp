@@ -80,14 +80,14 @@ Result<std::vector<TokenizerConfig::NamedTemplate>> templates_field(const Value&
             out.push_back({std::move(name), std::move(source)});
         }
     } else {
-        return fail(ErrorCode::data_invalid,
-                    fmt::format("chat_template must be a string or a list of at most {}",
-                                kTemplatesMax));
+        return fail(
+            ErrorCode::data_invalid,
+            fmt::format("chat_template must be a string or a list of at most {}", kTemplatesMax));
     }
     for (const auto& one : out) {
         if (one.source.size() > limits::kTemplateBytes)
-            return fail(ErrorCode::job_limit, fmt::format("a template is longer than {} bytes",
-                                                          limits::kTemplateBytes));
+            return fail(ErrorCode::job_limit,
+                        fmt::format("a template is longer than {} bytes", limits::kTemplateBytes));
     }
     return out;
 }

@@ -38,8 +38,7 @@ class SentencePieceKind final : public Tokenizer::Kind {
             token.special = true;
             controls_.add(token);
         }
-        const auto probe = processor_.EncodeAsPieces("a");
-        decoder_ = Decoder::sentencepiece(!probe.empty() && probe.front().starts_with("\u2581"));
+        decoder_ = Decoder::sentencepiece(leading_spaces());
         return {};
     }
 
@@ -86,6 +85,19 @@ class SentencePieceKind final : public Tokenizer::Kind {
     }
 
  private:
+    /// Asked of the library, whose settings have no other way out.
+    LeadingSpaces leading_spaces() const {
+        const int space = processor_.PieceToId("\u2581");
+        if (processor_.IdToPiece(space) != "\u2581") {
+            const auto pieces = processor_.EncodeAsPieces("a");
+            const bool prefixed = !pieces.empty() && pieces.front().starts_with("\u2581");
+            return prefixed ? LeadingSpaces::kDropOne : LeadingSpaces::kKeep;
+        }
+        if (!processor_.DecodeIds({space}).empty()) return LeadingSpaces::kKeep;
+        return processor_.DecodeIds({space, space}).empty() ? LeadingSpaces::kDropAll
+                                                            : LeadingSpaces::kDropOne;
+    }
+
     sentencepiece::SentencePieceProcessor processor_;
     TokenMatcher controls_;
     Decoder decoder_;

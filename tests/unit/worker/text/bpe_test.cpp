@@ -68,8 +68,9 @@ TEST_CASE("vocabulary: refuses what is taken and what is too large") {
     CHECK(vocabulary.add("a", 8).error().code() == ErrorCode::data_invalid);
     CHECK(vocabulary.add("c", -1).error().code() == ErrorCode::job_limit);
     CHECK(vocabulary.add("c", 1 << 20).error().code() == ErrorCode::job_limit);
-    CHECK(vocabulary.add(std::string(worker::text::limits::kTokenBytes + 1, 'x'), 9).error().code() ==
-          ErrorCode::job_limit);
+    CHECK(
+        vocabulary.add(std::string(worker::text::limits::kTokenBytes + 1, 'x'), 9).error().code() ==
+        ErrorCode::job_limit);
     CHECK(vocabulary.size() == 8);
     CHECK(vocabulary.token(3) == nullptr);
     CHECK(vocabulary.token(8) == nullptr);
@@ -95,8 +96,16 @@ TEST_CASE("bpe: refuses merges that name a token that is none") {
 TEST_CASE("bpe: an empty token and merges that seem to turn in a circle come to an end") {
     // "" + "a" = "a": a join that would change nothing, were "" ever a symbol.
     const auto bpe = Bpe::make(vocabulary_of({"", "a", "b", "aa", "ab", "ba", "aaa", "aba"}),
-                               {{"", "a"}, {"a", ""}, {"a", "a"}, {"aa", "a"}, {"a", "aa"},
-                                {"a", "b"}, {"b", "a"}, {"ab", "a"}, {"a", "ba"}, {"", ""}},
+                               {{"", "a"},
+                                {"a", ""},
+                                {"a", "a"},
+                                {"aa", "a"},
+                                {"a", "aa"},
+                                {"a", "b"},
+                                {"b", "a"},
+                                {"ab", "a"},
+                                {"a", "ba"},
+                                {"", ""}},
                                {});
     REQUIRE(bpe);
     CHECK(encode(**bpe, "aaa") == Ids{6});
@@ -138,7 +147,9 @@ TEST_CASE("bpe: the ids of the definition, for short words and long") {
 TEST_CASE("bpe: what is unknown becomes unk, fused or not, bytes, or nothing") {
     BpeOptions options;
     options.unk_token = "?";
-    const std::string word = "a\u00e9\u00e8\u65e5" "a";
+    const std::string word =
+        "a\u00e9\u00e8\u65e5"
+        "a";
     CHECK(encode(**Bpe::make(vocabulary_of({"?", "a"}), {}, options), word) == Ids{1, 0, 0, 0, 1});
     options.fuse_unk = true;
     CHECK(encode(**Bpe::make(vocabulary_of({"?", "a"}), {}, options), word) == Ids{1, 0, 1});
