@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A chat template, a byte 0xFF, what to render it with: it ends, within its limits, in UTF-8 or a refusal.
+// A chat template, a byte 0xFF, what to render it with: it ends, within its limits, in UTF-8 or a
+// refusal.
 #include "ledger/base/check.hpp"
 #include "worker/text/chat_template.hpp"
 #include "worker/text/limits.hpp"

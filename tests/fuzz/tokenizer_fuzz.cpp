@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A tokenizer file, a byte 0xFF, a text: what loads gives ids that are its own, and whole UTF-8 back.
+// A tokenizer file, a byte 0xFF, a text: what loads gives ids that are its own, and whole UTF-8
+// back.
 #include "ledger/base/check.hpp"
 #include "worker/text/tokenizer.hpp"
 #include "worker/text/utf8.hpp"
