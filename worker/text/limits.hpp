@@ -26,8 +26,8 @@ inline constexpr std::size_t kTemplateBytes = 256 * 1024;
 inline constexpr std::size_t kTemplateDepth = 200;  // levels of one expression or of nested blocks
 inline constexpr std::size_t kRenderDepth = 400;    // those levels with macros that call macros
 inline constexpr std::size_t kRenderBytes = kTextBytes;
-inline constexpr std::size_t kRenderWork = std::size_t{1}
-                                           << 27;  // steps, and bytes made or looked at
+// Bytes made or looked at, and steps.
+inline constexpr std::size_t kRenderWork = std::size_t{1} << 26;
 inline constexpr std::size_t kMessageNodes = std::size_t{1} << 18;
 
 }  // namespace worker::text::limits

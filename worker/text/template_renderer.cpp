@@ -21,6 +21,9 @@ using Kind = Value::Kind;
 using NodeKind = TemplateNode::Kind;
 
 constexpr std::size_t kRangeMax = 1'000'000;
+// What a step costs beside a byte, by the time they take.
+constexpr std::size_t kNodeUnits = 16;
+constexpr std::size_t kRoundUnits = 64;
 
 /// What ends a list of statements before its end.
 enum class Flow : std::uint8_t { kNext, kBreak, kContinue };
@@ -129,7 +132,7 @@ Result<Flow> Renderer::run_node(NodeId id) {
     if (depth_ > limits::kRenderDepth)
         return tl::make_unexpected(
             located(ledger::base::Error(ErrorCode::job_limit, "macros nest too deep"), node));
-    auto outcome = budget_.spend(1).and_then([&] { return run_statement(node); });
+    auto outcome = budget_.spend(kNodeUnits).and_then([&] { return run_statement(node); });
     if (!outcome) return tl::make_unexpected(located(outcome.error(), node));
     return outcome;
 }
@@ -219,6 +222,7 @@ Result<List> Renderer::loop_items(const TemplateNode& node) {
     List kept;
     scopes_.emplace_back();
     for (Value& item : items) {
+        TRY(budget_.spend(kRoundUnits));
         TRY(bind(node.names, item));
         TRY_ASSIGN(const Value keep, eval(node.parts[1]));
         if (is_true(keep)) kept.push_back(std::move(item));
@@ -234,6 +238,7 @@ Result<Flow> Renderer::run_for(const TemplateNode& node) {
     loops_.push_back({std::move(items), 0});
     bool completed = false;
     for (std::size_t i = 0; i < count; ++i) {
+        TRY(budget_.spend(kRoundUnits));
         loops_[place].index = i;
         scopes_.emplace_back();
         scopes_.back()["loop"] = Value(Value::Handle{Kind::kLoop, place});
@@ -295,7 +300,7 @@ Result<Value> Renderer::eval(NodeId id) {
     if (depth_ > limits::kRenderDepth)
         return tl::make_unexpected(
             located(ledger::base::Error(ErrorCode::job_limit, "macros nest too deep"), node));
-    auto value = budget_.spend(1).and_then([&] { return eval_node(node); });
+    auto value = budget_.spend(kNodeUnits).and_then([&] { return eval_node(node); });
     if (!value) return tl::make_unexpected(located(value.error(), node));
     return value;
 }

@@ -13,7 +13,7 @@
 /// What a template can do with values, as Python does it.
 namespace worker::text {
 
-/// The work one rendering may still do: a unit for a step and for a byte made or looked at.
+/// The work one rendering may still do: a unit for a byte made or looked at.
 class Budget {
  public:
     explicit Budget(std::size_t units) : left_(units) {}
