@@ -46,7 +46,8 @@ ROOMS = {
     },
     "worker/kernels": set(),
     "worker/model": {"worker/kernels"},
-    "worker/executor": {"worker/model", "worker/sandbox"},
+    "worker/text": set(),
+    "worker/executor": {"worker/kernels", "worker/model", "worker/text", "worker/sandbox"},
     "worker/verify": {"worker/model", "ledger/crypto"},
     "worker/sandbox": set(),
     "worker/agent": PURE_LEDGER | {
@@ -60,8 +61,11 @@ ROOMS = {
 LIBRARIES = [
     (r"nlohmann/", "nlohmann_json", {
         "ledger/crypto.cpp", "ledger/rpc", "ledger/signer", "ledger/audit", "marketplace/wire", "marketplace/api",
-        "marketplace/app", "marketplace/cli", "worker/agent", "worker/executor", "worker/model"}),
+        "marketplace/app", "marketplace/cli", "worker/agent", "worker/executor", "worker/model", "worker/text.cpp"}),
     (r"(torch|ATen|c10)/", "libtorch", {"worker/model.cpp", "worker/verify.cpp"}),
+    (r"pcre2\.h", "PCRE2", {"worker/text.cpp"}),
+    (r"unicode/", "ICU", {"worker/text.cpp"}),
+    (r"sentencepiece", "SentencePiece", {"worker/text.cpp"}),
     (r"(SQLiteCpp/|sqlite3\.h)", "SQLite", {"marketplace/storage", "ledger/signer"}),
     (r"boost/(asio|beast)", "Asio", {
         "ledger/rpc", "ledger/signer", "marketplace/http", "marketplace/api", "marketplace/app",
