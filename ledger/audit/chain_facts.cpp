@@ -66,6 +66,8 @@ class Reader {
     Result<void> on(const LeaseClosed& event);
     Result<void> on(const OrderCancelled& event);
     void on_escrow(const EscrowEvent& event);
+    /// A payment that the worker alone claimed: what it asked for, and after the window.
+    Result<void> check_lone(AuditedLease& lease, const Claimed& event);
     void on_payment(const AuditedLease& lease, const Claimed& event);
     void finish_transaction(const Hash32& transaction, const TransactionSums& sums);
     void compare(FindingCode code, const Hash32& transaction, const char* what, const Sums& due,
@@ -312,15 +314,7 @@ Result<void> Reader::on(const Claimed& event) {
     if (lease.closed)
         findings_.add(lease, FindingCode::claim_mismatch, where, "paid after it was closed");
     const bool is_lone = lease.lone && lease.lone->receipt == event.receipts_root;
-    if (is_lone && (lease.lone->units != event.cumulative_units ||
-                    lease.lone->amount_atoms != event.cumulative_amount_atoms ||
-                    (place_.time_s != 0 && place_.time_s < lease.lone->payable_at_s)))
-        findings_.add(lease, FindingCode::claim_mismatch, where,
-                      "the worker alone claimed other totals, or was paid too early");
-    if (is_lone) {
-        lease.lone.reset();
-        lease.has_lone_claims = true;
-    }
+    if (is_lone) TRY(check_lone(lease, event));
     lease.paid_atoms += event.paid_atoms;
     lease.fee_atoms += event.fee_atoms;
     lease.claims.push_back({event, place_, is_lone});
@@ -335,6 +329,17 @@ Result<void> Reader::on(const Claimed& event) {
         findings_.add(lease, FindingCode::fee_mismatch, where, "the fee is above the payment");
     else
         on_payment(lease, event);
+    return {};
+}
+
+Result<void> Reader::check_lone(AuditedLease& lease, const Claimed& event) {
+    const ClaimedAlone claim = *std::exchange(lease.lone, std::nullopt);
+    lease.has_lone_claims = true;
+    TRY_ASSIGN(const rpc::BlockHead block, chain_.block(rpc::BlockTag::number(place_.block)));
+    if (claim.units != event.cumulative_units ||
+        claim.amount_atoms != event.cumulative_amount_atoms || block.time_s < claim.payable_at_s)
+        findings_.add(lease, FindingCode::claim_mismatch, lease_text(event.lease),
+                      "the worker alone claimed other totals, or was paid before the window's end");
     return {};
 }
 

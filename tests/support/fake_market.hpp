@@ -188,7 +188,25 @@ class FakeMarket final : public ledger::rpc::Chain {
         out.worker_signature = sign(worker, hash);
         return out;
     }
-    void claim(Lease& lease) {
+    /// The worker alone claims by its last receipt.
+    void claim_alone(const Lease& lease, std::uint64_t payable_at_s) {
+        next();
+        emit(deployment.leases, "ClaimedAlone(bytes32,bytes32,uint64,uint64,uint64)",
+             {lease.opened.lease},
+             Encoder()
+                 .word(struct_hash(lease.last))
+                 .uint(lease.last.cumulative_units)
+                 .uint(lease.last.cumulative_amount_atoms)
+                 .uint(payable_at_s));
+    }
+    void object(const Lease& lease) {
+        next();
+        emit(deployment.leases, "Objected(bytes32,bytes32)", {lease.opened.lease},
+             Encoder().word(struct_hash(lease.last)));
+    }
+    void claim(Lease& lease) { claim(lease, lease.receipts.root()); }
+    /// `root`: the last receipt's hash when the worker alone is paid.
+    void claim(Lease& lease, const Hash32& root) {
         next();
         const auto& last = lease.last;
         const std::uint64_t paid = last.cumulative_amount_atoms - lease.claimed_atoms;
@@ -196,13 +214,11 @@ class FakeMarket final : public ledger::rpc::Chain {
             *ledger::base::mul_div_down(last.cumulative_amount_atoms, deployment.fee_bps, 10'000);
         const std::uint64_t fee = fee_now - lease.fee_atoms;
         emit(deployment.leases, "Claimed(bytes32,bytes32,uint256)", {lease.opened.lease},
-             Encoder()
-                 .word(lease.receipts.root())
-                 .word(packed({{last.sequence, 8},
-                               {last.cumulative_units, 6},
-                               {last.cumulative_amount_atoms, 6},
-                               {paid, 6},
-                               {fee, 6}})));
+             Encoder().word(root).word(packed({{last.sequence, 8},
+                                               {last.cumulative_units, 6},
+                                               {last.cumulative_amount_atoms, 6},
+                                               {paid, 6},
+                                               {fee, 6}})));
         entry("Credited", lease.opened.provider, paid - fee);
         accounts[lease.opened.provider].credit_atoms += paid - fee;
         lease.claimed_atoms = last.cumulative_amount_atoms;

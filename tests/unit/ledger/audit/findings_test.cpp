@@ -162,6 +162,80 @@ TEST_CASE("audit: every kind of finding is made by what it is about") {
     CHECK(met == all);
 }
 
+namespace {
+
+/// A third lease of three receipts and no voucher, and what its worker claims alone.
+struct LoneMarket : Market {
+    LoneMarket() { open(500, 10); }
+    FakeMarket::Lease& lease() { return leases[2]; }
+    void work_alone() {
+        for (const SignedReceipt& receipt : chain.work(lease(), 3))
+            append(receipt);
+    }
+    /// Paid `hours` after the claim, which is payable after two.
+    void pay_alone(std::uint64_t hours) {
+        const std::uint64_t now_s =
+            chain.block(ledger::rpc::BlockTag::number(chain.newest() + 1))->time_s;
+        chain.claim_alone(lease(), now_s + 2 * 3600);
+        for (std::uint64_t i = 1; i < hours; ++i)
+            chain.next();
+        chain.claim(lease(), struct_hash(lease().last));
+    }
+    void end() { chain.anchor(tree.size(), tree.root()); }
+};
+
+}  // namespace
+
+TEST_CASE("audit: a worker paid by its receipt alone is explained, with or without it in the log") {
+    for (const bool handed_in : {true, false}) {
+        LoneMarket market;
+        if (handed_in)
+            market.work_alone();
+        else
+            (void)market.chain.work(market.lease(), 3);
+        market.pay_alone(2);
+        market.end();
+        const AuditReport report = market.audited();
+        CHECK_MESSAGE(report.ok(), to_text(report));
+        CHECK(report.claims_checked == 4);
+        CHECK(report.lone_claims == 1);
+        CHECK(report.paid_atoms == 12'800 + 1'500);
+    }
+}
+
+TEST_CASE("audit: a payment that neither a voucher nor a lone claim explains is found") {
+    using Codes = std::set<FindingCode>;
+    LoneMarket objected;
+    objected.work_alone();
+    objected.chain.claim_alone(objected.lease(), 0);
+    objected.chain.object(objected.lease());
+    objected.chain.claim(objected.lease(), struct_hash(objected.lease().last));
+    objected.end();
+    CHECK(objected.found() == Codes{FindingCode::claim_mismatch});
+
+    LoneMarket early;
+    early.work_alone();
+    early.pay_alone(1);
+    early.end();
+    CHECK(early.found() == Codes{FindingCode::claim_mismatch});
+
+    LoneMarket other_totals;
+    other_totals.work_alone();
+    other_totals.pay_alone(2);
+    other_totals.end();
+    add(other_totals.event("ClaimedAlone(bytes32,bytes32,uint64,uint64,uint64)").data, 2, -1);
+    CHECK(other_totals.found() == Codes{FindingCode::claim_mismatch});
+
+    // Paid by a receipt that is not the one of this sequence in the log.
+    LoneMarket twice;
+    twice.work_alone();
+    twice.lease().last.response_hash = Hash32();
+    twice.lease().last.end_ms += 1;
+    twice.pay_alone(2);
+    twice.end();
+    CHECK(twice.found() == Codes{FindingCode::claim_mismatch});
+}
+
 TEST_CASE("audit: one flipped bit in any field of a signed message is found") {
     const auto with = [](std::size_t record, auto&& change) {
         Market market;
