@@ -131,4 +131,38 @@ TEST_CASE("settlement_store: a record comes back as it was, and leaves when it i
     CHECK(store.list(0, 9)->size() == 1);
 }
 
+TEST_CASE("settlement_store: only transactions that open leases here are our own opens") {
+    const tests::TempFolder folder;
+    auto database = Database::open(folder.file("market.db"));
+    REQUIRE(database);
+    SettlementStore store(**database);
+    REQUIRE(store.insert(record(1, "claim"), {}, 1));
+    TransactionRecord open = record(2, "open");
+    open.instruction.kind = "open";
+    open.versions.push_back(open.versions.front());
+    open.versions.back().hash = hash(77);  // bumped
+    REQUIRE(store.insert(open, {}, 1));
+    CHECK(store.own_opens_among({})->empty());
+    CHECK(*store.own_opens_among({hash(1), hash(2), hash(3), hash(77)}) ==
+          std::set<Hash32>{hash(2), hash(77)});
+}
+
+TEST_CASE("settlement_store: a claim by the worker alone waits until it is gone") {
+    const tests::TempFolder folder;
+    using ledger::settlement::ClaimedAlone;
+    const ClaimedAlone first{hash(1), hash(2), 10, 100, 1'000};
+    const ClaimedAlone higher{hash(1), hash(3), 20, 200, 2'000};
+    const ClaimedAlone other{hash(4), hash(5), 1, 1, 1};
+    {
+        auto database = Database::open(folder.file("market.db"));
+        REQUIRE(database);
+        SettlementStore store(**database);
+        REQUIRE(store.apply({{hash(1), first}, {hash(4), other}, {hash(1), higher}}));
+        REQUIRE(store.apply({{hash(4), std::nullopt}, {hash(9), std::nullopt}}));
+    }
+    auto database = Database::open(folder.file("market.db"));
+    REQUIRE(database);
+    CHECK(*SettlementStore(**database).lone_claims() == std::vector<ClaimedAlone>{higher});
+}
+
 }  // namespace marketplace::storage
