@@ -48,7 +48,7 @@ struct ChatOptions {
     std::string model;
     std::string prompt;
     std::string api_key_file;
-    std::string temperature = "1";
+    std::string temperature;  ///< empty: as the model's publisher advises
     std::uint64_t max_tokens = 128;
     std::uint64_t seed = 0;
     bool no_stream = false;
@@ -279,9 +279,9 @@ Result<void> complete(Context& context, const ChatOptions& options, bool chat) {
     TRY_ASSIGN(const std::string key, read_api_key(context, options));
     json body{{"model", options.model},
               {"max_tokens", options.max_tokens},
-              {"temperature", decimal(options.temperature)},
               {"stream", true},
               {"stream_options", {{"include_usage", true}}}};
+    if (!options.temperature.empty()) body["temperature"] = decimal(options.temperature);
     if (options.seed > 0) body["seed"] = options.seed;
     if (chat) {
         body["messages"] = json::array({{{"role", "user"}, {"content", options.prompt}}});
@@ -337,7 +337,8 @@ void add_chat(CLI::App& app, const Choose& choose, const char* name, const char*
     command->add_option("MODEL", options->model)->required();
     command->add_option("PROMPT", options->prompt)->required();
     command->add_option("--max-tokens", options->max_tokens)->capture_default_str();
-    command->add_option("--temperature", options->temperature)->capture_default_str();
+    command->add_option("--temperature", options->temperature,
+                        "0 to 2 (default: as the model's publisher advises, else 1)");
     command->add_option("--seed", options->seed, "Same seed, same text");
     command->add_option("--api-key-file", options->api_key_file,
                         "Use a key (or set MILLRACE_API_KEY) instead of the wallet");

@@ -34,8 +34,11 @@ Result<text::Tokenizer> read_tokenizer(const fs::path& folder) {
         TRY_ASSIGN(const auto file, model::MappedFile::open(folder / "tokenizer.json"));
         return text::Tokenizer::from_json(text_of(file));
     }
-    TRY_ASSIGN(const auto file, model::MappedFile::open(folder / "tokenizer.model"));
-    return text::Tokenizer::from_sentencepiece(text_of(file));
+    // SentencePiece's library cannot live in one process with torch (worker/text/CMakeLists.txt).
+    if (is_there(folder / "tokenizer.model"))
+        return fail(ErrorCode::unsupported,
+                    "tokenizer.model alone is not served: add the model's tokenizer.json");
+    return fail(ErrorCode::data_missing, "the folder has no tokenizer.json");
 }
 
 Result<text::TokenizerConfig> read_config(const fs::path& folder) {

@@ -17,9 +17,9 @@ namespace worker::executor {
 /// The words of a published model: its tokenizer and its chat template. Immutable.
 class FolderWords {
  public:
-    /// Reads `tokenizer.json` (else `tokenizer.model`) and `tokenizer_config.json`, if there is
-    /// one. data_missing, data_invalid, unsupported, job_limit. A template that is missing or not
-    /// supported is no error here: it refuses chats.
+    /// Reads `tokenizer.json` and `tokenizer_config.json`, if there is one. data_missing,
+    /// data_invalid, unsupported, job_limit. A template that is missing or not supported is no
+    /// error here: it refuses chats.
     [[nodiscard]] static ledger::base::Result<FolderWords> open(
         const std::filesystem::path& folder);
 
