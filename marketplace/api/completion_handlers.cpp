@@ -22,6 +22,9 @@ namespace {
 /// A whole answer may take this long; the port itself notices a worker that falls silent.
 constexpr std::chrono::minutes kWholeAnswerTimeout{15};
 
+/// Whether the model has words and a chat template of its own.
+enum class FromFolder : std::uint8_t { kNo, kYes };
+
 /// One completion between the port's callbacks (any thread) and the client. Nothing is answered
 /// before the first token or the end, so that a refusal still has its HTTP status.
 class Completion : public std::enable_shared_from_this<Completion> {
@@ -39,7 +42,7 @@ class Completion : public std::enable_shared_from_this<Completion> {
             id_ += fmt::format("{:02x}", byte);
     }
 
-    void start(const domain::Address& buyer) {
+    void start(const domain::Address& buyer, FromFolder folder) {
         InferenceRequest request;
         request.buyer = buyer;
         request.model = input_.model;
@@ -49,6 +52,14 @@ class Completion : public std::enable_shared_from_this<Completion> {
         request.top_p = input_.top_p;
         request.seed = input_.seed;
         request.stop = input_.stop;
+        if (folder == FromFolder::kYes) {
+            if (input_.kind == CompletionKind::kChat) {
+                request.messages = input_.messages;
+                request.prompt.clear();
+            }
+            if (!input_.has_temperature) request.temperature.clear();
+            if (!input_.has_top_p) request.top_p.clear();
+        }
         const auto self = shared_from_this();
         const std::uint64_t id = services_.context.inference.start(
             std::move(request), [self](std::string text) { self->on_token(std::move(text)); },
@@ -250,20 +261,21 @@ class Completion : public std::enable_shared_from_this<Completion> {
     bool client_gone_ = false;
 };
 
-/// The model exists and the prompt fits it. On the desk.
-[[nodiscard]] Result<void> check_model(Services& services, const CompletionInput& input) {
+/// The model exists, and the prompt fits it where that can be told here. On the desk.
+[[nodiscard]] Result<FromFolder> check_model(Services& services, const CompletionInput& input) {
     const auto model = services.context.catalog.model(input.model);
     if (!model)
         return fail(ErrorCode::unknown_model, "The model '" + input.model + "' does not exist");
     const auto spec = wire::parse_job_spec(model->spec);
-    if (!spec || spec->context == 0) return {};
+    if (spec && spec->folder) return FromFolder::kYes;
+    if (!spec || spec->context == 0) return FromFolder::kNo;
     // Byte-level tokenizer: one token per byte. The worker slides its window over longer output.
     if (input.prompt.size() > spec->context)
         return fail(ErrorCode::context_length_exceeded,
                     fmt::format("This model's maximum context length is {} tokens; your messages "
                                 "have {}",
                                 spec->context, input.prompt.size()));
-    return {};
+    return FromFolder::kNo;
 }
 
 void complete(Services& services, const http::RequestPtr& request, const http::Reply& reply,
@@ -279,9 +291,9 @@ void complete(Services& services, const http::RequestPtr& request, const http::R
     const auto completion = std::make_shared<Completion>(services, request, reply, *input);
     const bool queued = services.desk.post(
         [&services, request, reply, completion, input = std::move(*input), account = *account] {
-            if (const auto fits = check_model(services, input); !fits)
-                return reply(error_response(*request, fits.error()));
-            completion->start(account);
+            const auto folder = check_model(services, input);
+            if (!folder) return reply(error_response(*request, folder.error()));
+            completion->start(account, *folder);
         });
     if (!queued) reply(error_response(*request, Error(ErrorCode::queue_full)));
 }

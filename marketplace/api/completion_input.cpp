@@ -121,6 +121,7 @@ Result<void> read_messages(const json& body, CompletionInput& out) {
     if (messages == nullptr) return fail(ErrorCode::missing_field, "you must provide 'messages'");
     if (!messages->is_array() || messages->empty() || messages->size() > kMessagesMax)
         return invalid("messages", "must be a list of 1 to 1000 messages");
+    json plain = json::array();
     for (const json& message : *messages) {
         const json* role = message.is_object() ? find(message, "role") : nullptr;
         if (role == nullptr || !role->is_string()) return invalid("messages", "each needs a role");
@@ -129,8 +130,10 @@ Result<void> read_messages(const json& body, CompletionInput& out) {
             return fail(ErrorCode::unsupported, "a role is system, developer, user or assistant");
         TRY_ASSIGN(const std::string content, read_content(message));
         out.prompt += name + ": " + content + "\n";
+        plain.push_back({{"role", name == "developer" ? "system" : name}, {"content", content}});
     }
     out.prompt += "assistant:";
+    out.messages = ledger::rpc::to_text(plain);
     return {};
 }
 
@@ -172,6 +175,8 @@ Result<CompletionInput> parse_completion(CompletionKind kind, std::string_view t
         return fail(ErrorCode::out_of_range, "'max_tokens' must be at least 1");
     TRY(read_decimal(body, "temperature", 2, out.temperature));
     TRY(read_decimal(body, "top_p", 1, out.top_p));
+    out.has_temperature = find(body, "temperature") != nullptr;
+    out.has_top_p = find(body, "top_p") != nullptr;
     TRY(read_seed(body, out));
     TRY(read_stop(body, out));
     TRY(read_flag(body, "stream", out.stream));

@@ -16,12 +16,15 @@ enum class CompletionKind : std::uint8_t { kText, kChat };
 struct CompletionInput {
     CompletionKind kind = CompletionKind::kText;
     std::string model;
-    std::string prompt;  ///< after the chat template
+    std::string prompt;    ///< after the chat template of byte-level models
+    std::string messages;  ///< chat: canonical JSON list of {"content","role"}, content as text
     std::uint64_t max_tokens = 0;
     std::string temperature = "1";
     std::string top_p = "1";
     std::uint64_t seed = 0;
     bool has_seed = false;
+    bool has_temperature = false;
+    bool has_top_p = false;
     std::vector<std::string> stop;
     bool stream = false;
     bool include_usage = false;
@@ -30,6 +33,8 @@ struct CompletionInput {
 };
 
 /// The chat template of byte-level models: each message as "role: content\n", then "assistant:".
+/// Models published as folders get `messages` and apply their own; there a "developer" is "system",
+/// the name that templates know.
 [[nodiscard]] ledger::base::Result<CompletionInput> parse_completion(CompletionKind kind,
                                                                      std::string_view body);
 

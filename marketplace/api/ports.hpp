@@ -35,12 +35,13 @@ class EnginePort {
 struct InferenceRequest {
     domain::Address buyer;
     std::string model;   ///< published name
-    std::string prompt;  ///< bytes after the chat template
+    std::string prompt;  ///< bytes after the chat template; empty with messages
     std::uint64_t max_tokens = 16;
-    std::string temperature = "1";  ///< decimal
-    std::string top_p = "1";        ///< decimal
+    std::string temperature = "1";  ///< decimal; empty: as the model's publisher advises
+    std::string top_p = "1";        ///< decimal; empty: as the model's publisher advises
     std::uint64_t seed = 0;
     std::vector<std::string> stop;
+    std::string messages;  ///< as in wire::Infer
 };
 struct InferenceDone {
     std::uint64_t prompt_tokens = 0;

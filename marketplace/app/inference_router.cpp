@@ -53,9 +53,10 @@ std::optional<InferenceRouter::Endpoint> InferenceRouter::pick(const Completion&
             endpoint.model != completion.request.model ||
             completion.tried.contains(endpoint.worker))
             continue;
-        // A token is at least one byte, so the prompt has at most as many tokens as bytes.
+        const std::uint64_t input_max =
+            wire::input_tokens_max(completion.request.prompt, completion.request.messages);
         if (!has_room(engine.find_lease(endpoint.output_lease), completion.request.max_tokens) ||
-            !has_room(engine.find_lease(endpoint.input_lease), completion.request.prompt.size()))
+            !has_room(engine.find_lease(endpoint.input_lease), input_max))
             continue;
         if (best == nullptr || worth(endpoint) < worth(*best)) best = &endpoint;
     }
@@ -87,6 +88,7 @@ void InferenceRouter::route_with(std::uint64_t id, const engine::Engine& engine)
             message.top_p = completion.request.top_p;
             message.seed = completion.request.seed;
             message.stop = completion.request.stop;
+            message.messages = completion.request.messages;
         }
     }
     if (message.request == 0)

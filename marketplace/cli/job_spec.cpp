@@ -144,6 +144,20 @@ Result<std::string> make_serve_spec(std::string_view train_spec, const Hash32& w
                                  {"name", name}});
 }
 
+Result<std::string> make_folder_spec(const std::map<std::string, Hash32>& files,
+                                     const std::string& format, const std::string& name) {
+    if (format != "fp32" && format != "bf16" && format != "int8" && format != "int4")
+        return fail(ErrorCode::invalid_field, "--weights must be fp32, bf16, int8 or int4");
+    json blobs = json::object();
+    for (const auto& [file, hash] : files)
+        blobs[file] = to_hex(hash);
+    return ledger::rpc::to_text({{"version", 1},
+                                 {"kind", "infer.serve"},
+                                 {"files", std::move(blobs)},
+                                 {"weights_format", format},
+                                 {"name", name}});
+}
+
 Result<SpecSummary> summarise(std::string_view spec) {
     TRY_ASSIGN(const json document, ledger::rpc::parse_json(spec));
     SpecSummary out;

@@ -5,6 +5,7 @@
 #include "ledger/base/result.hpp"
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -50,6 +51,11 @@ struct TrainPlan {
 [[nodiscard]] ledger::base::Result<std::string> make_serve_spec(std::string_view train_spec,
                                                                 const ledger::base::Hash32& weights,
                                                                 const std::string& name);
+
+/// The serve spec for a published folder. `format` is "fp32", "bf16", "int8" or "int4".
+[[nodiscard]] ledger::base::Result<std::string> make_folder_spec(
+    const std::map<std::string, ledger::base::Hash32>& files, const std::string& format,
+    const std::string& name);
 
 /// Floating-point operations of one step, from the op graph: 3 x the forward's products, 2 per
 /// multiply-add, plus 16 per parameter.

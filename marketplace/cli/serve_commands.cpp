@@ -7,6 +7,7 @@
 #include "marketplace/cli/blob.hpp"
 #include "marketplace/cli/job_order.hpp"
 #include "marketplace/cli/job_spec.hpp"
+#include "marketplace/cli/model_files.hpp"
 #include "marketplace/cli/watch.hpp"
 #include "marketplace/wire/document.hpp"
 
@@ -16,6 +17,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <map>
 #include <memory>
 
 namespace marketplace::cli {
@@ -33,6 +35,7 @@ struct ServeOptions {
     std::string job;
     std::string weights;
     std::string train_spec;
+    std::string folder;
     std::string spec_file;
     std::string max_amount;
     std::string max_price_input = "1";
@@ -45,7 +48,7 @@ struct ChatOptions {
     std::string model;
     std::string prompt;
     std::string api_key_file;
-    std::string temperature = "1";
+    std::string temperature;  ///< empty: as the model's publisher advises
     std::uint64_t max_tokens = 128;
     std::uint64_t seed = 0;
     bool no_stream = false;
@@ -64,6 +67,26 @@ Result<void> check_name(const std::string& name) {
     if (plain) return {};
     return fail(ErrorCode::invalid_field,
                 "a model's name has 1 to 64 letters, digits, dots, dashes and underscores");
+}
+
+/// Uploads what serving needs of a folder; what the market has is not sent again.
+Result<std::string> publish_folder(Context& context, const ServeOptions& options) {
+    if (!options.job.empty() || !options.train_spec.empty())
+        return fail(ErrorCode::invalid_field, "--folder stands alone, without --job, --train-spec");
+    const std::filesystem::path folder = options.folder;
+    const std::string format = options.weights.empty() ? "bf16" : options.weights;
+    TRY(make_folder_spec({}, format, options.name));  // before anything is sent
+    TRY_ASSIGN(const auto names, list_model_files(folder));
+    std::error_code error;
+    if (std::filesystem::exists(folder / "chat_template.jinja", error) && !context.json())
+        context.messages.line(
+            "chat_template.jinja is not read: put it into tokenizer_config.json as chat_template");
+    std::map<std::string, Hash32> files;
+    for (const std::string& name : names) {
+        if (!context.json()) context.messages.line(name);
+        TRY_ASSIGN(files[name], upload_file(context, folder / name));
+    }
+    return make_folder_spec(files, format, options.name);
 }
 
 /// Train spec and weights of a finished job, or as given.
@@ -85,7 +108,7 @@ Result<std::string> make_published_spec(Context& context, const ServeOptions& op
         train_spec = *text;
     } else {
         return fail(ErrorCode::missing_field,
-                    "give --job JOB, or --weights HASH with --train-spec FILE");
+                    "give --folder DIR, --job JOB, or --weights HASH with --train-spec FILE");
     }
     TRY_ASSIGN(const Hash32 hash, ledger::base::parse_fixed<Hash32>(weights));
     return make_serve_spec(train_spec, hash, options.name);
@@ -93,7 +116,9 @@ Result<std::string> make_published_spec(Context& context, const ServeOptions& op
 
 Result<void> publish(Context& context, const ServeOptions& options) {
     TRY(check_name(options.name));
-    TRY_ASSIGN(const std::string spec, make_published_spec(context, options));
+    TRY_ASSIGN(const std::string spec, options.folder.empty()
+                                           ? make_published_spec(context, options)
+                                           : publish_folder(context, options));
     TRY_ASSIGN(const json model,
                context.market().post("/v1/models", {{"spec", spec}}, Auth::kSession));
     TRY(write_private_file(spec_path(context, options.name), spec));
@@ -254,9 +279,9 @@ Result<void> complete(Context& context, const ChatOptions& options, bool chat) {
     TRY_ASSIGN(const std::string key, read_api_key(context, options));
     json body{{"model", options.model},
               {"max_tokens", options.max_tokens},
-              {"temperature", decimal(options.temperature)},
               {"stream", true},
               {"stream_options", {{"include_usage", true}}}};
+    if (!options.temperature.empty()) body["temperature"] = decimal(options.temperature);
     if (options.seed > 0) body["seed"] = options.seed;
     if (chat) {
         body["messages"] = json::array({{{"role", "user"}, {"content", options.prompt}}});
@@ -312,7 +337,8 @@ void add_chat(CLI::App& app, const Choose& choose, const char* name, const char*
     command->add_option("MODEL", options->model)->required();
     command->add_option("PROMPT", options->prompt)->required();
     command->add_option("--max-tokens", options->max_tokens)->capture_default_str();
-    command->add_option("--temperature", options->temperature)->capture_default_str();
+    command->add_option("--temperature", options->temperature,
+                        "0 to 2 (default: as the model's publisher advises, else 1)");
     command->add_option("--seed", options->seed, "Same seed, same text");
     command->add_option("--api-key-file", options->api_key_file,
                         "Use a key (or set MILLRACE_API_KEY) instead of the wallet");
@@ -323,10 +349,14 @@ void add_chat(CLI::App& app, const Choose& choose, const char* name, const char*
 
 void add_serve_commands(CLI::App& app, const Choose& choose) {
     auto options = std::make_shared<ServeOptions>();
-    CLI::App* give = app.add_subcommand("publish", "List a trained model under a name");
-    give->add_option("--name", options->name)->required();
+    CLI::App* give = app.add_subcommand("publish", "List a model under a name");
+    give->add_option("NAME,--name", options->name)->required();
+    give->add_option("--folder", options->folder,
+                     "A model as hubs publish them: config.json, tokenizer, safetensors");
     give->add_option("--job", options->job, "The training job whose result it is");
-    give->add_option("--weights", options->weights, "Weights blob (default: the job's last)");
+    give->add_option(
+        "--weights", options->weights,
+        "Weights blob (default: the job's last); with --folder fp32, bf16, int8 or int4");
     give->add_option("--train-spec", options->train_spec, "Job spec with the model's shape");
     choose(give, [options](Context& c) { return publish(c, *options); });
     CLI::App* open = app.add_subcommand("serve", "Pay a worker to keep a model loaded");

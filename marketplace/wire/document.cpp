@@ -169,16 +169,37 @@ Result<void> read_train(const json& document, JobSpec& out) {
     return {};
 }
 
+/// The files of a folder; which of them a model needs is the worker's business.
+Result<void> read_files(const json& files, JobSpec& out) {
+    constexpr std::size_t kFilesMax = 256;
+    constexpr std::size_t kNameMax = 128;
+    if (!files.is_object() || files.empty() || files.size() > kFilesMax)
+        return invalid("files", "must be an object of 1 to 256 files");
+    for (const auto& [name, value] : files.items()) {
+        if (name.size() > kNameMax) return invalid("files", "has a name of more than 128 bytes");
+        TRY_ASSIGN(const domain::Hash32 hash, blob(files, name.c_str()));
+        out.blobs.push_back(hash);
+    }
+    return {};
+}
+
 Result<void> read_serve(const json& document, JobSpec& out) {
     out.kind = domain::JobKind::kServe;
     out.terms.kind = out.kind;
-    if (out.arch != "gpt") return invalid("model.arch", "cannot be served");
     TRY_ASSIGN(out.model_name, text(document, "name"));
     const bool named = !out.model_name.empty() && out.model_name.size() <= 64 &&
                        out.model_name.find_first_not_of(
                            "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") ==
                            std::string::npos;
     if (!named) return invalid("name", "has 1 to 64 letters, digits, '-', '_' or '.'");
+    if (const json* files = member(document, "files")) {
+        if (member(document, "model") != nullptr || member(document, "weights") != nullptr)
+            return invalid("files", "stand instead of model and weights");
+        out.folder = true;
+        return read_files(*files, out);
+    }
+    TRY(read_model(document, out));
+    if (out.arch != "gpt") return invalid("model.arch", "cannot be served");
     TRY_ASSIGN(const domain::Hash32 weights, blob(document, "weights"));
     out.blobs.push_back(weights);
     return {};
@@ -219,8 +240,8 @@ Result<JobSpec> parse_job_spec(std::string_view canonical) {
     TRY(integer(document, "version", 1, 1));
     TRY_ASSIGN(const std::string kind, text(document, "kind"));
     JobSpec out;
-    TRY(read_model(document, out));
     if (kind == "train") {
+        TRY(read_model(document, out));
         TRY(read_train(document, out));
     } else if (kind == "infer.serve") {
         TRY(read_serve(document, out));

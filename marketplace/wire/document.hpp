@@ -19,8 +19,9 @@ struct JobSpec {
     domain::JobKind kind = domain::JobKind::kTrain;
     domain::JobTerms terms;
     std::string model_name;             ///< serve: the name it is published under
-    std::string arch;                   ///< "gpt" or "cnn"
+    std::string arch;                   ///< "gpt" or "cnn"; empty for a folder
     std::uint64_t context = 0;          ///< gpt: longest sequence in tokens
+    bool folder = false;                ///< serve: a published folder with words of its own
     std::vector<domain::Hash32> blobs;  ///< every blob the spec names
 };
 

@@ -132,6 +132,7 @@ constexpr auto fields = [](auto& v, auto& m) {
         v.text("top_p", m.top_p);
         v.integer("seed", m.seed);
         v.texts("stop", m.stop);
+        v.optional("messages", m.messages, {});
     } else if constexpr (std::is_same_v<M, AbortCompletion>) {
         v.integer("request", m.request);
     } else {
@@ -184,6 +185,10 @@ Result<Variant> decode(std::string_view text, const char* const* types) {
 }
 
 }  // namespace
+
+std::uint64_t input_tokens_max(std::string_view prompt, std::string_view messages) noexcept {
+    return messages.empty() ? prompt.size() + 16 : messages.size() + 1024;
+}
 
 std::string encode(const WorkerMessage& message) {
     return encode_as(message, kWorkerTypes);

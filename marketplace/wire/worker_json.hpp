@@ -171,10 +171,13 @@ struct Infer {
     Hash32 output_lease;
     std::string prompt;
     std::uint64_t max_tokens = 16;
-    std::string temperature = "1";  ///< decimal
-    std::string top_p = "1";        ///< decimal
+    std::string temperature = "1";  ///< decimal; empty: as the model's publisher advises
+    std::string top_p = "1";        ///< decimal; empty: as the model's publisher advises
     std::uint64_t seed = 0;
     std::vector<std::string> stop;
+    /// Instead of the prompt, for models with a chat template of their own: a canonical JSON list
+    /// of {"content","role"}.
+    std::string messages;
     friend bool operator==(const Infer&, const Infer&) = default;
 };
 struct AbortCompletion {
@@ -188,6 +191,12 @@ struct MarketError {
 };
 using MarketMessage = std::variant<Welcome, Assign, Ack, BuyerVoucher, CancelWork, Infer,
                                    AbortCompletion, MarketError>;
+
+/// Tokens that the input of one completion may be billed at most; the worker refuses an input that
+/// has more. A token is at least a byte of text, special tokens and what a chat template puts
+/// around the messages come on top: 16 around a prompt, 1024 around messages.
+[[nodiscard]] std::uint64_t input_tokens_max(std::string_view prompt,
+                                             std::string_view messages) noexcept;
 
 [[nodiscard]] std::string encode(const WorkerMessage& message);
 [[nodiscard]] std::string encode(const MarketMessage& message);

@@ -34,10 +34,18 @@ Result<executor::GenerateRequest> to_request(const wire::Infer& infer) {
     executor::GenerateRequest request;
     request.id = std::to_string(infer.request);
     request.prompt = infer.prompt;
+    request.messages = infer.messages;
+    request.prompt_tokens_max = wire::input_tokens_max(infer.prompt, infer.messages);
     request.params.max_tokens = static_cast<std::uint32_t>(
         std::min<std::uint64_t>(infer.max_tokens, std::uint64_t{1} << 20));
-    TRY_ASSIGN(request.params.temperature, parse_decimal(infer.temperature, "temperature"));
-    TRY_ASSIGN(request.params.top_p, parse_decimal(infer.top_p, "top_p"));
+    request.temperature_given = !infer.temperature.empty();
+    request.top_p_given = !infer.top_p.empty();
+    if (request.temperature_given) {
+        TRY_ASSIGN(request.params.temperature, parse_decimal(infer.temperature, "temperature"));
+    }
+    if (request.top_p_given) {
+        TRY_ASSIGN(request.params.top_p, parse_decimal(infer.top_p, "top_p"));
+    }
     request.params.seed = infer.seed;
     request.params.stop = infer.stop;
     return request;
@@ -173,12 +181,38 @@ Result<void> ServeSession::try_start() {
     std::error_code error;
     std::filesystem::create_directories(task.job_dir, error);
     if (error) return fail(ErrorCode::io_error, "cannot make the job's folder");
-    TRY_ASSIGN(task.weights, context_.blobs.fetch(spec_.weights));
+    if (const auto* own = std::get_if<model::OwnModel>(&spec_.source)) {
+        TRY_ASSIGN(task.weights, context_.blobs.fetch(own->weights));
+    } else {
+        TRY_ASSIGN(task.folder, make_folder(std::get<model::FolderFiles>(spec_.source)));
+    }
     TRY_ASSIGN(auto job, context_.executor.start_serve(task, [this](const executor::JobEvent& e) {
         actor_.post([this, e] { on_event(e); });
     }));
     job_ = std::move(job);
     return {};
+}
+
+std::filesystem::path ServeSession::folder_path() const {
+    return context_.jobs_folder / (to_hex(output_->terms().lease).substr(2) + ".model");
+}
+
+/// A folder of links to the cached blobs. It lies beside the job's own folder, which the child may
+/// write to: through a link there it could change the cache.
+Result<std::filesystem::path> ServeSession::make_folder(const model::FolderFiles& files) const {
+    const std::filesystem::path folder = folder_path();
+    std::error_code error;
+    std::filesystem::remove_all(folder, error);  // of an earlier attempt
+    std::filesystem::create_directories(folder, error);
+    if (error) return fail(ErrorCode::io_error, "cannot make the model's folder");
+    for (const auto& [name, hash] : files.blobs) {
+        // Linked at once: the cache may drop this blob to make room for the next.
+        TRY_ASSIGN(const std::filesystem::path blob, context_.blobs.fetch(hash));
+        std::filesystem::create_hard_link(blob, folder / name, error);
+        if (error) std::filesystem::copy_file(blob, folder / name, error);
+        if (error) return fail(ErrorCode::io_error, "cannot put " + name + " into its folder");
+    }
+    return folder;
 }
 
 void ServeSession::announce() {
@@ -226,11 +260,12 @@ Result<void> ServeSession::admit(const wire::Infer& request) const {
     if (payment_overdue(*input_, context_.payment, now) ||
         payment_overdue(*output_, context_.payment, now))
         return fail(ErrorCode::unavailable, "two voucher periods are unpaid");
-    // Every token that may be billed must fit under the locks. One byte is one token at most.
-    std::uint64_t input = request.prompt.size();
+    // Every token that may be billed must fit under the locks. A chat template may make any text of
+    // its messages, so this bound goes to the child, which refuses inputs above it.
+    std::uint64_t input = wire::input_tokens_max(request.prompt, request.messages);
     std::uint64_t output = request.max_tokens;
     for (const auto& [id, other] : running_) {
-        input += other.prompt.size();
+        input += other.input_tokens_max;
         output += other.max_tokens;
     }
     if (input > remaining(*input_) || output > remaining(*output_))
@@ -242,7 +277,11 @@ void ServeSession::accept(const wire::Infer& request) {
     Result<void> admitted = admit(request);
     if (admitted) {
         const auto task = to_request(request);
-        running_[request.request] = Running{request.prompt, {}, request.max_tokens};
+        running_[request.request] =
+            Running{request.messages.empty() ? request.prompt : request.messages,
+                    wire::input_tokens_max(request.prompt, request.messages),
+                    {},
+                    request.max_tokens};
         admitted = task ? job_->generate(*task) : tl::make_unexpected(task.error());
     }
     if (!admitted) refuse(request.request, admitted.error());
@@ -260,8 +299,8 @@ std::optional<wire::SignedReceipt> ServeSession::bill(LeaseBook& book, std::uint
     if (units == 0) return std::nullopt;
     WorkDone work;
     work.cumulative_units = book.cumulative_units() + std::min(units, remaining(book));
-    work.model_hash = spec_.weights;
-    work.request_hash = salted_hash(book.terms().salt, running.prompt);
+    work.model_hash = model::model_hash(spec_);
+    work.request_hash = salted_hash(book.terms().salt, running.input);
     work.response_hash = salted_hash(book.terms().salt, running.text);
     work.start_ms = done.start_ms;
     work.end_ms = done.end_ms;
@@ -319,6 +358,8 @@ void ServeSession::end(Outcome outcome) {
             note(LogLevel::kError, stored.error().message());
     }
     job_.reset();
+    std::error_code ignored;
+    if (output_) std::filesystem::remove_all(folder_path(), ignored);
 }
 
 void ServeSession::say_again(LeaseBook& book) {

@@ -37,7 +37,8 @@ class ServeSession final : public Session {
  private:
     enum class Phase : std::uint8_t { kWaiting, kLoading, kServing, kOver };
     struct Running {
-        std::string prompt;
+        std::string input;  // the prompt or the messages
+        std::uint64_t input_tokens_max = 0;
         std::string text;
         std::uint64_t max_tokens = 0;
     };
@@ -45,6 +46,8 @@ class ServeSession final : public Session {
     // All below run on the actor's thread.
     void prepare();
     [[nodiscard]] Result<void> try_start();
+    [[nodiscard]] Result<std::filesystem::path> make_folder(const model::FolderFiles& files) const;
+    [[nodiscard]] std::filesystem::path folder_path() const;
     void on_event(const executor::JobEvent& event);
     void on_done(const executor::GenerationDone& done);
     void accept(const marketplace::wire::Infer& request);

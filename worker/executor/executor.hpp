@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <string>
 #include <variant>
@@ -99,7 +100,8 @@ struct TrainTask {
 struct ServeTask {
     std::string spec_json;
     std::filesystem::path job_dir;
-    std::filesystem::path weights;
+    std::filesystem::path weights;  // of a model of the project's own
+    std::filesystem::path folder;   // or a published model's, with no links in it
     model::RuntimeOptions runtime;
     JobLimits limits;
 };
@@ -108,6 +110,12 @@ struct GenerateRequest {
     std::string id;
     std::string prompt;
     model::SamplingParams params;
+    std::string messages;  // instead of the prompt: JSON list of {"content","role"}
+    // An input of more tokens is refused, since nobody pays for it.
+    std::uint64_t prompt_tokens_max = std::numeric_limits<std::uint64_t>::max();
+    // Not given: as the model's publisher advises, where he does.
+    bool temperature_given = true;
+    bool top_p_given = true;
 };
 
 /// A job under way. Destroying it kills the child and waits for it. Methods are thread-safe.

@@ -113,7 +113,7 @@ class FakeTraining final : public Job {
     std::thread thread_;
 };
 
-/// Says the prompt again, a byte a token.
+/// Says the prompt (or the messages) again, a byte a token.
 class FakeServing final : public Job {
  public:
     explicit FakeServing(EventSink sink) : sink_(std::move(sink)), thread_([this] { run(); }) {}
@@ -159,19 +159,19 @@ class FakeServing final : public Job {
     }
 
     void answer(const GenerateRequest& request) {
-        const std::size_t count =
-            std::min<std::size_t>(request.prompt.size(), request.params.max_tokens);
+        const std::string& text = request.messages.empty() ? request.prompt : request.messages;
+        const std::size_t count = std::min<std::size_t>(text.size(), request.params.max_tokens);
         for (std::size_t i = 0; i < count; ++i) {
             model::TokenPiece piece;
-            piece.text = request.prompt.substr(i, 1);
+            piece.text = text.substr(i, 1);
             piece.index = static_cast<std::uint32_t>(i);
             sink_(Token{request.id, std::move(piece)});
         }
         GenerationDone done;
         done.id = request.id;
-        done.prompt_tokens = request.prompt.size();
+        done.prompt_tokens = text.size();
         done.completion_tokens = count;
-        done.finish_reason = count < request.prompt.size() ? "length" : "stop";
+        done.finish_reason = count < text.size() ? "length" : "stop";
         sink_(done);
     }
 

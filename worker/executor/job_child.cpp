@@ -2,6 +2,7 @@
 #include "worker/executor/job_child.hpp"
 
 #include "worker/executor/child_io.hpp"
+#include "worker/executor/folder_model.hpp"
 #include "worker/executor/protocol.hpp"
 #include "worker/model/inference.hpp"
 #include "worker/model/training.hpp"
@@ -153,7 +154,8 @@ class TrainLoop {
 /// Serves requests: each pass takes the commands that have come, then moves every request one step.
 class ServeLoop {
  public:
-    ServeLoop(ChildIo& io, model::TextModel text_model) : io_(io), model_(std::move(text_model)) {}
+    ServeLoop(ChildIo& io, model::TextModel text_model, std::optional<FolderWords> words)
+        : io_(io), model_(std::move(text_model)), words_(std::move(words)) {}
 
     Result<Outcome> run() {
         io_.emit(Ready{0});
@@ -175,12 +177,24 @@ class ServeLoop {
         if (const auto* abort = std::get_if<Abort>(&command)) model_.cancel(abort->id);
         const auto* request = std::get_if<GenerateRequest>(&command);
         if (request == nullptr) return;
-        const auto added = model_.add(request->id, request->prompt, request->params);
+        const auto added = add(*request);
         if (added) {
             started_.emplace(request->id, now_ms());
         } else {
             io_.emit(GenerationRefused{request->id, added.error()});
         }
+    }
+
+    Result<void> add(const GenerateRequest& request) {
+        if (!words_) {
+            if (!request.messages.empty())
+                return ledger::base::fail(ErrorCode::unsupported,
+                                          "the model has no chat template: use /v1/completions");
+            return model_.add(request.id, request.prompt, request.params);
+        }
+        TRY_ASSIGN(auto tokens, words_->encode(request));
+        return model_.add_tokens(request.id, std::move(tokens),
+                                 with_defaults(request, model_.defaults()));
     }
 
     void report(model::GenerationEvent& event) {
@@ -199,6 +213,7 @@ class ServeLoop {
 
     ChildIo& io_;
     model::TextModel model_;
+    std::optional<FolderWords> words_;  // a published model's; none: bytes
     std::map<std::string, TimeMs> started_;
 };
 
@@ -227,8 +242,19 @@ Result<Outcome> run_job(ChildIo& io) {
         return ledger::base::fail(ErrorCode::job_spec_invalid, "kind is not \"infer.serve\"");
     TRY(wall());
     io.start_commands();
-    TRY_ASSIGN(auto text_model, model::TextModel::load(serve->model, start.weights, {}));
-    return ServeLoop(io, std::move(text_model)).run();
+    model::TextModel::Options options;
+    options.threads = static_cast<std::uint32_t>(start.runtime.threads);
+    // The rest is for the weights; what a full cache lacks, sequences wait for.
+    options.cache_bytes = start.memory_bytes / 4;
+    if (const auto* own = std::get_if<model::OwnModel>(&serve->source)) {
+        TRY_ASSIGN(auto text_model, model::TextModel::load(own->model, start.weights, options));
+        return ServeLoop(io, std::move(text_model), std::nullopt).run();
+    }
+    TRY_ASSIGN(FolderWords words, FolderWords::open(start.folder));
+    TRY_ASSIGN(auto text_model,
+               model::TextModel::open(start.folder, words.vocabulary(),
+                                      std::get<model::FolderFiles>(serve->source).format, options));
+    return ServeLoop(io, std::move(text_model), std::move(words)).run();
 }
 
 }  // namespace

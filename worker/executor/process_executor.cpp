@@ -58,13 +58,20 @@ class ProcessExecutor final : public Executor {
 
     Result<std::unique_ptr<Job>> start_serve(const ServeTask& task, EventSink sink) override {
         TRY_ASSIGN(const model::JobSpec spec, model::parse_job_spec(task.spec_json));
-        if (!std::holds_alternative<model::ServeSpec>(spec))
+        const auto* serve = std::get_if<model::ServeSpec>(&spec);
+        if (serve == nullptr)
             return fail(ErrorCode::job_spec_invalid, "kind is not \"infer.serve\"");
         JobLaunch launch;
         TRY(prepare(launch, task.job_dir, task.limits, task.runtime));
         launch.start.kind = ChildStart::Kind::kServe;
         launch.start.spec_json = task.spec_json;
-        TRY_ASSIGN(launch.start.weights, input(launch, task.weights, "weights"));
+        launch.start.memory_bytes = task.limits.memory_bytes;
+        if (std::holds_alternative<model::OwnModel>(serve->source)) {
+            TRY_ASSIGN(launch.start.weights, input(launch, task.weights, "weights"));
+        } else {
+            TRY_ASSIGN(launch.start.folder,
+                       input(launch, task.folder, "model", fs::file_type::directory));
+        }
         return launch_job(std::move(launch), std::move(sink));
     }
 
@@ -99,12 +106,13 @@ class ProcessExecutor final : public Executor {
         return {};
     }
 
-    /// Binds one input file and returns its path as the child sees it.
-    Result<fs::path> input(JobLaunch& launch, const fs::path& host, const std::string& name) const {
+    /// Binds one input file or folder and returns its path as the child sees it.
+    static Result<fs::path> input(JobLaunch& launch, const fs::path& host, const std::string& name,
+                                  fs::file_type type = fs::file_type::regular) {
         std::error_code error;
         const fs::path absolute = fs::absolute(host, error);
-        if (error || fs::symlink_status(absolute, error).type() != fs::file_type::regular)
-            return fail(ErrorCode::data_missing, fmt::format("the {} file is not there", name));
+        if (error || fs::symlink_status(absolute, error).type() != type)
+            return fail(ErrorCode::data_missing, fmt::format("the {} input is not there", name));
         if (!launch.start.walls) return absolute;
         const fs::path inside = fs::path(sandbox::kInputDir) / name;
         launch.plan.inputs.push_back({absolute, inside});

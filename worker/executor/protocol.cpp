@@ -251,6 +251,8 @@ std::string encode_start(const ChildStart& start) {
              {"images", start.files.images.string()},
              {"labels", start.files.labels.string()},
              {"weights", start.weights.string()},
+             {"folder", start.folder.string()},
+             {"memory", start.memory_bytes},
              {"threads", start.runtime.threads},
              {"device", start.runtime.device},
              {"walls", start.walls ? 1 : 0}};
@@ -263,8 +265,8 @@ std::string encode_start(const ChildStart& start) {
 Result<ChildStart> decode_start(std::string_view line) {
     TRY_ASSIGN(const auto value, parse_line(line));
     const FieldReader in(value, "start", ErrorCode::invalid_field);
-    TRY(in.only({"kind", "spec", "dir", "text", "images", "labels", "weights", "threads", "device",
-                 "walls", "init", "checkpoint", "stop_at_step"}));
+    TRY(in.only({"kind", "spec", "dir", "text", "images", "labels", "weights", "folder", "memory",
+                 "threads", "device", "walls", "init", "checkpoint", "stop_at_step"}));
     ChildStart start;
     TRY_ASSIGN(const std::string kind, in.text("kind", 8));
     if (kind != "train" && kind != "serve") return in.refuse("kind", "must be train or serve");
@@ -275,6 +277,8 @@ Result<ChildStart> decode_start(std::string_view line) {
     TRY_ASSIGN(start.files.images, in.text("images", kPathMax));
     TRY_ASSIGN(start.files.labels, in.text("labels", kPathMax));
     TRY_ASSIGN(start.weights, in.text("weights", kPathMax));
+    TRY_ASSIGN(start.folder, in.text("folder", kPathMax));
+    TRY_ASSIGN(start.memory_bytes, in.integer("memory", 0, kAny));
     TRY_ASSIGN(const auto threads, in.integer("threads", 1, 1024));
     TRY_ASSIGN(start.runtime.device, in.text("device", 16));
     TRY_ASSIGN(const auto walls, in.integer("walls", 0, 1));
@@ -303,6 +307,10 @@ std::string encode_command(const Command& command) {
             return {{"op", "generate"},
                     {"id", c.id},
                     {"prompt", c.prompt},
+                    {"messages", c.messages},
+                    {"prompt_tokens_max", c.prompt_tokens_max},
+                    {"temperature_given", c.temperature_given ? 1 : 0},
+                    {"top_p_given", c.top_p_given ? 1 : 0},
                     {"params", encode_params(c.params)}};
         }
     };
@@ -312,7 +320,8 @@ std::string encode_command(const Command& command) {
 Result<Command> decode_command(std::string_view line) {
     TRY_ASSIGN(const auto value, parse_line(line));
     const FieldReader in(value, "command", ErrorCode::invalid_field);
-    TRY(in.only({"op", "id", "prompt", "params"}));
+    TRY(in.only({"op", "id", "prompt", "messages", "prompt_tokens_max", "temperature_given",
+                 "top_p_given", "params"}));
     TRY_ASSIGN(const std::string op, in.text("op", 16));
     if (op == "pause") return Command(Pause{});
     if (op == "continue") return Command(Resume{});
@@ -323,6 +332,12 @@ Result<Command> decode_command(std::string_view line) {
     GenerateRequest request;
     request.id = id;
     TRY_ASSIGN(request.prompt, in.text("prompt", kLineBytesMax));
+    TRY_ASSIGN(request.messages, in.text("messages", kLineBytesMax));
+    TRY_ASSIGN(request.prompt_tokens_max, in.integer("prompt_tokens_max", 0, kAny));
+    TRY_ASSIGN(const auto temperature_given, in.integer("temperature_given", 0, 1));
+    TRY_ASSIGN(const auto top_p_given, in.integer("top_p_given", 0, 1));
+    request.temperature_given = temperature_given == 1;
+    request.top_p_given = top_p_given == 1;
     TRY_ASSIGN(const FieldReader params, in.object("params"));
     TRY_ASSIGN(request.params, decode_params(params));
     return Command(std::move(request));

@@ -23,6 +23,8 @@ struct ChildStart {
     std::filesystem::path job_dir;
     model::TrainFiles files;
     std::filesystem::path weights;
+    std::filesystem::path folder;    // instead of weights, by the spec
+    std::uint64_t memory_bytes = 0;  // that the child may use; 0: any
     model::RuntimeOptions runtime;
     bool walls = false;              // refuse execve once loaded
     std::uint64_t stop_at_step = 0;  // training; 0: the spec's last step

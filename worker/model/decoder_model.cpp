@@ -343,9 +343,14 @@ Result<PublishedModel> load_published(const std::filesystem::path& folder, Weigh
     TRY_ASSIGN(const ModelFolder files, ModelFolder::open(folder));
     TRY_ASSIGN(const DecoderConfig config, parse_hf_config(files.config));
     PublishedModel out;
-    // Older folders say in config.json how a text ends.
     TRY_ASSIGN(out.defaults,
                parse_generation_config(files.generation.value_or(files.config), config.vocab));
+    // Older folders say in config.json how a text ends.
+    if (out.defaults.end_tokens.empty() && files.generation) {
+        TRY_ASSIGN(const GenerationDefaults older,
+                   parse_generation_config(files.config, config.vocab));
+        out.defaults.end_tokens = older.end_tokens;
+    }
     TRY_ASSIGN(out.model, DecoderModel::load(config, files.tensors, format, pool));
     return out;
 }

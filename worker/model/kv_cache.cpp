@@ -32,9 +32,14 @@ std::byte* KvSequence::page_of(std::size_t position) {
     return cache_->pages_[numbers_[position / kernels::KvShape::kPageTokens]].memory.data();
 }
 
+std::uint64_t KvCache::page_bytes(const DecoderConfig& config, kernels::KvType type) noexcept {
+    const kernels::KvShape shape{type, config.kv_heads, config.head_dim};
+    return config.depth * shape.page_bytes();
+}
+
 KvCache::KvCache(const DecoderConfig& config, const Options& options)
     : shape_{options.type, config.kv_heads, config.head_dim},
-      page_bytes_(config.depth * shape_.page_bytes()),
+      page_bytes_(page_bytes(config, options.type)),
       pages_(options.pages_max) {
     for (std::uint32_t i = options.pages_max; i > 0; --i)
         blank_.push_back(i - 1);

@@ -74,6 +74,10 @@ class KvCache {
         std::uint32_t pages_used = 0;  // by running sequences
     };
 
+    /// Memory of one page of all layers.
+    [[nodiscard]] static std::uint64_t page_bytes(const DecoderConfig& config,
+                                                  kernels::KvType type) noexcept;
+
     KvCache(const DecoderConfig& config, const Options& options);
     KvCache(const KvCache&) = delete;
     KvCache& operator=(const KvCache&) = delete;

@@ -3,6 +3,7 @@
 
 #include "ledger/base/hex.hpp"
 #include "ledger/base/limits.hpp"
+#include "ledger/base/sha256.hpp"
 #include "worker/model/json_reader.hpp"
 #include "worker/model/layout.hpp"
 
@@ -22,6 +23,8 @@ namespace {
 
 constexpr std::uint64_t kParametersMax = 2'000'000'000;
 constexpr std::uint64_t kSamplesPerStepMax = 1U << 20U;
+constexpr std::size_t kFilesMax = 256;
+constexpr std::size_t kFileNameMax = 128;
 
 std::uint32_t narrow(std::uint64_t value) {
     return static_cast<std::uint32_t>(value);
@@ -135,15 +138,61 @@ Result<JobSpec> read_train(const FieldReader& in) {
     return JobSpec(std::move(spec));
 }
 
-Result<JobSpec> read_serve(const FieldReader& in) {
+Result<OwnModel> read_own_model(const FieldReader& in) {
     TRY(in.only({"version", "kind", "model", "weights", "tokenizer", "name"}));
-    ServeSpec spec;
-    TRY_ASSIGN(spec.model, read_model(in));
-    if (arch_of(spec.model) != Arch::kGpt) return in.refuse("model.arch", "cannot be served");
-    TRY_ASSIGN(spec.weights, read_hash(in, "weights"));
+    OwnModel out;
+    TRY_ASSIGN(out.model, read_model(in));
+    if (arch_of(out.model) != Arch::kGpt) return in.refuse("model.arch", "cannot be served");
+    TRY_ASSIGN(out.weights, read_hash(in, "weights"));
     if (in.has("tokenizer")) {
-        TRY_ASSIGN(spec.tokenizer, in.text("tokenizer", 32));
-        if (spec.tokenizer != "bytes") return in.refuse("tokenizer", "must be \"bytes\"");
+        TRY_ASSIGN(const std::string tokenizer, in.text("tokenizer", 32));
+        if (tokenizer != "bytes") return in.refuse("tokenizer", "must be \"bytes\"");
+    }
+    return out;
+}
+
+/// The names become files: none may leave its folder or hide in it.
+bool is_plain_name(std::string_view name) {
+    constexpr std::string_view kPlain =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
+    return !name.empty() && name.size() <= kFileNameMax && name.front() != '.' &&
+           name.find_first_not_of(kPlain) == std::string_view::npos;
+}
+
+Result<FolderFiles> read_folder(const FieldReader& in, const JsonValue& files) {
+    TRY(in.only({"version", "kind", "files", "weights_format", "name"}));
+    FolderFiles out;
+    if (!files.is_object()) return in.refuse("files", "must be an object");
+    if (files.size() > kFilesMax) return in.refuse("files", "lists more than 256");
+    bool weights = false;
+    for (const auto& [name, value] : files.members()) {
+        if (!is_plain_name(name))
+            return in.refuse("files",
+                             "has a name that is not 1 to 128 letters, digits, '-', '_' "
+                             "and '.', without a dot in front");
+        const FieldReader one(files, "files", ErrorCode::job_spec_invalid);
+        TRY_ASSIGN(out.blobs[name], read_hash(one, name));
+        weights = weights || name.ends_with(".safetensors");
+    }
+    if (!out.blobs.contains("config.json")) return in.refuse("files", "lacks config.json");
+    if (!weights) return in.refuse("files", "has no safetensors");
+    if (!out.blobs.contains("tokenizer.json") && !out.blobs.contains("tokenizer.model"))
+        return in.refuse("files", "lacks tokenizer.json or tokenizer.model");
+    if (!in.has("weights_format")) return out;
+    TRY_ASSIGN(const std::string format, in.text("weights_format", 8));
+    const auto known = kernels::parse_weight_format(format);
+    if (!known)
+        return in.refuse("weights_format", "must be \"fp32\", \"bf16\", \"int8\" or \"int4\"");
+    out.format = *known;
+    return out;
+}
+
+Result<JobSpec> read_serve(const FieldReader& in, const JsonValue& document) {
+    ServeSpec spec;
+    if (const auto files = document.member("files")) {
+        TRY_ASSIGN(spec.source, read_folder(in, *files));
+    } else {
+        TRY_ASSIGN(spec.source, read_own_model(in));
     }
     TRY_ASSIGN(spec.name, in.text("name", 128));
     if (spec.name.empty()) return in.refuse("name", "must not be empty");
@@ -176,6 +225,15 @@ std::uint64_t activation_bytes(const ModelSpec& model, std::uint64_t batch) {
 }
 
 }  // namespace
+
+Hash32 model_hash(const ServeSpec& spec) {
+    if (const auto* own = std::get_if<OwnModel>(&spec.source)) return own->weights;
+    std::string canonical;  // the map is sorted and no name needs an escape
+    for (const auto& [name, blob] : std::get<FolderFiles>(spec.source).blobs)
+        canonical += fmt::format("{}\"{}\":\"{}\"", canonical.empty() ? "" : ",", name,
+                                 ledger::base::to_hex(blob));
+    return ledger::base::sha256(ledger::base::as_bytes("{" + canonical + "}"));
+}
 
 Arch arch_of(const ModelSpec& model) noexcept {
     return std::holds_alternative<GptShape>(model) ? Arch::kGpt : Arch::kCnn;
@@ -210,7 +268,8 @@ std::uint64_t memory_estimate(const JobSpec& spec) noexcept {
                activation_bytes(train->model, train->batch);
     }
     const auto& serve = std::get<ServeSpec>(spec);
-    return kRuntime + 5 * parameter_count(serve.model);
+    const auto* own = std::get_if<OwnModel>(&serve.source);
+    return own == nullptr ? 0 : kRuntime + 5 * parameter_count(own->model);
 }
 
 Result<JobSpec> parse_job_spec(std::string_view text) {
@@ -225,7 +284,7 @@ Result<JobSpec> parse_job_spec(std::string_view text) {
     TRY(in.integer("version", 1, 1));
     TRY_ASSIGN(const std::string kind, in.text("kind", 32));
     if (kind == "train") return read_train(in);
-    if (kind == "infer.serve") return read_serve(in);
+    if (kind == "infer.serve") return read_serve(in, *parsed);
     return in.refuse("kind", "must be \"train\" or \"infer.serve\"");
 }
 

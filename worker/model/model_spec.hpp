@@ -3,8 +3,10 @@
 
 #include "ledger/base/bytes.hpp"
 #include "ledger/base/result.hpp"
+#include "worker/kernels/weight_matrix.hpp"
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -73,12 +75,27 @@ struct TrainSpec {
     std::uint64_t declared_flops_per_step = 0;
 };
 
-struct ServeSpec {
+/// One of the project's own models, over bytes.
+struct OwnModel {
     ModelSpec model;
     ledger::base::Hash32 weights;
-    std::string tokenizer = "bytes";
+};
+
+/// A folder as model hubs publish them, by the blobs of its files. A name has 1 to 128 letters,
+/// digits, '-', '_' and '.', and does not begin with a dot.
+struct FolderFiles {
+    std::map<std::string, ledger::base::Hash32> blobs;
+    kernels::WeightFormat format = kernels::WeightFormat::kBf16;
+};
+
+struct ServeSpec {
+    std::variant<OwnModel, FolderFiles> source;
     std::string name;
 };
+
+/// What receipts say of the model: the hash of its weights, or SHA-256 of a folder's canonical
+/// "files".
+[[nodiscard]] ledger::base::Hash32 model_hash(const ServeSpec& spec);
 
 using JobSpec = std::variant<TrainSpec, ServeSpec>;
 
@@ -93,7 +110,8 @@ using JobSpec = std::variant<TrainSpec, ServeSpec>;
 /// Tokens (text) or images (idx) that one step consumes.
 [[nodiscard]] std::uint64_t samples_per_step(const TrainSpec& spec) noexcept;
 
-/// An upper estimate of the memory the job needs, in bytes.
+/// An upper estimate of the memory the job needs, in bytes; 0 for a folder, whose sizes the spec
+/// does not tell: there the job's limit decides.
 [[nodiscard]] std::uint64_t memory_estimate(const JobSpec& spec) noexcept;
 
 }  // namespace worker::model

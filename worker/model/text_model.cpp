@@ -103,7 +103,10 @@ KvCache::Options TextModel::State::cache_options(const DecoderModel& model,
     // Exact weights deserve exact keys; rounded ones lose nothing by rounded keys.
     out.type = model.format == kernels::WeightFormat::kF32 ? kernels::KvType::kF32
                                                            : kernels::KvType::kBf16;
-    const std::uint64_t all = options.max_sequences * ((model.config.context + kPage - 1) / kPage);
+    std::uint64_t all = options.max_sequences * ((model.config.context + kPage - 1) / kPage);
+    if (options.cache_bytes > 0)
+        all = std::clamp<std::uint64_t>(
+            options.cache_bytes / KvCache::page_bytes(model.config, out.type), 1, all);
     out.pages_max = options.cache_pages > 0 ? options.cache_pages
                                             : static_cast<std::uint32_t>(std::min<std::uint64_t>(
                                                   all, std::numeric_limits<std::uint32_t>::max()));

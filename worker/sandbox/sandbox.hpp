@@ -29,7 +29,7 @@ struct Bind {
 struct Plan {
     std::vector<std::string> command;  // argv inside; command[0] is bound read-only where it lies
     std::filesystem::path job_dir;     // the only writable place besides /tmp, at /job
-    std::vector<Bind> inputs;          // read-only files
+    std::vector<Bind> inputs;          // read-only files and folders
     std::vector<std::filesystem::path> read_only;                  // more folders, at the same path
     std::vector<std::pair<std::string, std::string>> environment;  // nothing else is passed on
     bool gpu = false;                                              // bind the NVIDIA devices

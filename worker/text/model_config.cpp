@@ -15,7 +15,6 @@ using ledger::base::Result;
 namespace {
 
 constexpr std::size_t kTemplatesMax = 16;
-constexpr std::size_t kEndIdsMax = 64;
 
 Result<Value> parse_config(std::string_view file) {
     if (file.size() > limits::kConfigBytes)
@@ -48,25 +47,6 @@ Result<std::optional<bool>> optional_flag(const Value& of, std::string_view name
     return flag;
 }
 
-Result<std::optional<std::uint32_t>> optional_count(const Value& of, std::string_view name,
-                                                    std::size_t max) {
-    if (is_absent(of.find(name))) return std::nullopt;
-    TRY_ASSIGN(const std::size_t count, count_field(of, name, max));
-    return static_cast<std::uint32_t>(count);
-}
-
-Result<std::optional<double>> optional_number(const Value& of, std::string_view name, double max) {
-    const Value* value = of.find(name);
-    if (is_absent(value)) return std::nullopt;
-    if (value->number() == nullptr && value->integer() == nullptr)
-        return fail(ErrorCode::data_invalid, fmt::format("{} must be a number", name));
-    const double number =
-        value->number() != nullptr ? *value->number() : static_cast<double>(*value->integer());
-    if (!(number >= 0 && number <= max))
-        return fail(ErrorCode::data_invalid, fmt::format("{} must be from 0 to {}", name, max));
-    return number;
-}
-
 Result<std::vector<TokenizerConfig::NamedTemplate>> templates_field(const Value& root) {
     std::vector<TokenizerConfig::NamedTemplate> out;
     const Value* value = root.find("chat_template");
@@ -92,24 +72,6 @@ Result<std::vector<TokenizerConfig::NamedTemplate>> templates_field(const Value&
     return out;
 }
 
-/// One id or a list of them.
-Result<std::vector<std::uint32_t>> ids_field(const Value& root, std::string_view name) {
-    std::vector<std::uint32_t> out;
-    const Value* value = root.find(name);
-    if (is_absent(value)) return out;
-    const List one{*value};
-    const List& items = value->list() != nullptr ? *value->list() : one;
-    if (items.size() > kEndIdsMax)
-        return fail(ErrorCode::job_limit, fmt::format("{} has more than {} ids", name, kEndIdsMax));
-    for (const Value& item : items) {
-        const std::int64_t* id = item.integer();
-        if (id == nullptr || *id < 0 || static_cast<std::uint64_t>(*id) >= limits::kVocabulary)
-            return fail(ErrorCode::data_invalid, fmt::format("{} has an id that is none", name));
-        out.push_back(static_cast<std::uint32_t>(*id));
-    }
-    return out;
-}
-
 }  // namespace
 
 const std::string* TokenizerConfig::chat_template(std::string_view name) const {
@@ -129,24 +91,6 @@ Result<TokenizerConfig> parse_tokenizer_config(std::string_view file) {
     TRY_ASSIGN(out.unk_token, token_field(root, "unk_token"));
     TRY_ASSIGN(out.add_bos_token, optional_flag(root, "add_bos_token"));
     TRY_ASSIGN(out.add_eos_token, optional_flag(root, "add_eos_token"));
-    return out;
-}
-
-Result<GenerationConfig> parse_generation_config(std::string_view file) {
-    constexpr double kHundred = 100;
-    constexpr std::size_t kCountMax = std::size_t{1} << 30;
-    TRY_ASSIGN(const Value root, parse_config(file));
-    GenerationConfig out;
-    TRY_ASSIGN(out.eos_ids, ids_field(root, "eos_token_id"));
-    TRY_ASSIGN(out.bos_id, optional_count(root, "bos_token_id", limits::kVocabulary - 1));
-    TRY_ASSIGN(out.pad_id, optional_count(root, "pad_token_id", limits::kVocabulary - 1));
-    TRY_ASSIGN(out.do_sample, optional_flag(root, "do_sample"));
-    TRY_ASSIGN(out.temperature, optional_number(root, "temperature", kHundred));
-    TRY_ASSIGN(out.top_p, optional_number(root, "top_p", 1));
-    TRY_ASSIGN(out.min_p, optional_number(root, "min_p", 1));
-    TRY_ASSIGN(out.repetition_penalty, optional_number(root, "repetition_penalty", kHundred));
-    TRY_ASSIGN(out.top_k, optional_count(root, "top_k", kCountMax));
-    TRY_ASSIGN(out.max_new_tokens, optional_count(root, "max_new_tokens", kCountMax));
     return out;
 }
 

@@ -4,7 +4,6 @@
 #include "ledger/base/result.hpp"
 #include "worker/text/value.hpp"
 
-#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -33,23 +32,6 @@ struct TokenizerConfig {
 /// Unknown fields are passed over: these files are written by many hands.
 /// Errors: data_invalid, job_limit.
 [[nodiscard]] ledger::base::Result<TokenizerConfig> parse_tokenizer_config(std::string_view file);
-
-/// What a model's `generation_config.json` advises.
-struct GenerationConfig {
-    std::vector<std::uint32_t> eos_ids;  ///< each of them ends a text; may be empty
-    std::optional<std::uint32_t> bos_id;
-    std::optional<std::uint32_t> pad_id;
-    std::optional<bool> do_sample;
-    std::optional<double> temperature;         ///< 0 to 100
-    std::optional<double> top_p;               ///< 0 to 1
-    std::optional<double> min_p;               ///< 0 to 1
-    std::optional<double> repetition_penalty;  ///< 0 to 100
-    std::optional<std::uint32_t> top_k;
-    std::optional<std::uint32_t> max_new_tokens;
-};
-
-/// As parse_tokenizer_config.
-[[nodiscard]] ledger::base::Result<GenerationConfig> parse_generation_config(std::string_view file);
 
 /// What a chat template is rendered with: the messages, the tools (or null) and the special tokens.
 [[nodiscard]] ledger::base::Result<Value> make_chat_context(const TokenizerConfig& config,

@@ -3,7 +3,7 @@
 // normalizer, post-processor and decoder are those of the family, the tokens come from Moby-Dick and the hard texts.
 import { hard_texts, moby_dick } from "./corpus.mjs";
 
-const byte_chars = (() => {
+export const byte_chars = (() => {
   const out = [];
   let next = 0x100;
   for (let byte = 0; byte < 256; ++byte) {

@@ -65,6 +65,10 @@ TEST_CASE("completions: requests are read as OpenAI writes them") {
             "stream_options":{"include_usage":true}})");
     REQUIRE(chat);
     CHECK(chat->prompt == "system: be brief\nuser: hi\nassistant:");
+    CHECK(chat->messages ==
+          R"([{"content":"be brief","role":"system"},{"content":"hi","role":"user"}])");
+    CHECK(chat->has_temperature);
+    CHECK_FALSE(chat->has_top_p);
     CHECK(chat->max_tokens == 9);
     CHECK(chat->temperature == "0.7");
     CHECK(chat->include_usage);

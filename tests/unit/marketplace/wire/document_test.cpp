@@ -197,6 +197,31 @@ TEST_CASE("document: a train spec gives its terms and blobs") {
     CHECK(ledger::base::to_hex(spec->blobs[0]) == "0x" + kHash);
 }
 
+TEST_CASE("document: a folder's serve spec names its blobs, or is refused") {
+    const auto spec_of = [](const std::string& rest) {
+        return wire::canonicalise(R"({"version":1,"kind":"infer.serve","name":"tiny",)" + rest +
+                                  "}")
+            .value();
+    };
+    const std::string one = R"("files":{"config.json":"0x)" + std::string(64, '1') + "\"}";
+    for (const std::string& bad :
+         {std::string(R"("files":{})"), std::string(R"("files":[])"),
+          std::string(R"("files":{"config.json":"0x1"})"),
+          R"("files":{")" + std::string(129, 'a') + R"(":"0x)" + std::string(64, '1') + "\"}",
+          one + R"(,"model":{"arch":"gpt"})",
+          one + R"(,"weights":"0x)" + std::string(64, '1') + "\""}) {
+        const auto refused = wire::parse_job_spec(spec_of(bad));
+        REQUIRE_FALSE_MESSAGE(refused, bad);
+        CHECK(refused.error().code() == ErrorCode::job_spec_invalid);
+    }
+    const auto spec = wire::parse_job_spec(spec_of(one));
+    REQUIRE(spec);
+    CHECK(spec->folder);
+    CHECK(spec->model_name == "tiny");
+    CHECK(spec->blobs.size() == 1);
+    CHECK(spec->context == 0);
+}
+
 TEST_CASE("document: resource and constraints round trip") {
     domain::Resource resource;
     resource.gpu_model = "cpu";

@@ -79,6 +79,10 @@ TEST_CASE("worker_json: every message of the market round trips") {
     infer.prompt = "Call me";
     infer.stop = {"\n"};
     check_market(infer);
+    infer.prompt.clear();
+    infer.temperature.clear();
+    infer.messages = R"([{"content":"Call me","role":"user"}])";
+    check_market(infer);
     check_market(wire::AbortCompletion{9});
     check_market(wire::MarketError{"not_found", "no such lease"});
 }

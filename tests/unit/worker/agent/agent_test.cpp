@@ -4,6 +4,10 @@
 #include "worker/agent/chain_guard.hpp"
 
 #include <doctest/doctest.h>
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <fstream>
 
 using namespace worker::agent;        // NOLINT: the room under test
 using namespace worker::agent::test;  // NOLINT
@@ -303,6 +307,56 @@ TEST_CASE("agent: a served completion gives one receipt on each lease") {
     CHECK(done[0].receipts[1].receipt.lease == output.lease);
     CHECK(done[0].receipts[1].receipt.cumulative_units == done[0].completion_tokens);
     CHECK(done[0].receipts[0].receipt.request_hash == salted_hash(input.salt, "Call me"));
+}
+
+TEST_CASE("agent: a folder is served from links beside the job's folder, under the hash of files") {
+    World world;
+    const std::string hash = ledger::base::to_hex(hash_of("file"));
+    std::ofstream(world.folder.path() / "blobs" / hash.substr(2)) << "file";
+    const std::string files = fmt::format(
+        R"({{"config.json":"{0}","model.safetensors":"{0}","tokenizer.json":"{0}"}})", hash);
+    const auto assign = [&](UnitKind kind) {
+        wire::Assign out = world.assign(kind);
+        out.max_units = 5000;
+        out.spec = R"({"files":)" + files +
+                   R"(,"kind":"infer.serve","name":"tiny","version":1,"weights_format":"int8"})";
+        return out;
+    };
+    const auto agent = world.make_agent();
+    tell(*agent, world.welcome());
+    const wire::Assign input = assign(UnitKind::kInputToken);
+    const wire::Assign output = assign(UnitKind::kOutputToken);
+    tell(*agent, input);
+    tell(*agent, output);
+    REQUIRE(!world.ear.wait_for<wire::Serving>(1).empty());
+    std::filesystem::path folder;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(world.folder.path()))
+        if (entry.path().filename() == "config.json") folder = entry.path().parent_path();
+    REQUIRE(folder.extension() == ".model");
+    CHECK(std::filesystem::hard_link_count(folder / "tokenizer.json") == 4);
+    CHECK_FALSE(std::filesystem::is_symlink(folder / "tokenizer.json"));
+    wire::Infer infer;
+    infer.request = 7;
+    infer.input_lease = input.lease;
+    infer.output_lease = output.lease;
+    infer.messages = R"([{"content":"Call me","role":"user"}])";
+    infer.temperature.clear();
+    infer.max_tokens = 5;
+    tell(*agent, infer);
+    const auto done = world.ear.wait_for<wire::CompletionDone>(1);
+    REQUIRE(done.size() == 1);
+    REQUIRE(done[0].receipts.size() == 2);
+    CHECK(done[0].receipts[0].receipt.model_hash == hash_of(files));
+    CHECK(done[0].receipts[0].receipt.request_hash == salted_hash(input.salt, infer.messages));
+    // A template may make 1024 tokens more of the messages, and that has to be locked.
+    infer.request = 8;
+    infer.messages = std::string(4000, 'x');
+    tell(*agent, infer);
+    REQUIRE(world.ear.wait_for<wire::CompletionRefused>(1).size() == 1);
+    CHECK(world.ear.all<wire::CompletionRefused>()[0].code == "voucher_above_lock");
+    tell(*agent, wire::CancelWork{output.lease, "buyer_cancelled"});
+    agent->stop();
+    CHECK_FALSE(std::filesystem::exists(folder));
 }
 
 TEST_CASE("agent: a completion that may pass the lease's tokens is refused") {

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "worker/model/model_spec.hpp"
 
+#include "ledger/base/hex.hpp"
+#include "ledger/base/sha256.hpp"
+
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
 #include <string>
 
@@ -34,6 +38,13 @@ void refused(const std::string& spec, std::string_view why,
     REQUIRE_FALSE(parsed.has_value());
     CHECK(parsed.error().code() == code);
     CHECK_MESSAGE(parsed.error().detail().find(why) != std::string::npos, parsed.error().detail());
+}
+
+/// Its keys stand in another order than the canonical one.
+std::string folder_spec() {
+    return R"({"version":1,"kind":"infer.serve","name":"tiny","files":{"config.json":")" + kHash +
+           R"(","tokenizer.json":")" + kHash + R"(","model.safetensors":")" + kHash +
+           R"("},"weights_format":"bf16"})";
 }
 
 }  // namespace
@@ -87,6 +98,51 @@ TEST_CASE("model_spec: data must fit the model") {
             "data.format");
 }
 
+TEST_CASE("model_spec: a folder of files that is none is refused") {
+    const std::string good = folder_spec();
+    REQUIRE(parse_job_spec(good).has_value());
+    refused(with(good, "config.json", "Config.json"), "lacks config.json");
+    refused(with(good, "tokenizer.json", "vocab.json"), "lacks tokenizer.json");
+    refused(with(good, "model.safetensors", "model.bin"), "no safetensors");
+    refused(with(good, "bf16", "fp8"), "weights_format");
+    refused(with(good, R"("weights_format":"bf16")", R"("weights_format":4)"), "weights_format");
+    refused(with(good, R"("weights_format":"bf16")", R"("weights":")" + kHash + "\""), "weights");
+    refused(with(good, R"("weights_format":"bf16")", R"("tokenizer":"bytes")"), "tokenizer");
+    refused(with(good, R"("weights_format":"bf16")", R"("model":{})"), "model");
+    refused(with(good, kHash, "0xabc"), "files.config.json");
+    refused(with(good, "\"" + kHash + "\"", "7"), "files.config.json");
+    refused(R"({"version":1,"kind":"infer.serve","files":[],"name":"a"})", "object");
+    for (const char* name : {"", ".", "..", ".hidden", "../config.json", "a/b", "a\\\\b", "a b",
+                             "a\\u0000b", "caf\u00e9"})
+        refused(with(good, R"({"config.json")",
+                     "{\"" + std::string(name) + "\":\"" + kHash + "\",\"config.json\""),
+                "has a name");
+    refused(with(good, "tokenizer.json", "tokenizer.json" + std::string(128, 'a')), "has a name");
+    std::string many;
+    for (int i = 0; i < 254; ++i)
+        many += fmt::format("\"m{}.safetensors\":\"{}\",", i, kHash);
+    refused(with(good, R"({"config.json")", "{" + many + R"("config.json")"), "more than 256");
+}
+
+TEST_CASE("model_spec: a folder of files gives its values and its hash") {
+    const auto parsed = parse_job_spec(folder_spec());
+    REQUIRE(parsed.has_value());
+    const auto& spec = std::get<ServeSpec>(*parsed);
+    const auto& files = std::get<FolderFiles>(spec.source);
+    CHECK(spec.name == "tiny");
+    CHECK(files.blobs.size() == 3);
+    CHECK(files.format == worker::kernels::WeightFormat::kBf16);
+    const std::string canonical = R"({"config.json":")" + kHash + R"(","model.safetensors":")" +
+                                  kHash + R"(","tokenizer.json":")" + kHash + "\"}";
+    CHECK(model_hash(spec) == ledger::base::sha256(ledger::base::as_bytes(canonical)));
+    const auto eight = parse_job_spec(with(folder_spec(), "bf16", "int8"));
+    REQUIRE(eight.has_value());
+    CHECK(std::get<FolderFiles>(std::get<ServeSpec>(*eight).source).format ==
+          worker::kernels::WeightFormat::kInt8);
+    CHECK(model_hash(std::get<ServeSpec>(*eight)) == model_hash(spec));
+    CHECK(memory_estimate(*parsed) == 0);
+}
+
 TEST_CASE("model_spec: a good spec gives its values") {
     const auto parsed = parse_job_spec(gpt_spec());
     REQUIRE(parsed.has_value());
@@ -109,7 +165,11 @@ TEST_CASE("model_spec: a serving spec gives its values") {
         kHash + R"(","tokenizer":"bytes","name":"moby-1m"})";
     const auto parsed = parse_job_spec(spec);
     REQUIRE(parsed.has_value());
-    CHECK(std::get<ServeSpec>(*parsed).name == "moby-1m");
+    const auto& served = std::get<ServeSpec>(*parsed);
+    CHECK(served.name == "moby-1m");
+    CHECK(std::get<OwnModel>(served.source).model == ModelSpec(GptShape{256, 32, 2, 2, 64}));
+    CHECK(ledger::base::to_hex(model_hash(served)) == kHash);
+    CHECK(memory_estimate(*parsed) > 0);
     refused(with(spec, "bytes", "bpe"), "tokenizer");
     refused(with(spec, "moby-1m", ""), "name");
 }

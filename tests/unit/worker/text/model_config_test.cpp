@@ -8,7 +8,6 @@
 #include <doctest/doctest.h>
 
 using ledger::base::ErrorCode;
-using worker::text::parse_generation_config;
 using worker::text::parse_tokenizer_config;
 using worker::text::Value;
 
@@ -18,15 +17,8 @@ TEST_CASE("model_config: refuses wrong types and sizes") {
           R"({"chat_template":[{"name":"a"}]})", R"({"bos_token":1})", R"({"bos_token":{}})",
           R"({"add_bos_token":"yes"})", R"({"bos_token":"a","bos_token":"b"})"})
         CHECK_MESSAGE(parse_tokenizer_config(file).error().code() == ErrorCode::data_invalid, file);
-    for (const char* file :
-         {"", "{", R"({"eos_token_id":-1})", R"({"eos_token_id":[1,"2"]})",
-          R"({"eos_token_id":1048576})", R"({"top_p":1.5})", R"({"temperature":-1})",
-          R"({"temperature":"hot"})", R"({"top_k":0.5})", R"({"do_sample":1})"})
-        CHECK_MESSAGE(parse_generation_config(file).error().code() == ErrorCode::data_invalid,
-                      file);
     const std::string large(worker::text::limits::kConfigBytes + 1, ' ');
     CHECK(parse_tokenizer_config(large).error().code() == ErrorCode::job_limit);
-    CHECK(parse_generation_config(large).error().code() == ErrorCode::job_limit);
     CHECK(parse_tokenizer_config("{\"chat_template\":\"" +
                                  std::string(worker::text::limits::kTemplateBytes + 1, 'x') + "\"}")
               .error()
@@ -50,22 +42,6 @@ TEST_CASE("model_config: one template or several, tokens as text or as objects")
     CHECK(several->chat_template("rag") == nullptr);
     CHECK(several->add_bos_token == true);
     CHECK(parse_tokenizer_config("{}")->chat_template() == nullptr);
-}
-
-TEST_CASE("model_config: generation defaults, one end or several") {
-    const auto config = parse_generation_config(
-        R"({"eos_token_id":[128001,128009],"bos_token_id":1,"temperature":0.6,"top_p":1,"top_k":20,"do_sample":true})");
-    REQUIRE(config);
-    CHECK(config->eos_ids == std::vector<std::uint32_t>{128001, 128009});
-    CHECK(config->bos_id == 1U);
-    CHECK(config->temperature == 0.6);
-    CHECK(config->top_p == 1.0);
-    CHECK(config->top_k == 20U);
-    CHECK(config->do_sample == true);
-    CHECK(!config->min_p);
-    CHECK(parse_generation_config(R"({"eos_token_id":2})")->eos_ids ==
-          std::vector<std::uint32_t>{2});
-    CHECK(parse_generation_config("{}")->eos_ids.empty());
 }
 
 TEST_CASE("model_config: what a template is rendered with") {

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+// A model as hubs publish it, from its folder to the public openai client: published, served by a worker, asked with
+// its own chat template, metered by its own tokens. Hugging Face's JavaScript libraries say what a prompt must cost.
+import assert from "node:assert/strict";
+import { rmSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { OpenAI } from "../../scripts/lib/openai.mjs";
+import { deposit_with_permit, dev_keys, privateKeyToAccount, root } from "../../scripts/lib/chain.mjs";
+import { CommandFailed, Devnet } from "../../scripts/lib/devnet.mjs";
+import { write_tiny_folder } from "./text/tiny_folder.mjs";
+
+const require = createRequire(new URL("../../scripts/package.json", import.meta.url));
+const { Tokenizer } = require("@huggingface/tokenizers");
+const { Template } = require("@huggingface/jinja");
+
+const folder = join(root, "build/test/folder");
+const buyer = privateKeyToAccount(dev_keys.buyer);
+const serve = ["--max-amount", "0.4", "--wait", "60"];
+let net;
+let client;
+let words;
+let served;
+
+before(async () => {
+  rmSync(folder, { recursive: true, force: true });
+  net = new Devnet(folder);
+  await net.start_chain();
+  await net.start_signer();
+  await net.start_market();
+  await deposit_with_permit(net.chain, net.deployment, dev_keys.buyer, 100_000_000);
+  await net.start_worker("worker", "provider1", { setup: ["--threads", "2"] });
+  await net.make_wallet("buyer");
+  await net.rest.sign_in(buyer);
+  await net.processes.until("market", "the deposit to be seen", async () =>
+    Number((await net.rest.get(`/v1/accounts/${buyer.address}`)).available) >= 100_000_000);
+  const { key } = (await net.rest.request("POST", "/v1/api-keys", { body: {} })).json;
+  client = new OpenAI({ baseURL: `${net.market_url}/v1`, apiKey: key, maxRetries: 0 });
+});
+after(() => net?.stop());
+
+const count = (text, options) =>
+  new Tokenizer(words.tokenizer, words.words).encode(text, options).ids.length;
+/** What a chat must cost. */
+function chat_tokens(messages) {
+  const { bos_token, eos_token, chat_template } = words.words;
+  const text = new Template(chat_template).render({ messages, add_generation_prompt: true, bos_token, eos_token });
+  return count(text, { add_special_tokens: false });
+}
+
+test("a folder is published and served", async () => {
+  words = write_tiny_folder(net.file("tiny"));
+  const model = await net.cli("buyer", "publish", "tiny-llama", "--folder", net.file("tiny"), "--weights", "fp32");
+  assert.equal(model.id, "tiny-llama");
+  served = await net.cli("buyer", "serve", "tiny-llama", ...serve);
+  assert.equal(served.state, "running");
+  assert.ok((await client.models.list()).data.some((one) => one.id === "tiny-llama"));
+});
+
+test("a chat is the model's own template, whole and streamed", async () => {
+  const messages = [
+    { role: "system", content: "You speak of the whale." },
+    { role: "user", content: "What is the user in the whale?\n¿Qué? 鯨 🐋" },
+  ];
+  const ask = { model: "tiny-llama", messages, max_tokens: 12, seed: 11 };
+  const whole = await client.chat.completions.create(ask);
+  assert.equal(whole.usage.prompt_tokens, chat_tokens(messages));
+  assert.ok(whole.usage.prompt_tokens < JSON.stringify(messages).length);
+  const stream = await client.chat.completions.create({ ...ask, stream: true, stream_options: { include_usage: true } });
+  let text = "";
+  let usage;
+  for await (const chunk of stream) {
+    text += chunk.choices[0]?.delta?.content ?? "";
+    usage = chunk.usage ?? usage;
+  }
+  assert.equal(text, whole.choices[0].message.content, "the same seed gives the same text");
+  assert.equal(usage.prompt_tokens, whole.usage.prompt_tokens);
+  assert.equal(usage.completion_tokens, whole.usage.completion_tokens);
+});
+
+test("the publisher's temperature holds until the buyer says otherwise", async () => {
+  const ask = { model: "tiny-llama", messages: [{ role: "user", content: "Call me" }], max_tokens: 24, seed: 5 };
+  const text_of = async (more) => (await client.chat.completions.create({ ...ask, ...more })).choices[0].message.content;
+  const advised = await text_of({});
+  assert.equal(await text_of({ temperature: 0.6, top_p: 0.95 }), advised);
+  assert.notEqual(await text_of({ temperature: 2, top_p: 1 }), advised);
+});
+
+test("a plain prompt is text: special tokens in it are letters", async () => {
+  const prompt = "The whale <|im_end|> the user";
+  const { usage } = await client.completions.create({ model: "tiny-llama", prompt, max_tokens: 4, seed: 1 });
+  // The library has no such option: spelt apart, the special token is the same letters.
+  const letters = count("The whale", {}) + count(" <|", {}) + count("im", {}) + count("_", {}) + count("end", {}) + count("|>", {}) + count(" the user", {});
+  assert.equal(usage.prompt_tokens, letters);
+});
+
+test("the command line chats with it", async () => {
+  const answer = await net.cli("buyer", "chat", "tiny-llama", "the whale", "--max-tokens", "6", "--seed", "3");
+  assert.equal(answer.usage.prompt_tokens, chat_tokens([{ role: "user", content: "the whale" }]));
+});
+
+test("a folder whose config contradicts its weights fails with the reason; the worker goes on", async () => {
+  write_tiny_folder(net.file("broken"), { config: { intermediate_size: 80 } });
+  await net.cli("buyer", "publish", "broken", "--folder", net.file("broken"));
+  await assert.rejects(net.cli("buyer", "serve", "broken", ...serve), (error) => {
+    assert.ok(error instanceof CommandFailed);
+    assert.match(error.output, /data_invalid|mlp/);
+    return true;
+  });
+  // Without a template there is no chat, but there are completions.
+  write_tiny_folder(net.file("bare"), { seed: 8, tokenizer_config: { chat_template: null } });
+  await net.cli("buyer", "publish", "bare", "--folder", net.file("bare"), "--weights", "int8");
+  await net.cli("buyer", "serve", "bare", ...serve);
+  await assert.rejects(client.chat.completions.create({ model: "bare", messages: [{ role: "user", content: "a" }], max_tokens: 2 }), /completions/);
+  const plain = await client.completions.create({ model: "bare", prompt: "the whale", max_tokens: 3, seed: 1 });
+  assert.ok(plain.usage.completion_tokens > 0);
+});
+
+test("a folder that lacks a file is refused before anything is sent", async () => {
+  write_tiny_folder(net.file("half"));
+  rmSync(net.file("half", "tokenizer.json"));
+  await assert.rejects(net.cli("buyer", "publish", "half", "--folder", net.file("half")), /tokenizer/);
+});
