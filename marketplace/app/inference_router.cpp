@@ -228,8 +228,11 @@ void InferenceRouter::on_refused(const domain::Address& worker,
         const auto found = completions_.find(refused.request);
         if (found == completions_.end() || found->second.worker != worker) return;
     }
-    if (refused.code == "context_length_exceeded")
-        return finish(refused.request, fail(ErrorCode::context_length_exceeded, refused.detail));
+    // What is wrong with the request itself no other worker of the model would take.
+    for (const ErrorCode code :
+         {ErrorCode::context_length_exceeded, ErrorCode::unsupported, ErrorCode::invalid_request})
+        if (refused.code == to_string(code))
+            return finish(refused.request, fail(code, refused.detail));
     retry_or_fail(refused.request, Error(ErrorCode::worker_failed, "the worker refused"));
 }
 

@@ -72,8 +72,8 @@ class TextModel {
         std::uint32_t max_waiting = 64;     // then queue_full
         std::uint32_t prefill_chunk = 128;  // prompt tokens taken in one step
         std::uint32_t cache_pages = 0;      // of 16 tokens; 0: all sequences at full context
-        std::uint64_t cache_bytes = 0;      // no more pages than these hold; 0: any
         std::uint32_t threads = 1;          // change no bit of any result
+        std::uint64_t cache_bytes = 0;      // no more pages than these hold; 0: any
     };
 
     /// Loads weights (a checkpoint or an exported file) that must fit `spec` exactly.

@@ -246,7 +246,9 @@ TEST_CASE("job: a paused job does no step until it is resumed, a stopped one end
     (*job)->stop();
     setup.recorder.wait_end();
     CHECK(setup.recorder.failure()->code() == ErrorCode::cancelled);
-    CHECK_FALSE((*job)->generate({"x", "y", {}}).has_value());
+    GenerateRequest late;
+    late.id = "x";
+    CHECK_FALSE((*job)->generate(late).has_value());
 }
 
 TEST_CASE("job: serving streams several requests at once and outlives refused ones") {
@@ -315,7 +317,10 @@ TEST_CASE("job: the fake trains, fails once on demand and echoes") {
     task.spec_json = kServeSpec;
     auto job = fake.start_serve(task, recorder.sink());
     REQUIRE(job.has_value());
-    REQUIRE((*job)->generate({"r", "hey", {}}).has_value());
+    GenerateRequest request;
+    request.id = "r";
+    request.prompt = "hey";
+    REQUIRE((*job)->generate(request).has_value());
     recorder.wait_for<GenerationDone>(1);
     CHECK(recorder.all<Token>().size() == 3);
 }
