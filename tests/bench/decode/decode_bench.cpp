@@ -42,9 +42,9 @@ struct Plan {
     kernels::WeightFormat format;
     double goal;  // share of the read rate
 };
-constexpr std::array<Plan, 3> kPlans{{{kernels::WeightFormat::kBf16, 0.80},
-                                      {kernels::WeightFormat::kInt8, 0.75},
-                                      {kernels::WeightFormat::kInt4, 0.65}}};
+constexpr std::array<Plan, 3> kPlans{{{kernels::WeightFormat::kBf16, 0.85},
+                                      {kernels::WeightFormat::kInt8, 0.80},
+                                      {kernels::WeightFormat::kInt4, 0.70}}};
 
 }  // namespace
 
