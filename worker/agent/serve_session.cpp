@@ -318,12 +318,14 @@ void ServeSession::on_done(const executor::GenerationDone& done) {
     if (found == running_.end()) return;
     const Running running = std::move(found->second);
     running_.erase(found);
+    // The child read a stranger's files: it bills no more input than was locked for this request.
+    const std::uint64_t prompt_tokens = std::min(done.prompt_tokens, running.input_tokens_max);
     wire::CompletionDone message;
     message.request = *id;
-    message.prompt_tokens = done.prompt_tokens;
+    message.prompt_tokens = prompt_tokens;
     message.completion_tokens = done.completion_tokens;
     message.finish_reason = done.finish_reason;
-    if (auto receipt = bill(*input_, done.prompt_tokens, running, done))
+    if (auto receipt = bill(*input_, prompt_tokens, running, done))
         message.receipts.push_back(std::move(*receipt));
     if (auto receipt = bill(*output_, done.completion_tokens, running, done))
         message.receipts.push_back(std::move(*receipt));
