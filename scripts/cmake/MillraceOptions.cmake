@@ -21,14 +21,14 @@ find_package(Threads REQUIRED)
 add_library(millrace_options INTERFACE)
 target_include_directories(millrace_options INTERFACE ${CMAKE_SOURCE_DIR})
 target_link_libraries(millrace_options INTERFACE Threads::Threads)
-target_compile_options(
-  millrace_options
-  INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wold-style-cast
-            -Wnon-virtual-dtor -Woverloaded-virtual -Wdouble-promotion -Wformat=2)
+set(warnings
+    -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wold-style-cast -Wnon-virtual-dtor
+    -Woverloaded-virtual -Wdouble-promotion -Wformat=2)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # g++ 12 reports maybe-uninitialized inside library templates (std::optional, expected).
-  target_compile_options(millrace_options INTERFACE -Wduplicated-cond -Wlogical-op -Wno-maybe-uninitialized)
+  list(APPEND warnings -Wduplicated-cond -Wlogical-op -Wno-maybe-uninitialized)
 endif()
+target_compile_options(millrace_options INTERFACE "$<$<NOT:$<COMPILE_LANGUAGE:CUDA>>:${warnings}>")
 find_program(MOLD mold)
 if(MOLD)
   target_link_options(millrace_options INTERFACE -fuse-ld=mold)

@@ -3,6 +3,7 @@
 
 #include "worker/kernels/pool.hpp"
 #include "worker/model/decoder_model.hpp"
+#include "worker/model/forward_pass.hpp"
 #include "worker/model/kv_cache.hpp"
 
 #include <cstddef>
@@ -13,28 +14,15 @@
 
 namespace worker::model {
 
-/// One token on its way through the model.
-struct DecoderRow {
-    std::uint32_t token = 0;     // below vocab
-    std::uint32_t position = 0;  // below the sequence's capacity and the model's context
-    KvSequence* sequence = nullptr;
-    bool wanted = false;  // its result is asked for
-};
-
-/// The forward pass of any decoder over a batch of rows from any sequences. A row's result has the
-/// same bits whatever else is in the batch, however a prompt is cut, and with any number of
-/// threads. Not thread-safe; the model may be shared by many.
-class Decoder {
+/// The forward pass on the processor. A row's result has the same bits with any number of threads.
+/// The model may be shared by many.
+class Decoder final : public ForwardPass {
  public:
     /// `cache` has this model's shape. `cache` and `pool` outlive the decoder.
     Decoder(std::shared_ptr<const DecoderModel> model, KvCache& cache, kernels::Pool& pool);
 
-    /// Logits [wanted rows][vocab], in row order, until the next call. Rows of one sequence come in
-    /// ascending position; the keys and values of all positions before them are stored or in
-    /// `rows`.
-    [[nodiscard]] std::span<const float> logits(std::span<const DecoderRow> rows);
-    /// The normed last hidden states [wanted rows][width] instead.
-    [[nodiscard]] std::span<const float> hidden(std::span<const DecoderRow> rows);
+    [[nodiscard]] std::span<const float> logits(std::span<const DecoderRow> rows) override;
+    [[nodiscard]] std::span<const float> hidden(std::span<const DecoderRow> rows) override;
 
     [[nodiscard]] const DecoderModel& model() const noexcept { return *model_; }
 

@@ -39,7 +39,7 @@ std::uint64_t KvCache::page_bytes(const DecoderConfig& config, kernels::KvType t
 
 KvCache::KvCache(const DecoderConfig& config, const Options& options)
     : shape_{options.type, config.kv_heads, config.head_dim},
-      page_bytes_(page_bytes(config, options.type)),
+      page_bytes_(options.host_memory ? page_bytes(config, options.type) : 0),
       pages_(options.pages_max) {
     for (std::uint32_t i = options.pages_max; i > 0; --i)
         blank_.push_back(i - 1);
@@ -82,7 +82,7 @@ std::uint32_t KvCache::take_page() {
         pages_[number].serial = 0;
     }
     Page& page = pages_[number];
-    if (page.memory.size() == 0) page.memory = kernels::AlignedBytes(page_bytes_);
+    if (page.memory.size() < page_bytes_) page.memory = kernels::AlignedBytes(page_bytes_);
     return number;
 }
 

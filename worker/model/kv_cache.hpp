@@ -41,6 +41,8 @@ class KvSequence {
     }
     /// Memory of each page, for attention.
     [[nodiscard]] std::span<const std::byte* const> pages() const noexcept { return pages_; }
+    /// Their places in the cache, for memory that is not the cache's own.
+    [[nodiscard]] std::span<const std::uint32_t> numbers() const noexcept { return numbers_; }
     /// Memory of the page that `position` lies in. Only for positions that were not reused.
     [[nodiscard]] std::byte* page_of(std::size_t position);
 
@@ -67,6 +69,7 @@ class KvCache {
     struct Options {
         std::uint32_t pages_max = 0;
         kernels::KvType type = kernels::KvType::kF32;
+        bool host_memory = true;  // false: pages are numbers, their memory lies on a device
     };
     struct Counts {
         std::uint64_t tokens_reused = 0;

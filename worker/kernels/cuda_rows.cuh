@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "worker/kernels/cuda_linear.cuh"
+
+/// What happens to each row between the linear layers.
+namespace worker::kernels::cuda {
+
+struct EmbedCall {
+    const __nv_bfloat16* table = nullptr;  // [vocab][width]
+    const float* positions = nullptr;      // [context][width]; null: rotary
+    const std::uint32_t* tokens = nullptr;
+    const std::uint32_t* places = nullptr;
+    float* out = nullptr;  // [rows][width]
+    unsigned width = 0;
+};
+__global__ void embed_kernel(EmbedCall call) {
+    let_next_begin();
+    wait_for_inputs();
+    const std::size_t row = blockIdx.x;
+    const std::size_t token = call.tokens[row];
+    const std::size_t place = call.places[row];
+    for (unsigned i = threadIdx.x; i < call.width; i += blockDim.x) {
+        float value = __bfloat162float(call.table[token * call.width + i]);
+        if (call.positions != nullptr) value += call.positions[place * call.width + i];
+        call.out[row * call.width + i] = value;
+    }
+}
+
+struct NormCall {
+    const float* in = nullptr;              // [rows][width]
+    const std::uint32_t* wanted = nullptr;  // rows of `in`; null: all
+    const float* weight = nullptr;
+    const float* bias = nullptr;     // null: RMS norm
+    __nv_bfloat16* out = nullptr;    // activations
+    float* plain = nullptr;          // [rows][width] as well, when not null
+    unsigned width = 0;
+    unsigned deep = 0;
+    float epsilon = 0;
+};
+__global__ void norm_kernel(NormCall call) {
+    __shared__ float shared[32];
+    let_next_begin();
+    wait_for_inputs();
+    const std::size_t row = blockIdx.x;
+    const std::size_t from = call.wanted == nullptr ? row : call.wanted[row];
+    const float* x = call.in + from * call.width;
+    const auto width = static_cast<float>(call.width);
+    float mean = 0;
+    if (call.bias != nullptr) {
+        for (unsigned i = threadIdx.x; i < call.width; i += blockDim.x)
+            mean += x[i];
+        mean = block_sum(mean, shared) / width;
+    }
+    float squares = 0;
+    for (unsigned i = threadIdx.x; i < call.width; i += blockDim.x)
+        squares += (x[i] - mean) * (x[i] - mean);
+    const float scale = rsqrtf(block_sum(squares, shared) / width + call.epsilon);
+    for (unsigned i = threadIdx.x; i < call.width; i += blockDim.x) {
+        float value = (x[i] - mean) * scale * call.weight[i];
+        if (call.bias != nullptr) value += call.bias[i];
+        call.out[input_place(row, i, call.deep)] = __float2bfloat16(value);
+        if (call.plain != nullptr) call.plain[row * call.width + i] = value;
+    }
+}
+
+/// The cache: block (page, key-value head) is [keys, values][16 tokens][head_size] of bf16.
+struct CacheShape {
+    unsigned heads = 0;
+    unsigned kv_heads = 0;
+    unsigned head_size = 0;
+};
+constexpr unsigned kPageTokens = 16;
+#if defined(__CUDACC__)
+__device__ __forceinline__ std::size_t cache_place(const CacheShape& shape, std::size_t page,
+                                                   unsigned head) {
+    return (page * shape.kv_heads + head) * 2 * kPageTokens * shape.head_size;
+}
+#endif
+
+struct TurnCall {
+    float* qkv = nullptr;  // [rows][(heads + 2 kv_heads) head_size]; queries turn in place
+    __nv_bfloat16* cache = nullptr;
+    const std::uint32_t* places = nullptr;
+    const std::uint32_t* tables = nullptr;       // page numbers
+    const std::uint32_t* table_begins = nullptr;  // [rows]
+    const float* query_norm = nullptr;            // [head_size]; null: none
+    const float* key_norm = nullptr;
+    const float* cosines = nullptr;  // [context][turned / 2]
+    const float* sines = nullptr;
+    unsigned turned = 0;
+    float epsilon = 0;
+    CacheShape shape;
+};
+/// Block (row, head of q, k or v): norms and turns it; keys and values go into the cache. One warp.
+__global__ void turn_kernel(TurnCall call) {
+    extern __shared__ float head[];
+    let_next_begin();
+    wait_for_inputs();
+    const CacheShape& s = call.shape;
+    const std::size_t row = blockIdx.x;
+    const unsigned index = blockIdx.y;
+    const unsigned size = s.head_size;
+    const bool query = index < s.heads;
+    const bool value = index >= s.heads + s.kv_heads;
+    float* x = call.qkv + (row * (s.heads + 2 * s.kv_heads) + index) * size;
+    for (unsigned i = threadIdx.x; i < size; i += 32)
+        head[i] = x[i];
+    __syncwarp();
+    const float* norm = query ? call.query_norm : call.key_norm;
+    if (!value && norm != nullptr) {
+        float squares = 0;
+        for (unsigned i = threadIdx.x; i < size; i += 32)
+            squares += head[i] * head[i];
+        const float scale =
+            rsqrtf(warp_sum(squares) / static_cast<float>(size) + call.epsilon);
+        for (unsigned i = threadIdx.x; i < size; i += 32)
+            head[i] *= scale * norm[i];
+        __syncwarp();
+    }
+    const unsigned place = call.places[row];
+    if (!value) {
+        const unsigned half = call.turned / 2;
+        const std::size_t angles = std::size_t{place} * half;
+        for (unsigned i = threadIdx.x; i < half; i += 32) {
+            const float a = head[i];
+            const float b = head[half + i];
+            const float c = call.cosines[angles + i];
+            const float d = call.sines[angles + i];
+            head[i] = a * c - b * d;
+            head[half + i] = b * c + a * d;
+        }
+        __syncwarp();
+    }
+    if (query) {
+        for (unsigned i = threadIdx.x; i < size; i += 32)
+            x[i] = head[i];
+        return;
+    }
+    const std::size_t page = call.tables[call.table_begins[row] + place / kPageTokens];
+    const unsigned kv = value ? index - s.heads - s.kv_heads : index - s.heads;
+    __nv_bfloat16* to = call.cache + cache_place(s, page, kv) +
+                        ((value ? kPageTokens : 0) + place % kPageTokens) * size;
+    for (unsigned i = threadIdx.x; i < size; i += 32)
+        to[i] = __float2bfloat16(head[i]);
+}
+
+}  // namespace worker::kernels::cuda
