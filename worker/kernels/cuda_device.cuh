@@ -8,6 +8,12 @@
 #include <cstdio>
 #include <cstdlib>
 
+#if defined(__CUDACC__)
+#define CUDA_BOTH __host__ __device__
+#else
+#define CUDA_BOTH
+#endif
+
 /// What every CUDA kernel here needs: launches that overlap, and loads that are read once.
 namespace worker::kernels::cuda {
 

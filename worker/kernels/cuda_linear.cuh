@@ -10,15 +10,17 @@
 ///
 /// Weights are the 16-row side of `mma.m16n8k16`, tokens its 8-column side, so a single token wastes
 /// no memory traffic. Both operands lie in memory in the order in which a warp's lanes hold them:
-/// every load is 16 bytes a lane, side by side. Each output is summed in one order whatever the
-/// number of tokens, so a row's bits do not depend on its batch.
+/// every load is 16 bytes a lane, side by side. The inputs are dealt to eight shares; an output is the
+/// sum of its shares' sums, in their order, whatever the number of tokens: a row's bits do not depend
+/// on its batch.
 namespace worker::kernels::cuda {
 
 constexpr std::size_t kTile = 16;   // outputs
 constexpr std::size_t kDeep = 32;   // inputs: two steps of the instruction
 constexpr std::size_t kToken = 8;   // rows in a tile of activations
-constexpr int kLinearWarps = 8;     // share the inputs of a tile
-constexpr std::size_t kRowsPad = 64;  // rows are padded to this
+constexpr unsigned kShares = 8;     // step s of kDeep inputs belongs to share s mod 8
+constexpr std::size_t kInputsPad = kDeep * kShares;  // inputs are padded to this
+constexpr std::size_t kRowsPad = 128;                // and rows to this
 
 [[nodiscard]] constexpr std::size_t padded(std::size_t count, std::size_t to) {
     return (count + to - 1) / to * to;
@@ -35,11 +37,8 @@ constexpr std::size_t kRowsPad = 64;  // rows are padded to this
 }
 
 /// Place of activation (row, input).
-#if defined(__CUDACC__)
-__host__ __device__
-#endif
-    [[nodiscard]] constexpr std::size_t
-    input_place(std::size_t row, std::size_t input, std::size_t deep) {
+[[nodiscard]] CUDA_BOTH constexpr std::size_t input_place(std::size_t row, std::size_t input,
+                                                          std::size_t deep) {
     const std::size_t k = input % kTile;
     const std::size_t lane = (row % kToken) * 4 + (k % 8) / 2;
     const std::size_t half = input % kDeep / kTile;
@@ -119,98 +118,193 @@ __device__ __forceinline__ void finish_tile(const LinearCall& call, const float 
     }
 }
 
-/// Block (x, y): outputs x · 16 · kTiles and on, rows y · 8 · kColumns and on. Its warps take the
-/// inputs in turn; their sums are added as a tree.
-template <int kColumns, int kTiles, Then kThen>
-__global__ void __launch_bounds__(kLinearWarps * 32)
-    linear_kernel(const __grid_constant__ LinearCall call) {
-    constexpr int kHalf = kLinearWarps / 2;
-    constexpr int kValues = kColumns * 4;
-    // Few columns leave registers for more weights on their way.
-    constexpr unsigned kAhead = kColumns * kTiles <= 2 ? 4 : kColumns * kTiles <= 8 ? 2 : 1;
-    __shared__ float shared[kHalf][kValues][32];
+/// Up to 64 rows: block (x, y) has outputs x · 16 and on and rows y · 8 · kColumns and on; a warp takes
+/// a share. Weights are on their way before the inputs are there.
+template <unsigned kColumns, Then kThen>
+__global__ void __launch_bounds__(kShares * 32)
+    narrow_kernel(const __grid_constant__ LinearCall call) {
+    constexpr unsigned kAhead = kColumns <= 2 ? 4 : kColumns == 4 ? 2 : 1;  // steps in a group
+    constexpr unsigned kValues = kColumns * 4;
+    __shared__ float shared[kShares][kValues][32];
     let_next_begin();
     const unsigned lane = threadIdx.x % 32;
-    const unsigned warp = threadIdx.x / 32;
-    const unsigned tile = blockIdx.x * kTiles;
-    const unsigned tiles = (call.outputs + kTile - 1) / kTile;
-    const uint4* weights = call.weights + lane;
-    const uint4* input = call.input + std::size_t{blockIdx.y} * kColumns * call.deep * 32 + lane;
-    float sum[kTiles][kColumns][4] = {};
-    uint4 a[kAhead][kTiles][2];
-    const auto load = [&](unsigned slot, unsigned step) {
-        for (int t = 0; t < kTiles; ++t) {
-            // A tile past the end repeats the last; what it gives is dropped.
-            const unsigned which = min(tile + t, tiles - 1);
-            const uint4* from = weights + (std::size_t{which} * call.deep + step) * 64;
-            a[slot][t][0] = load_weights(from);
-            a[slot][t][1] = load_weights(from + 32);
-        }
-    };
-#pragma unroll
-    for (unsigned i = 0; i < kAhead; ++i)
-        if (warp + i * kLinearWarps < call.deep) load(i, warp + i * kLinearWarps);
-    wait_for_inputs();
-    for (unsigned first = warp; first < call.deep; first += kAhead * kLinearWarps) {
+    const unsigned share = threadIdx.x / 32;
+    const unsigned steps = call.deep / kShares;
+    const uint4* weights = call.weights +
+                           (std::size_t{blockIdx.x} * call.deep + share) * 64 + lane;
+    const uint4* input =
+        call.input + (std::size_t{blockIdx.y} * kColumns * call.deep + share) * 32 + lane;
+    float sum[kColumns][4] = {};
+    uint4 a[2][kAhead][2];
+    uint4 b[2][kAhead][kColumns];
+    // Steps past the end are zeros, which change no bit.
+    const auto load_a = [&](auto& to, unsigned first) {
 #pragma unroll
         for (unsigned i = 0; i < kAhead; ++i) {
-            const unsigned step = first + i * kLinearWarps;
-            if (step >= call.deep) break;
-            uint4 b[kColumns];
-#pragma unroll
-            for (int c = 0; c < kColumns; ++c)
-                b[c] = input[(std::size_t{static_cast<unsigned>(c)} * call.deep + step) * 32];
-#pragma unroll
-            for (int c = 0; c < kColumns; ++c)
-#pragma unroll
-                for (int t = 0; t < kTiles; ++t) {
-                    multiply_add(sum[t][c], a[i][t][0], b[c].x, b[c].y);
-                    multiply_add(sum[t][c], a[i][t][1], b[c].z, b[c].w);
-                }
-            const unsigned next = step + kAhead * kLinearWarps;
-            if (next < call.deep) load(i, next);
+            to[i][0] = to[i][1] = uint4{0, 0, 0, 0};
+            if (first + i < steps) {
+                const uint4* from = weights + std::size_t{first + i} * kShares * 64;
+                to[i][0] = load_weights(from);
+                to[i][1] = load_weights(from + 32);
+            }
         }
+    };
+    const auto load_b = [&](auto& to, unsigned first) {
+#pragma unroll
+        for (unsigned i = 0; i < kAhead; ++i) {
+            const std::size_t step = min(first + i, steps - 1) * kShares;
+#pragma unroll
+            for (unsigned c = 0; c < kColumns; ++c)
+                to[i][c] = input[(std::size_t{c} * call.deep + step) * 32];
+        }
+    };
+    const auto multiply = [&](const auto& left, const auto& right) {
+#pragma unroll
+        for (unsigned i = 0; i < kAhead; ++i)
+#pragma unroll
+            for (unsigned c = 0; c < kColumns; ++c) {
+                multiply_add(sum[c], left[i][0], right[i][c].x, right[i][c].y);
+                multiply_add(sum[c], left[i][1], right[i][c].z, right[i][c].w);
+            }
+    };
+    load_a(a[0], 0);
+    wait_for_inputs();
+    load_b(b[0], 0);
+    for (unsigned first = 0; first < steps; first += 2 * kAhead) {
+        load_a(a[1], first + kAhead);
+        load_b(b[1], first + kAhead);
+        multiply(a[0], b[0]);
+        load_a(a[0], first + 2 * kAhead);
+        load_b(b[0], first + 2 * kAhead);
+        multiply(a[1], b[1]);
     }
 #pragma unroll
-    for (int t = 0; t < kTiles; ++t) {
-        float* mine = &sum[t][0][0];
+    for (unsigned v = 0; v < kValues; ++v)
+        shared[share][v][lane] = sum[v / 4][v % 4];
+    __syncthreads();
+    for (unsigned c = share; c < kColumns; c += kShares) {
+        float all[4] = {};
 #pragma unroll
-        for (unsigned half = kHalf; half > 0; half /= 2) {
-            if (warp >= half && warp < 2 * half)
+        for (unsigned w = 0; w < kShares; ++w)
 #pragma unroll
-                for (int v = 0; v < kValues; ++v)
-                    shared[warp - half][v][lane] = mine[v];
-            __syncthreads();
-            if (warp < half)
+            for (unsigned v = 0; v < 4; ++v)
+                all[v] += shared[w][c * 4 + v][lane];
+        finish_tile<kThen>(call, all, blockIdx.x * static_cast<unsigned>(kTile),
+                           (blockIdx.y * kColumns + c) * static_cast<unsigned>(kToken));
+    }
+}
+
+constexpr unsigned kWideSide = 128;  // outputs and rows of a block
+constexpr unsigned kStages = 4;
+constexpr unsigned kStageVectors = 2 * 8 * 64;  // 8 tiles of weights, 16 of activations
+
+__device__ __forceinline__ void copy_async(uint4* to, const uint4* from) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(
+                     static_cast<unsigned>(__cvta_generic_to_shared(to))),
+                 "l"(from));
+}
+
+/// Many rows: block (x, y) has 128 outputs and 128 rows, a warp 64 outputs and 32 rows of them; the
+/// steps go through shared memory, share after share.
+template <Then kThen>
+__global__ void __launch_bounds__(256, 1) wide_kernel(const __grid_constant__ LinearCall call) {
+    constexpr unsigned kTiles = 4;
+    constexpr unsigned kColumns = 4;
+    extern __shared__ uint4 stages[];  // [kStages][kStageVectors]
+    let_next_begin();
+    wait_for_inputs();
+    const unsigned lane = threadIdx.x % 32;
+    const unsigned warp = threadIdx.x / 32;
+    const unsigned tiles = (call.outputs + static_cast<unsigned>(kTile) - 1) / kTile;
+    const unsigned steps = call.deep / kShares;
+    const unsigned tile_first = blockIdx.x * 8;
+    const unsigned column_first = blockIdx.y * 16;
+    const auto fetch = [&](unsigned index) {
+        if (index < call.deep) {
+            const unsigned step = index % steps * kShares + index / steps;
+            uint4* stage = stages + index % kStages * kStageVectors;
 #pragma unroll
-                for (int v = 0; v < kValues; ++v)
-                    mine[v] += shared[warp][v][lane];
-            __syncthreads();
+            for (unsigned i = threadIdx.x; i < 512; i += 256) {
+                // A tile past the end repeats the last; what it gives is dropped.
+                const unsigned tile = min(tile_first + i / 64, tiles - 1);
+                copy_async(stage + i,
+                           call.weights + (std::size_t{tile} * call.deep + step) * 64 + i % 64);
+                const unsigned column = column_first + i / 32;
+                copy_async(stage + 512 + i,
+                           call.input + (std::size_t{column} * call.deep + step) * 32 + i % 32);
+            }
         }
-        if (warp > 0 || tile + t >= tiles) continue;
+        asm volatile("cp.async.commit_group;");
+    };
+    for (unsigned i = 0; i + 1 < kStages; ++i)
+        fetch(i);
+    float sum[kTiles][kColumns][4] = {};
+    float all[kTiles][kColumns][4] = {};
+    unsigned left = steps;
+    for (unsigned index = 0; index < call.deep; ++index) {
+        asm volatile("cp.async.wait_group %0;" ::"n"(kStages - 2));
+        __syncthreads();
+        fetch(index + kStages - 1);
+        const uint4* stage = stages + index % kStages * kStageVectors;
+        uint4 b[kColumns];
 #pragma unroll
-        for (int c = 0; c < kColumns; ++c)
-            finish_tile<kThen>(call, sum[t][c], (tile + t) * kTile,
-                               (blockIdx.y * kColumns + c) * kToken);
+        for (unsigned c = 0; c < kColumns; ++c)
+            b[c] = stage[512 + (warp / 2 * kColumns + c) * 32 + lane];
+#pragma unroll
+        for (unsigned t = 0; t < kTiles; ++t) {
+            const uint4* from = stage + (warp % 2 * kTiles + t) * 64 + lane;
+            const uint4 first = from[0];
+            const uint4 second = from[32];
+#pragma unroll
+            for (unsigned c = 0; c < kColumns; ++c) {
+                multiply_add(sum[t][c], first, b[c].x, b[c].y);
+                multiply_add(sum[t][c], second, b[c].z, b[c].w);
+            }
+        }
+        if (--left > 0) continue;
+        left = steps;
+#pragma unroll
+        for (unsigned t = 0; t < kTiles; ++t)
+#pragma unroll
+            for (unsigned c = 0; c < kColumns; ++c)
+#pragma unroll
+                for (unsigned v = 0; v < 4; ++v) {
+                    all[t][c][v] += sum[t][c][v];
+                    sum[t][c][v] = 0;
+                }
+    }
+#pragma unroll
+    for (unsigned t = 0; t < kTiles; ++t) {
+        const unsigned tile = tile_first + warp % 2 * kTiles + t;
+        if (tile >= tiles) continue;
+#pragma unroll
+        for (unsigned c = 0; c < kColumns; ++c)
+            finish_tile<kThen>(call, all[t][c], tile * static_cast<unsigned>(kTile),
+                               (column_first + warp / 2 * kColumns + c) *
+                                   static_cast<unsigned>(kToken));
     }
 }
 
 template <Then kThen>
 void linear(const LinearCall& call, unsigned processors, cudaStream_t stream) {
     const unsigned tiles = static_cast<unsigned>((call.outputs + kTile - 1) / kTile);
-    const auto go = [&](auto kernel, unsigned columns, unsigned tiles_a_block) {
-        const dim3 grid((tiles + tiles_a_block - 1) / tiles_a_block,
-                        (call.rows + columns * 8 - 1) / (columns * 8));
-        launch(kernel, grid, kLinearWarps * 32, 0, stream, call);
+    const dim3 wide((tiles + 7) / 8, (call.rows + kWideSide - 1) / kWideSide);
+    if (call.rows > 64 && 2 * wide.x * wide.y >= processors) {
+        constexpr std::size_t kBytes = kStages * kStageVectors * sizeof(uint4);
+        static const cudaError_t allowed =
+            cudaFuncSetAttribute(wide_kernel<kThen>, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                 static_cast<int>(kBytes));
+        MR_CUDA(allowed);
+        return launch(wide_kernel<kThen>, wide, 256, kBytes, stream, call);
+    }
+    const auto go = [&](auto kernel, unsigned columns) {
+        const dim3 grid(tiles, (call.rows + columns * 8 - 1) / (columns * 8));
+        launch(kernel, grid, kShares * 32, 0, stream, call);
     };
-    if (call.rows <= 8) return go(linear_kernel<1, 1, kThen>, 1, 1);
-    if (call.rows <= 16) return go(linear_kernel<2, 1, kThen>, 2, 1);
-    if (call.rows <= 32) return go(linear_kernel<4, 1, kThen>, 4, 1);
-    // Larger blocks read each operand less often, as long as there is one for every processor.
-    const unsigned groups = (call.rows + 63) / 64;
-    if (tiles * groups >= 4 * processors) return go(linear_kernel<8, 4, kThen>, 8, 4);
-    if (tiles * groups >= 2 * processors) return go(linear_kernel<8, 2, kThen>, 8, 2);
-    return go(linear_kernel<8, 1, kThen>, 8, 1);
+    if (call.rows <= 8) return go(narrow_kernel<1, kThen>, 1);
+    if (call.rows <= 16) return go(narrow_kernel<2, kThen>, 2);
+    if (call.rows <= 32) return go(narrow_kernel<4, kThen>, 4);
+    return go(narrow_kernel<8, kThen>, 8);
 }
 
 #endif  // __CUDACC__

@@ -64,19 +64,40 @@ __global__ void norm_kernel(NormCall call) {
     }
 }
 
-/// The cache: block (page, key-value head) is [keys, values][16 tokens][head_size] of bf16.
+/// The cache: block (page, key-value head) is the keys and then the values of 16 tokens in bf16, each
+/// in the order in which attention's lanes hold them. A head is padded to whole kDims of 32.
 struct CacheShape {
     unsigned heads = 0;
     unsigned kv_heads = 0;
     unsigned head_size = 0;
 };
 constexpr unsigned kPageTokens = 16;
-#if defined(__CUDACC__)
-__device__ __forceinline__ std::size_t cache_place(const CacheShape& shape, std::size_t page,
-                                                   unsigned head) {
-    return (page * shape.kv_heads + head) * 2 * kPageTokens * shape.head_size;
+constexpr unsigned kHeadSizeMax = 256;
+/// Head size in units of 32, for which there are kernels: 1 to 4, or 8.
+[[nodiscard]] CUDA_BOTH constexpr unsigned cache_dims(unsigned head_size) {
+    const unsigned dims = (head_size + 31) / 32;
+    return dims <= 4 ? dims : 8;
 }
-#endif
+/// bf16 numbers of a block.
+[[nodiscard]] CUDA_BOTH constexpr std::size_t cache_block(const CacheShape& shape) {
+    return std::size_t{2} * kPageTokens * 32 * cache_dims(shape.head_size);
+}
+[[nodiscard]] CUDA_BOTH constexpr std::size_t cache_place(const CacheShape& shape,
+                                                          std::size_t page, unsigned head) {
+    return (page * shape.kv_heads + head) * cache_block(shape);
+}
+/// Within a block: the instruction's 8 columns are the tokens 0 1 4 5 8 9 12 13, then the others, so
+/// that the four scores a lane gets are of neighbouring tokens, as the values want them.
+[[nodiscard]] CUDA_BOTH constexpr std::size_t key_place(unsigned token, unsigned dim) {
+    const unsigned column = token / 4 * 2 + token % 2;
+    const unsigned lane = column * 4 + dim % 32 / 8;
+    return std::size_t{((dim / 32 * 2 + token % 4 / 2) * 32 + lane) * 8 + dim % 8};
+}
+/// From the middle of a block on.
+[[nodiscard]] CUDA_BOTH constexpr std::size_t value_place(unsigned token, unsigned dim) {
+    const unsigned lane = dim % 8 * 4 + token / 4;
+    return std::size_t{(dim / 16 * 32 + lane) * 8 + dim % 16 / 8 * 4 + token % 4};
+}
 
 struct TurnCall {
     float* qkv = nullptr;  // [rows][(heads + 2 kv_heads) head_size]; queries turn in place
@@ -139,10 +160,11 @@ __global__ void turn_kernel(TurnCall call) {
     }
     const std::size_t page = call.tables[call.table_begins[row] + place / kPageTokens];
     const unsigned kv = value ? index - s.heads - s.kv_heads : index - s.heads;
-    __nv_bfloat16* to = call.cache + cache_place(s, page, kv) +
-                        ((value ? kPageTokens : 0) + place % kPageTokens) * size;
+    __nv_bfloat16* to = call.cache + cache_place(s, page, kv);
+    if (value) to += cache_block(s) / 2;
+    const unsigned token = place % kPageTokens;
     for (unsigned i = threadIdx.x; i < size; i += 32)
-        to[i] = __float2bfloat16(head[i]);
+        to[value ? value_place(token, i) : key_place(token, i)] = __float2bfloat16(head[i]);
 }
 
 }  // namespace worker::kernels::cuda

@@ -6,9 +6,13 @@
 #include "worker/kernels/cuda_linear.cuh"
 #include "worker/kernels/cuda_rows.cuh"
 
+#include <algorithm>
+#include <array>
 #include <bit>
+#include <cmath>
 #include <cstring>
 #include <map>
+#include <numbers>
 #include <span>
 #include <string>
 #include <utility>
@@ -103,7 +107,7 @@ Result<Linear> upload(const kernels::WeightMatrix& matrix, std::span<const float
                       Order order, kernels::Pool& pool) {
     Linear out;
     out.outputs = static_cast<unsigned>(matrix.n());
-    const std::size_t deep = cuda::padded(matrix.k(), cuda::kDeep) / cuda::kDeep;
+    const std::size_t deep = cuda::padded(matrix.k(), cuda::kInputsPad) / cuda::kDeep;
     const std::size_t outputs = cuda::padded(matrix.n(), cuda::kTile);
     out.deep = static_cast<unsigned>(deep);
     std::vector<std::uint16_t> values(outputs * deep * cuda::kDeep);
@@ -174,9 +178,8 @@ Result<Layer> upload(const LayerWeights& from, const DecoderConfig& config, kern
 }
 
 Result<void> check_shape(const DecoderConfig& config) {
-    if (config.head_dim % 2 != 0 || config.head_dim > 2 * cuda::kAttentionThreads)
-        return fail(ErrorCode::unsupported,
-                    "on CUDA a head has an even number of at most 256 dimensions");
+    if (config.head_dim > cuda::kHeadSizeMax)
+        return fail(ErrorCode::unsupported, "on CUDA a head has at most 256 dimensions");
     if (config.ffn % 8 != 0)
         return fail(ErrorCode::unsupported, "on CUDA the MLP's inner width is a multiple of 8");
     return {};
@@ -213,9 +216,9 @@ struct CudaDecoder::State {
     State(const State&) = delete;
     State& operator=(const State&) = delete;
 
-    /// Inputs of a call, one copy: tokens, positions, where tables begin, wanted rows, tables.
+    /// Inputs of a call, one copy: tokens, positions, where tables begin, wanted rows, tiles, tables.
     [[nodiscard]] std::size_t inputs_count() const {
-        return 4 * std::size_t{options.rows_max} + options.sequences_max * table_size;
+        return 6 * std::size_t{options.rows_max} + options.sequences_max * table_size;
     }
     [[nodiscard]] Result<void> allocate(const DecoderModel& model, kernels::Pool& pool);
     [[nodiscard]] Result<void> allocate_angles(const Rope& rope);
@@ -261,8 +264,9 @@ struct CudaDecoder::State {
 
     unsigned rows = 0;    // of the call under way
     unsigned wanted = 0;
+    unsigned tiles = 0;
     unsigned splits = 0;
-    std::map<std::pair<unsigned, unsigned>, cudaGraphExec_t> graphs;  // by rows and splits
+    std::map<std::array<unsigned, 3>, cudaGraphExec_t> graphs;  // by rows, tiles and splits
 };
 
 Result<void> CudaDecoder::State::allocate_angles(const Rope& rope) {
@@ -308,7 +312,7 @@ Result<void> CudaDecoder::State::allocate(const DecoderModel& model, kernels::Po
 
     const std::size_t most = cuda::padded(options.rows_max, cuda::kRowsPad);
     const auto activations = [&](std::size_t inputs_in) {
-        return most * cuda::padded(inputs_in, cuda::kDeep);
+        return most * cuda::padded(inputs_in, cuda::kInputsPad);
     };
     TRY_ASSIGN(inputs, DeviceArray<std::uint32_t>::make(inputs_count()));
     TRY_ASSIGN(x, DeviceArray<float>::make(most * width));
@@ -336,12 +340,14 @@ void CudaDecoder::State::fill_inputs(std::span<const DecoderRow> batch) {
     std::uint32_t* places = tokens + most;
     std::uint32_t* begins = places + most;
     std::uint32_t* chosen = begins + most;
-    std::uint32_t* tables = chosen + most;
+    auto* grouped = reinterpret_cast<cuda::RowTile*>(chosen + most);
+    std::uint32_t* tables = chosen + 3 * most;
     std::map<const KvSequence*, std::uint32_t> known;
     std::uint32_t used = 0;
     std::uint32_t longest = 0;
     rows = static_cast<unsigned>(batch.size());
     wanted = 0;
+    tiles = 0;
     for (std::uint32_t r = 0; r < rows; ++r) {
         const DecoderRow& row = batch[r];
         MR_CHECK(row.token < config.vocab);
@@ -359,10 +365,17 @@ void CudaDecoder::State::fill_inputs(std::span<const DecoderRow> batch) {
         }
         begins[r] = at->second;
         if (row.wanted) chosen[wanted++] = r;
+        if (r > 0 && row.sequence == batch[r - 1].sequence &&
+            row.position == batch[r - 1].position + 1 &&
+            grouped[tiles - 1].count < cuda::tile_rows(shape)) {
+            ++grouped[tiles - 1].count;
+        } else {
+            grouped[tiles++] = {r, 1};
+        }
     }
     splits = (longest + cuda::kSplit - 1) / cuda::kSplit;
     MR_CUDA(cudaMemcpyAsync(inputs.get(), inputs_host.get(),
-                            (4 * most + used) * sizeof(std::uint32_t), cudaMemcpyHostToDevice,
+                            (6 * most + used) * sizeof(std::uint32_t), cudaMemcpyHostToDevice,
                             stream));
 }
 
@@ -404,7 +417,8 @@ void CudaDecoder::State::layer(std::size_t index) {
     const Layer& weights = layers[index];
     const std::uint32_t* places = inputs.get() + options.rows_max;
     const std::uint32_t* begins = places + options.rows_max;
-    const std::uint32_t* tables = begins + 2 * std::size_t{options.rows_max};
+    const std::uint32_t* grouped = begins + 2 * std::size_t{options.rows_max};
+    const std::uint32_t* tables = grouped + 2 * std::size_t{options.rows_max};
     auto* pages = reinterpret_cast<__nv_bfloat16*>(cache[index].get());
     norm(weights.before_attention, rows, nullptr, nullptr);
     run_linear(weights.qkv, normed, qkv.get(), false, rows);
@@ -431,14 +445,16 @@ void CudaDecoder::State::layer(std::size_t index) {
     attend.places = places;
     attend.tables = tables;
     attend.table_begins = begins;
+    attend.tiles = reinterpret_cast<const cuda::RowTile*>(grouped);
     attend.out = reinterpret_cast<__nv_bfloat16*>(mixed.get());
     attend.parts = parts.get();
     attend.arrived = arrived.get();
     attend.window = config.windows[index];
     attend.deep_out = weights.attention_out.deep;
-    attend.scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(config.head_dim)));
+    attend.scale = static_cast<float>(std::numbers::log2e /
+                                      std::sqrt(static_cast<double>(config.head_dim)));
     attend.shape = shape;
-    cuda::attention(attend, rows, splits, stream);
+    cuda::attention(attend, tiles, splits, stream);
 
     // In parallel the MLP reads what attention read: its norm comes before the sum.
     const bool parallel = config.residual == Residual::kParallel;
@@ -500,7 +516,7 @@ std::span<const float> CudaDecoder::State::run(std::span<const DecoderRow> batch
         result_host = std::make_unique<PinnedArray<float>>(count);
     }
     if (rows == wanted && rows <= kGraphRowsMax && what == Wanted::kLogits) {
-        auto& graph = graphs[{rows, splits}];
+        auto& graph = graphs[{rows, tiles, splits}];
         if (graph == nullptr) {
             cudaGraph_t recorded = nullptr;
             MR_CUDA(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
@@ -539,7 +555,8 @@ Result<CudaDecoder::Memory> CudaDecoder::memory() {
 }
 
 std::uint64_t CudaDecoder::page_bytes(const DecoderConfig& config) noexcept {
-    return std::uint64_t{config.depth} * 2 * cuda::kPageTokens * config.kv_width() * 2;
+    const cuda::CacheShape shape{config.heads, config.kv_heads, config.head_dim};
+    return std::uint64_t{config.depth} * config.kv_heads * cuda::cache_block(shape) * 2;
 }
 
 Result<std::unique_ptr<CudaDecoder>> CudaDecoder::create(const DecoderModel& model,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A 1.1 B Llama in bf16 on the first CUDA device: one text, many texts and a long prompt, beside
-// the rate at which the device reads its memory. `--folder DIR` keeps the model there for others.
+// the rate at which the device reads its memory. With a number, only that many texts (to profile).
 #include "ledger/base/check.hpp"
 #include "tests/bench/cuda/read_rate.hpp"
 #include "tests/bench/decode/big_llama.hpp"
@@ -119,7 +119,7 @@ double prefill(const Device& device, std::uint32_t prompt, std::uint32_t chunk, 
 
 }  // namespace
 
-int main() {
+int main(int argc, char** argv) {
     bench::Report report("cuda");
     kernels::Pool pool(bench::core_count());
     const bench::LlamaFolder folder;
@@ -127,6 +127,11 @@ int main() {
     const double read = bench::device_read_rate();
     fmt::print("device reads {:.0f} GB/s\n", read / 1e9);
     report.metric("read_gb_per_s", read / 1e9);
+    if (argc > 1) {
+        const Rates rates = decode(device, std::strtoul(argv[1], nullptr, 10));
+        fmt::print("{:.0f} tokens/s\n", rates.forward);
+        return 0;
+    }
     const double weights =
         static_cast<double>(device.weights->bytes() - device.weights->embedding.bytes());
     double one = 0;

@@ -39,6 +39,8 @@ std::vector<Case> cases() {
         {"one key head for all",
          {{"num_key_value_heads", 1}, {"num_attention_heads", 12}, {"head_dim", 16}}},
         {"every head its own", {{"num_key_value_heads", 6}}},
+        {"seven heads a key", {{"num_attention_heads", 14}, {"head_dim", 80}}},
+        {"ten heads a key", {{"num_attention_heads", 20}, {"head_dim", 20}}},
         {"head of 128", {{"head_dim", 128}}},
         {"head of 256", {{"head_dim", 256}, {"num_attention_heads", 2}}},
         {"llama3 scaling",
@@ -131,7 +133,7 @@ std::vector<double> widened(const Floats& values) {
 
 TEST_CASE("shapes that the kernels lack are refused") {
     json config = base();
-    config["head_dim"] = 258;
+    config["head_dim"] = 264;
     config["num_attention_heads"] = 2;
     const Running host(make_random_model(config.dump(), kSeed));
     kernels::Pool pool(1);
