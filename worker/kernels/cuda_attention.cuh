@@ -129,8 +129,8 @@ __global__ void __launch_bounds__(kAttentionThreads)
         const unsigned place = place_first + row;
         ends[half] = real ? place + 1 : 0;
         begins[half] = call.window > 0 && place + 1 > call.window ? place + 1 - call.window : 0;
-        const float* q = call.qkv + (rows.first + row) * row_size +
-                         std::size_t{head_first + head} * s.head_size;
+        const float* q =
+            call.qkv + (rows.first + row) * row_size + std::size_t{head_first + head} * s.head_size;
 #pragma unroll
         for (unsigned d = 0; d < kDims; ++d)
 #pragma unroll
@@ -155,11 +155,20 @@ __global__ void __launch_bounds__(kAttentionThreads)
             const uint4* pages[4];
 #pragma unroll
             for (unsigned p = 0; p < 4; ++p)
-                pages[p] = reinterpret_cast<const uint4*>(
-                               call.cache +
-                               cache_place(s, table[min(token_first / kPageTokens + p, page_last)],
-                                           kv)) +
-                           lane;
+                pages[p] =
+                    reinterpret_cast<const uint4*>(
+                        call.cache +
+                        cache_place(s, table[min(token_first / kPageTokens + p, page_last)], kv)) +
+                    lane;
+            // Values are on their way while scores are made, where registers allow it.
+            constexpr unsigned kEarly = kDims <= 2 ? kDims * 2 : 1;
+            uint4 early[kEarly][4];
+            if constexpr (kDims <= 2)
+#pragma unroll
+                for (unsigned d = 0; d < kEarly; ++d)
+#pragma unroll
+                    for (unsigned p = 0; p < 4; ++p)
+                        early[d][p] = pages[p][kDims * 64 + d * 32];
             // Scores [page][half of it][4]: the instruction's columns are tokens 4c/2 … of a page
             // in an order that makes each lane's four weights neighbours (see key_place).
             float scores[4][2][4] = {};
@@ -224,7 +233,12 @@ __global__ void __launch_bounds__(kAttentionThreads)
                 float mixed[2][4] = {};
 #pragma unroll
                 for (unsigned p = 0; p < 4; ++p) {
-                    const uint4 value = pages[p][kDims * 64 + d * 32];
+                    uint4 value;
+                    if constexpr (kDims <= 2) {
+                        value = early[d][p];
+                    } else {
+                        value = pages[p][kDims * 64 + d * 32];
+                    }
                     const uint4 weight{weights[p][0], weights[p][1], weights[p][2], weights[p][3]};
                     multiply_add(mixed[0], weight, value.x, value.y);
                     multiply_add(mixed[1], weight, value.z, value.w);
@@ -233,7 +247,7 @@ __global__ void __launch_bounds__(kAttentionThreads)
                 for (unsigned n = 0; n < 2; ++n) {
                     *reinterpret_cast<float2*>(to + d * 16 + n * 8) = {mixed[n][0], mixed[n][1]};
                     *reinterpret_cast<float2*>(to + 8 * kStride + d * 16 + n * 8) = {mixed[n][2],
-                                                                                    mixed[n][3]};
+                                                                                     mixed[n][3]};
                 }
             }
         }
@@ -271,9 +285,8 @@ __global__ void __launch_bounds__(kAttentionThreads)
     if (split_end - split_first == 1) return put(run);
 
     const auto part_of = [&](unsigned which) {
-        return call.parts +
-               ((std::size_t{row} * s.heads + head_first + head) * gridDim.z + which) *
-                   (s.head_size + 2);
+        return call.parts + ((std::size_t{row} * s.heads + head_first + head) * gridDim.z + which) *
+                                (s.head_size + 2);
     };
     if (real) {
         float* part = part_of(split);
@@ -307,8 +320,7 @@ __global__ void __launch_bounds__(kAttentionThreads)
 #pragma unroll
         for (unsigned i = 0; i < kEach; ++i) {
             const unsigned dim = threadIdx.x % 8 + i * 8;
-            if (dim < s.head_size)
-                all.values[i] = all.values[i] * keep + __ldcg(part + dim) * add;
+            if (dim < s.head_size) all.values[i] = all.values[i] * keep + __ldcg(part + dim) * add;
         }
     }
     put(all);
@@ -320,9 +332,7 @@ inline void attention(const AttentionCall& call, unsigned tiles, unsigned splits
     const dim3 grid(tiles, attention_groups(call.shape), splits);
     const auto go = [&](auto kernel, unsigned size) {
         const std::size_t floats = kAttentionWarps * kSide * (size + 8 + 2);
-        static const cudaError_t allowed = cudaFuncSetAttribute(
-            kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(floats * 4));
-        MR_CUDA(allowed);
+        allow_shared(kernel, floats * sizeof(float));
         launch(kernel, grid, kAttentionThreads, floats * sizeof(float), stream, call);
     };
     const auto with_group = [&]<unsigned kDims>() {

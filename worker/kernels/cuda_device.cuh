@@ -44,6 +44,13 @@ void launch(void (*kernel)(Parameters...), dim3 grid, unsigned threads, std::siz
     MR_CUDA(cudaLaunchKernelEx(&config, kernel, Parameters(arguments)...));
 }
 
+/// More than 48 KiB of shared memory are to be asked for.
+template <typename Kernel>
+void allow_shared(Kernel kernel, std::size_t bytes) {
+    MR_CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                 static_cast<int>(bytes)));
+}
+
 #if defined(__CUDACC__)
 
 /// Lets the next kernel begin, then waits until the one before is wholly done.
@@ -66,6 +73,13 @@ __device__ __forceinline__ uint4 load_weights(const uint4* from) {
                  : "=r"(out.x), "=r"(out.y), "=r"(out.z), "=r"(out.w)
                  : "l"(from));
     return out;
+}
+
+/// Asks for `bytes` (a multiple of 16) to come into L2.
+__device__ __forceinline__ void prefetch(const void* from, unsigned bytes) {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(from), "r"(bytes));
+#endif
 }
 
 /// Sum over a warp in a fixed order; every lane gets it.

@@ -8,17 +8,17 @@
 
 /// Linear layers of bf16 weights on tensor cores, from one row to thousands.
 ///
-/// Weights are the 16-row side of `mma.m16n8k16`, tokens its 8-column side, so a single token wastes
-/// no memory traffic. Both operands lie in memory in the order in which a warp's lanes hold them:
-/// every load is 16 bytes a lane, side by side. The inputs are dealt to eight shares; an output is the
-/// sum of its shares' sums, in their order, whatever the number of tokens: a row's bits do not depend
-/// on its batch.
+/// Weights are the 16-row side of `mma.m16n8k16`, tokens its 8-column side, so a single token
+/// wastes no memory traffic. Both operands lie in memory in the order in which a warp's lanes hold
+/// them: every load is 16 bytes a lane, side by side. The inputs are dealt to eight shares; an
+/// output is the sum of its shares' sums, in their order, whatever the number of tokens: a row's
+/// bits do not depend on its batch.
 namespace worker::kernels::cuda {
 
-constexpr std::size_t kTile = 16;   // outputs
-constexpr std::size_t kDeep = 32;   // inputs: two steps of the instruction
-constexpr std::size_t kToken = 8;   // rows in a tile of activations
-constexpr unsigned kShares = 8;     // step s of kDeep inputs belongs to share s mod 8
+constexpr std::size_t kTile = 16;  // outputs
+constexpr std::size_t kDeep = 32;  // inputs: two steps of the instruction
+constexpr std::size_t kToken = 8;  // rows in a tile of activations
+constexpr unsigned kShares = 8;    // step s of kDeep inputs belongs to share s mod 8
 constexpr std::size_t kInputsPad = kDeep * kShares;  // inputs are padded to this
 constexpr std::size_t kRowsPad = 128;                // and rows to this
 
@@ -118,8 +118,8 @@ __device__ __forceinline__ void finish_tile(const LinearCall& call, const float 
     }
 }
 
-/// Up to 64 rows: block (x, y) has outputs x · 16 and on and rows y · 8 · kColumns and on; a warp takes
-/// a share. Weights are on their way before the inputs are there.
+/// Up to 64 rows: block (x, y) has outputs x · 16 and on and rows y · 8 · kColumns and on; a warp
+/// takes a share. Weights are on their way before the inputs are there.
 template <unsigned kColumns, Then kThen>
 __global__ void __launch_bounds__(kShares * 32)
     narrow_kernel(const __grid_constant__ LinearCall call) {
@@ -130,8 +130,7 @@ __global__ void __launch_bounds__(kShares * 32)
     const unsigned lane = threadIdx.x % 32;
     const unsigned share = threadIdx.x / 32;
     const unsigned steps = call.deep / kShares;
-    const uint4* weights = call.weights +
-                           (std::size_t{blockIdx.x} * call.deep + share) * 64 + lane;
+    const uint4* weights = call.weights + (std::size_t{blockIdx.x} * call.deep + share) * 64 + lane;
     const uint4* input =
         call.input + (std::size_t{blockIdx.y} * kColumns * call.deep + share) * 32 + lane;
     float sum[kColumns][4] = {};
@@ -168,6 +167,12 @@ __global__ void __launch_bounds__(kShares * 32)
             }
     };
     load_a(a[0], 0);
+    // All of the block's weights: the memory is idle while what comes before is short of work.
+    constexpr unsigned kChunk = 2048;  // bytes
+    if (threadIdx.x < call.deep / 2)
+        prefetch(
+            call.weights + std::size_t{blockIdx.x} * call.deep * 64 + threadIdx.x * kChunk / 16,
+            kChunk);
     wait_for_inputs();
     load_b(b[0], 0);
     for (unsigned first = 0; first < steps; first += 2 * kAhead) {
@@ -279,9 +284,9 @@ __global__ void __launch_bounds__(256, 1) wide_kernel(const __grid_constant__ Li
         if (tile >= tiles) continue;
 #pragma unroll
         for (unsigned c = 0; c < kColumns; ++c)
-            finish_tile<kThen>(call, all[t][c], tile * static_cast<unsigned>(kTile),
-                               (column_first + warp / 2 * kColumns + c) *
-                                   static_cast<unsigned>(kToken));
+            finish_tile<kThen>(
+                call, all[t][c], tile * static_cast<unsigned>(kTile),
+                (column_first + warp / 2 * kColumns + c) * static_cast<unsigned>(kToken));
     }
 }
 
@@ -291,10 +296,7 @@ void linear(const LinearCall& call, unsigned processors, cudaStream_t stream) {
     const dim3 wide((tiles + 7) / 8, (call.rows + kWideSide - 1) / kWideSide);
     if (call.rows > 64 && 2 * wide.x * wide.y >= processors) {
         constexpr std::size_t kBytes = kStages * kStageVectors * sizeof(uint4);
-        static const cudaError_t allowed =
-            cudaFuncSetAttribute(wide_kernel<kThen>, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                 static_cast<int>(kBytes));
-        MR_CUDA(allowed);
+        allow_shared(wide_kernel<kThen>, kBytes);
         return launch(wide_kernel<kThen>, wide, 256, kBytes, stream, call);
     }
     const auto go = [&](auto kernel, unsigned columns) {

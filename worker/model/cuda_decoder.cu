@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "worker/model/cuda_decoder.hpp"
-
 #include "ledger/base/check.hpp"
 #include "worker/kernels/cuda_attention.cuh"
 #include "worker/kernels/cuda_linear.cuh"
 #include "worker/kernels/cuda_rows.cuh"
+#include "worker/model/cuda_decoder.hpp"
 
 #include <algorithm>
 #include <array>
@@ -27,7 +26,7 @@ using ledger::base::Result;
 
 namespace {
 
-constexpr unsigned kGraphRowsMax = 64;  // more rows hide the launches anyway
+constexpr unsigned kGraphRowsMax = 64;                  // more rows hide the launches anyway
 constexpr std::size_t kAngles = std::size_t{1} << 31U;  // bytes of rotary tables, at most
 
 /// Memory of the device. Zeroed, so that padding is never a NaN.
@@ -48,9 +47,10 @@ class DeviceArray {
         const cudaError_t status = cudaMalloc(&memory, count * sizeof(Value));
         if (status == cudaErrorMemoryAllocation) {
             cudaGetLastError();  // it is not an error of the next call
-            return fail(ErrorCode::job_limit,
-                        "the device has not " + std::to_string(count * sizeof(Value) >> 20U) +
-                            " MiB of memory left for the model; close others or take a smaller one");
+            return fail(
+                ErrorCode::job_limit,
+                "the device has not " + std::to_string(count * sizeof(Value) >> 20U) +
+                    " MiB of memory left for the model; close others or take a smaller one");
         }
         MR_CUDA(status);
         out.data_ = static_cast<Value*>(memory);
@@ -60,8 +60,8 @@ class DeviceArray {
     [[nodiscard]] static Result<DeviceArray> copy(std::span<const Value> values) {
         TRY_ASSIGN(DeviceArray out, make(values.size()));
         if (!values.empty())
-            MR_CUDA(cudaMemcpy(out.data_, values.data(), values.size_bytes(),
-                               cudaMemcpyHostToDevice));
+            MR_CUDA(
+                cudaMemcpy(out.data_, values.data(), values.size_bytes(), cudaMemcpyHostToDevice));
         return out;
     }
     [[nodiscard]] Value* get() const noexcept { return data_; }
@@ -103,8 +103,8 @@ struct Linear {
 
 /// Output `place` of the device's matrix is output `order(place)` of the host's.
 template <typename Order>
-Result<Linear> upload(const kernels::WeightMatrix& matrix, std::span<const float> bias,
-                      Order order, kernels::Pool& pool) {
+Result<Linear> upload(const kernels::WeightMatrix& matrix, std::span<const float> bias, Order order,
+                      kernels::Pool& pool) {
     Linear out;
     out.outputs = static_cast<unsigned>(matrix.n());
     const std::size_t deep = cuda::padded(matrix.k(), cuda::kInputsPad) / cuda::kDeep;
@@ -180,6 +180,9 @@ Result<Layer> upload(const LayerWeights& from, const DecoderConfig& config, kern
 Result<void> check_shape(const DecoderConfig& config) {
     if (config.head_dim > cuda::kHeadSizeMax)
         return fail(ErrorCode::unsupported, "on CUDA a head has at most 256 dimensions");
+    if (config.width % 4 != 0 || config.width > cuda::kNormWidthMax)
+        return fail(ErrorCode::unsupported,
+                    "on CUDA the model's width is a multiple of 4 of at most 16384");
     if (config.ffn % 8 != 0)
         return fail(ErrorCode::unsupported, "on CUDA the MLP's inner width is a multiple of 8");
     return {};
@@ -216,7 +219,8 @@ struct CudaDecoder::State {
     State(const State&) = delete;
     State& operator=(const State&) = delete;
 
-    /// Inputs of a call, one copy: tokens, positions, where tables begin, wanted rows, tiles, tables.
+    /// Inputs of a call, one copy: tokens, positions, where tables begin, wanted rows, tiles,
+    /// tables.
     [[nodiscard]] std::size_t inputs_count() const {
         return 6 * std::size_t{options.rows_max} + options.sequences_max * table_size;
     }
@@ -262,7 +266,7 @@ struct CudaDecoder::State {
     std::unique_ptr<PinnedArray<float>> result_host;
     std::size_t result_rows = 0;
 
-    unsigned rows = 0;    // of the call under way
+    unsigned rows = 0;  // of the call under way
     unsigned wanted = 0;
     unsigned tiles = 0;
     unsigned splits = 0;
@@ -327,8 +331,8 @@ Result<void> CudaDecoder::State::allocate(const DecoderModel& model, kernels::Po
     TRY_ASSIGN(arrived,
                DeviceArray<unsigned>::make(options.rows_max * cuda::attention_groups(shape)));
     for (std::uint32_t i = 0; i < config.depth; ++i) {
-        TRY_ASSIGN(auto pages, DeviceArray<std::uint16_t>::make(
-                                   options.pages * page_bytes(config) / config.depth / 2));
+        TRY_ASSIGN(auto pages, DeviceArray<std::uint16_t>::make(options.pages * page_bytes(config) /
+                                                                config.depth / 2));
         cache.push_back(std::move(pages));
     }
     return {};
@@ -379,9 +383,8 @@ void CudaDecoder::State::fill_inputs(std::span<const DecoderRow> batch) {
                             stream));
 }
 
-void CudaDecoder::State::run_linear(const Linear& weights,
-                                    const DeviceArray<std::uint16_t>& input, float* out, bool add,
-                                    unsigned count) {
+void CudaDecoder::State::run_linear(const Linear& weights, const DeviceArray<std::uint16_t>& input,
+                                    float* out, bool add, unsigned count) {
     cuda::LinearCall call;
     call.weights = reinterpret_cast<const uint4*>(weights.weights.get());
     call.bias = weights.has_bias ? weights.bias.get() : nullptr;
@@ -404,13 +407,13 @@ void CudaDecoder::State::norm(const Norm& weights, unsigned count, const std::ui
     call.wanted = chosen;
     call.weight = weights.weight.get();
     call.bias = weights.bias.get();
-    call.out = reinterpret_cast<__nv_bfloat16*>(chosen == nullptr ? normed.get()
-                                                                  : normed_last.get());
+    call.out =
+        reinterpret_cast<__nv_bfloat16*>(chosen == nullptr ? normed.get() : normed_last.get());
     call.plain = plain;
     call.width = config.width;
     call.deep = layers.front().qkv.deep;
     call.epsilon = static_cast<float>(config.norm_epsilon);
-    cuda::launch(cuda::norm_kernel, dim3(count), 256, 0, stream, call);
+    cuda::launch(cuda::norm_kernel, dim3(count), cuda::kNormThreads, 0, stream, call);
 }
 
 void CudaDecoder::State::layer(std::size_t index) {
@@ -451,8 +454,8 @@ void CudaDecoder::State::layer(std::size_t index) {
     attend.arrived = arrived.get();
     attend.window = config.windows[index];
     attend.deep_out = weights.attention_out.deep;
-    attend.scale = static_cast<float>(std::numbers::log2e /
-                                      std::sqrt(static_cast<double>(config.head_dim)));
+    attend.scale =
+        static_cast<float>(std::numbers::log2e / std::sqrt(static_cast<double>(config.head_dim)));
     attend.shape = shape;
     cuda::attention(attend, tiles, splits, stream);
 

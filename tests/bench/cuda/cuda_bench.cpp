@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A 1.1 B Llama in bf16 on the first CUDA device: one text, many texts and a long prompt, beside
-// the rate at which the device reads its memory. With a number, only that many texts (to profile).
+// the rate at which the device reads its memory. With a number, only that many texts (to
+// profile); with 0, only the prompt.
 #include "ledger/base/check.hpp"
 #include "tests/bench/cuda/read_rate.hpp"
 #include "tests/bench/decode/big_llama.hpp"
@@ -102,7 +103,8 @@ Rates decode(const Device& device, std::size_t streams) {
     return out;
 }
 
-double prefill(const Device& device, std::uint32_t prompt, std::uint32_t chunk, std::uint32_t seed) {
+double prefill(const Device& device, std::uint32_t prompt, std::uint32_t chunk,
+               std::uint32_t seed) {
     const auto tokens = bench::some_prompt(prompt, seed);
     auto sequence = device.cache->begin(tokens, prompt);
     MR_CHECK(sequence.has_value());
@@ -128,8 +130,9 @@ int main(int argc, char** argv) {
     fmt::print("device reads {:.0f} GB/s\n", read / 1e9);
     report.metric("read_gb_per_s", read / 1e9);
     if (argc > 1) {
-        const Rates rates = decode(device, std::strtoul(argv[1], nullptr, 10));
-        fmt::print("{:.0f} tokens/s\n", rates.forward);
+        const std::size_t streams = std::strtoul(argv[1], nullptr, 10);
+        fmt::print("{:.0f} tokens/s\n",
+                   streams == 0 ? prefill(device, 2048, 2048, 1) : decode(device, streams).forward);
         return 0;
     }
     const double weights =
@@ -142,9 +145,10 @@ int main(int argc, char** argv) {
             best.forward = std::max(best.forward, rates.forward);
             best.chosen = std::max(best.chosen, rates.chosen);
         }
-        fmt::print("{:3} streams {:9.0f} tokens/s, {:9.0f} with choosing; {:4.1f} % of the read rate\n",
-                   streams, best.forward, best.chosen,
-                   100 * best.forward / static_cast<double>(streams) * weights / read);
+        fmt::print(
+            "{:3} streams {:9.0f} tokens/s, {:9.0f} with choosing; {:4.1f} % of the read rate\n",
+            streams, best.forward, best.chosen,
+            100 * best.forward / static_cast<double>(streams) * weights / read);
         report.metric(fmt::format("tokens_per_s_{}", streams), best.forward);
         report.metric(fmt::format("tokens_per_s_chosen_{}", streams), best.chosen);
         if (streams == 1) {

@@ -64,12 +64,10 @@ std::vector<Case> cases() {
           {"model_type", "qwen3"},
           {"head_dim", 32},
           {"use_sliding_window", false}}},
-        {"gpt2",
-         json::parse(R"({"architectures":["GPT2LMHeadModel"],"model_type":"gpt2",
+        {"gpt2", json::parse(R"({"architectures":["GPT2LMHeadModel"],"model_type":"gpt2",
             "vocab_size":197,"n_embd":96,"n_layer":3,"n_head":6,"n_positions":1600,
             "activation_function":"gelu_new","layer_norm_epsilon":1e-5})")},
-        {"neox",
-         json::parse(R"({"architectures":["GPTNeoXForCausalLM"],"model_type":"gpt_neox",
+        {"neox", json::parse(R"({"architectures":["GPTNeoXForCausalLM"],"model_type":"gpt_neox",
             "vocab_size":197,"hidden_size":96,"num_hidden_layers":3,"num_attention_heads":6,
             "intermediate_size":160,"max_position_embeddings":1600,"layer_norm_eps":1e-5,
             "rotary_pct":0.25,"rotary_emb_base":10000,"hidden_act":"gelu",
@@ -90,8 +88,7 @@ json config_of(const Case& c) {
 struct Pair {
     explicit Pair(const json& config)
         : host(make_random_model(config.dump(), kSeed, Dtype::kBf16), Dtype::kBf16) {
-        host.cache = std::make_unique<KvCache>(host.weights->config,
-                                               KvCache::Options{2 * kPages});
+        host.cache = std::make_unique<KvCache>(host.weights->config, KvCache::Options{2 * kPages});
         host.decoder = std::make_unique<Decoder>(host.weights, *host.cache, host.pool);
         KvCache::Options options;
         options.pages_max = kPages * 3;
@@ -206,9 +203,10 @@ TEST_CASE("sequences side by side do not change each other") {
                 rows.push_back({texts[s][i], i, &sequences[s], true});
             const auto logits = pair.device->logits(rows);
             for (std::size_t s = 0; s < count; ++s)
-                same = same && std::equal(logits.begin() + static_cast<std::ptrdiff_t>(s * 197),
-                                          logits.begin() + static_cast<std::ptrdiff_t>((s + 1) * 197),
-                                          alone[s].begin() + static_cast<std::ptrdiff_t>(i * 197));
+                same =
+                    same && std::equal(logits.begin() + static_cast<std::ptrdiff_t>(s * 197),
+                                       logits.begin() + static_cast<std::ptrdiff_t>((s + 1) * 197),
+                                       alone[s].begin() + static_cast<std::ptrdiff_t>(i * 197));
         }
         CHECK(same);
     }
