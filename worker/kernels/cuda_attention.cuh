@@ -90,7 +90,7 @@ __global__ void __launch_bounds__(kAttentionThreads)
     float* totals = largest + kAttentionWarps * kSide;            // [warps][16]
     __shared__ bool last;
     let_next_begin();
-    wait_for_inputs();
+    // What is read before wait_for_inputs() came with the call, before its first kernel.
     const CacheShape& s = call.shape;
     const RowTile rows = call.tiles[blockIdx.x];
     const unsigned each = s.heads / s.kv_heads;
@@ -116,6 +116,7 @@ __global__ void __launch_bounds__(kAttentionThreads)
     const unsigned quarter = lane % 4;
     const std::size_t row_size = std::size_t{s.heads + 2 * s.kv_heads} * s.head_size;
 
+    wait_for_inputs();
     // Queries in the order of the keys: a lane has 8 neighbouring dimensions of each 32.
     unsigned query[kDims][2][4];
     unsigned begins[2];

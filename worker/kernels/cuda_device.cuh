@@ -75,13 +75,6 @@ __device__ __forceinline__ uint4 load_weights(const uint4* from) {
     return out;
 }
 
-/// Asks for `bytes` (a multiple of 16) to come into L2.
-__device__ __forceinline__ void prefetch(const void* from, unsigned bytes) {
-#if __CUDA_ARCH__ >= 900
-    asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(from), "r"(bytes));
-#endif
-}
-
 /// Sum over a warp in a fixed order; every lane gets it.
 __device__ __forceinline__ float warp_sum(float value) {
     for (int offset = 16; offset > 0; offset /= 2)

@@ -118,10 +118,13 @@ __device__ __forceinline__ void finish_tile(const LinearCall& call, const float 
     }
 }
 
-/// Up to 64 rows: block (x, y) has outputs x · 16 and on and rows y · 8 · kColumns and on; a warp
-/// takes a share. Weights are on their way before the inputs are there.
+constexpr unsigned kNarrowBlocks = 2;  // on a processor
+
+/// Few rows: block (x, y) has the tiles of 16 outputs x, x + blocks, … and rows y · 8 · kColumns
+/// and on; a warp takes a share. Weights are always on their way: the first before the inputs are
+/// there, a tile's while the tile before is finished.
 template <unsigned kColumns, Then kThen>
-__global__ void __launch_bounds__(kShares * 32)
+__global__ void __launch_bounds__(kShares * 32, kNarrowBlocks)
     narrow_kernel(const __grid_constant__ LinearCall call) {
     constexpr unsigned kAhead = kColumns <= 2 ? 4 : kColumns == 4 ? 2 : 1;  // steps in a group
     constexpr unsigned kValues = kColumns * 4;
@@ -130,31 +133,41 @@ __global__ void __launch_bounds__(kShares * 32)
     const unsigned lane = threadIdx.x % 32;
     const unsigned share = threadIdx.x / 32;
     const unsigned steps = call.deep / kShares;
-    const uint4* weights = call.weights + (std::size_t{blockIdx.x} * call.deep + share) * 64 + lane;
+    const unsigned tiles = (call.outputs + static_cast<unsigned>(kTile) - 1) / kTile;
+    const uint4* weights = call.weights + std::size_t{share} * 64 + lane;
     const uint4* input =
         call.input + (std::size_t{blockIdx.y} * kColumns * call.deep + share) * 32 + lane;
     float sum[kColumns][4] = {};
     uint4 a[2][kAhead][2];
     uint4 b[2][kAhead][kColumns];
+    unsigned tile_next = blockIdx.x;  // of the group to load
+    unsigned first_next = 0;
     // Steps past the end are zeros, which change no bit.
-    const auto load_a = [&](auto& to, unsigned first) {
+    const auto load_a = [&](auto& to) {
 #pragma unroll
         for (unsigned i = 0; i < kAhead; ++i) {
             to[i][0] = to[i][1] = uint4{0, 0, 0, 0};
-            if (first + i < steps) {
-                const uint4* from = weights + std::size_t{first + i} * kShares * 64;
+            if (tile_next < tiles && first_next + i < steps) {
+                const uint4* from =
+                    weights +
+                    (std::size_t{tile_next} * call.deep + (first_next + i) * kShares) * 64;
                 to[i][0] = load_weights(from);
                 to[i][1] = load_weights(from + 32);
             }
         }
     };
-    const auto load_b = [&](auto& to, unsigned first) {
+    const auto load_b = [&](auto& to) {
 #pragma unroll
         for (unsigned i = 0; i < kAhead; ++i) {
-            const std::size_t step = min(first + i, steps - 1) * kShares;
+            const std::size_t step = min(first_next + i, steps - 1) * kShares;
 #pragma unroll
             for (unsigned c = 0; c < kColumns; ++c)
                 to[i][c] = input[(std::size_t{c} * call.deep + step) * 32];
+        }
+        first_next += kAhead;
+        if (first_next >= steps) {
+            first_next = 0;
+            tile_next += gridDim.x;
         }
     };
     const auto multiply = [&](const auto& left, const auto& right) {
@@ -166,36 +179,45 @@ __global__ void __launch_bounds__(kShares * 32)
                 multiply_add(sum[c], left[i][1], right[i][c].z, right[i][c].w);
             }
     };
-    load_a(a[0], 0);
-    // All of the block's weights: the memory is idle while what comes before is short of work.
-    constexpr unsigned kChunk = 2048;  // bytes
-    if (threadIdx.x < call.deep / 2)
-        prefetch(
-            call.weights + std::size_t{blockIdx.x} * call.deep * 64 + threadIdx.x * kChunk / 16,
-            kChunk);
+    unsigned tile = blockIdx.x;  // of the group to multiply
+    unsigned first = 0;
+    const auto finish = [&] {
+        first += kAhead;
+        if (first < steps) return;
+        __syncthreads();
+#pragma unroll
+        for (unsigned v = 0; v < kValues; ++v) {
+            shared[share][v][lane] = sum[v / 4][v % 4];
+            sum[v / 4][v % 4] = 0;
+        }
+        __syncthreads();
+        for (unsigned c = share; c < kColumns; c += kShares) {
+            float all[4] = {};
+#pragma unroll
+            for (unsigned w = 0; w < kShares; ++w)
+#pragma unroll
+                for (unsigned v = 0; v < 4; ++v)
+                    all[v] += shared[w][c * 4 + v][lane];
+            finish_tile<kThen>(call, all, tile * static_cast<unsigned>(kTile),
+                               (blockIdx.y * kColumns + c) * static_cast<unsigned>(kToken));
+        }
+        first = 0;
+        tile += gridDim.x;
+    };
+    load_a(a[0]);
     wait_for_inputs();
-    load_b(b[0], 0);
-    for (unsigned first = 0; first < steps; first += 2 * kAhead) {
-        load_a(a[1], first + kAhead);
-        load_b(b[1], first + kAhead);
+    load_b(b[0]);
+    while (true) {
+        load_a(a[1]);
+        load_b(b[1]);
         multiply(a[0], b[0]);
-        load_a(a[0], first + 2 * kAhead);
-        load_b(b[0], first + 2 * kAhead);
+        finish();
+        if (tile >= tiles) return;
+        load_a(a[0]);
+        load_b(b[0]);
         multiply(a[1], b[1]);
-    }
-#pragma unroll
-    for (unsigned v = 0; v < kValues; ++v)
-        shared[share][v][lane] = sum[v / 4][v % 4];
-    __syncthreads();
-    for (unsigned c = share; c < kColumns; c += kShares) {
-        float all[4] = {};
-#pragma unroll
-        for (unsigned w = 0; w < kShares; ++w)
-#pragma unroll
-            for (unsigned v = 0; v < 4; ++v)
-                all[v] += shared[w][c * 4 + v][lane];
-        finish_tile<kThen>(call, all, blockIdx.x * static_cast<unsigned>(kTile),
-                           (blockIdx.y * kColumns + c) * static_cast<unsigned>(kToken));
+        finish();
+        if (tile >= tiles) return;
     }
 }
 
@@ -300,7 +322,10 @@ void linear(const LinearCall& call, unsigned processors, cudaStream_t stream) {
         return launch(wide_kernel<kThen>, wide, 256, kBytes, stream, call);
     }
     const auto go = [&](auto kernel, unsigned columns) {
-        const dim3 grid(tiles, (call.rows + columns * 8 - 1) / (columns * 8));
+        // Equal numbers of tiles for all blocks.
+        const unsigned each =
+            (tiles + kNarrowBlocks * processors - 1) / (kNarrowBlocks * processors);
+        const dim3 grid((tiles + each - 1) / each, (call.rows + columns * 8 - 1) / (columns * 8));
         launch(kernel, grid, kShares * 32, 0, stream, call);
     };
     if (call.rows <= 8) return go(narrow_kernel<1, kThen>, 1);

@@ -142,9 +142,12 @@ struct TurnCall {
 __global__ void turn_kernel(TurnCall call) {
     extern __shared__ float head[];
     let_next_begin();
-    wait_for_inputs();
+    // What is read before wait_for_inputs() came with the call, before its first kernel.
     const CacheShape& s = call.shape;
     const std::size_t row = blockIdx.x;
+    const unsigned place = call.places[row];
+    const std::size_t page = call.tables[call.table_begins[row] + place / kPageTokens];
+    wait_for_inputs();
     const unsigned index = blockIdx.y;
     const unsigned size = s.head_size;
     const bool query = index < s.heads;
@@ -163,7 +166,6 @@ __global__ void turn_kernel(TurnCall call) {
             head[i] *= scale * norm[i];
         __syncwarp();
     }
-    const unsigned place = call.places[row];
     if (!value) {
         const unsigned half = call.turned / 2;
         const std::size_t angles = std::size_t{place} * half;
@@ -182,7 +184,6 @@ __global__ void turn_kernel(TurnCall call) {
             x[i] = head[i];
         return;
     }
-    const std::size_t page = call.tables[call.table_begins[row] + place / kPageTokens];
     const unsigned kv = value ? index - s.heads - s.kv_heads : index - s.heads;
     __nv_bfloat16* to = call.cache + cache_place(s, page, kv);
     if (value) to += cache_block(s) / 2;
