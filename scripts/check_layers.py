@@ -63,6 +63,7 @@ LIBRARIES = [
         "ledger/crypto.cpp", "ledger/rpc", "ledger/signer", "ledger/audit", "marketplace/wire", "marketplace/api",
         "marketplace/app", "marketplace/cli", "worker/agent", "worker/executor", "worker/model", "worker/text.cpp"}),
     (r"(torch|ATen|c10)/", "libtorch", {"worker/model.cpp", "worker/verify.cpp"}),
+    (r"cuda", "CUDA", {"worker/kernels", "worker/model"}),
     (r"pcre2\.h", "PCRE2", {"worker/text.cpp"}),
     (r"unicode/", "ICU", {"worker/text.cpp"}),
     (r"sentencepiece", "SentencePiece", {"worker/text.cpp"}),
@@ -77,7 +78,7 @@ LIBRARIES = [
     (r"CLI/", "CLI11", {"marketplace/app", "marketplace/cli", "worker/agent", "ledger/signer"}),
 ]
 
-SOURCE_SUFFIXES = {".cpp", ".hpp"}
+SOURCE_SUFFIXES = {".cpp", ".hpp", ".cu", ".cuh"}
 LICENSED_SUFFIXES = SOURCE_SUFFIXES | {".sol", ".py", ".mjs", ".js", ".ts", ".tsx", ".sh", ".cmake", ".sql"}
 SKIPPED_FOLDERS = {"build", "node_modules", "out", "cache", "broadcast", "dist", ".git", "__pycache__", "corpus"}
 LINES_MAX = 600
@@ -134,7 +135,7 @@ def check_includes(path, text, exists, edges):
         for pattern, library, homes in LIBRARIES:
             if not re.match(pattern, target):
                 continue
-            if room in homes or (room + ".cpp" in homes and path.endswith(".cpp")):
+            if room in homes or (room + ".cpp" in homes and path.endswith((".cpp", ".cu"))):
                 continue
             where = "headers of " if room + ".cpp" in homes else ""
             findings.append(f"{path}:{line}: {library} may not be used in {where}{room} (<{target}>)")
