@@ -204,6 +204,7 @@ class Application::Parts {
     std::unique_ptr<InferenceRouter> inference;
     std::unique_ptr<SettlementLoop> settlement;
     std::unique_ptr<api::BlobStore> blobs;
+    std::unique_ptr<api::BlobUploads> uploads;
     std::unique_ptr<api::Auth> auth;
     std::unique_ptr<api::Context> context;
     std::unique_ptr<http::Server> server;
@@ -235,7 +236,11 @@ class Application::Parts {
         TRY(database->commit());
         TRY_ASSIGN(auto reader, Database::open(file, Database::Mode::kReadOnly));
         reads = std::make_unique<ReadStore>(std::move(reader));
-        TRY_ASSIGN(blobs, api::BlobStore::open(config.data_dir / "blobs", config.blob_quota_bytes));
+        api::BlobLimits kept(config.blob_quota_bytes);
+        kept.account_bytes = config.blob_account_bytes;
+        kept.keep_ms = config.blob_keep_ms;
+        TRY_ASSIGN(blobs, api::BlobStore::open(config.data_dir / "blobs", kept, clock));
+        TRY_ASSIGN(uploads, api::BlobUploads::open(*blobs));
         return {};
     }
 
@@ -296,7 +301,7 @@ class Application::Parts {
         api_options.order_burst = static_cast<double>(config.order_burst);
         context = std::make_unique<api::Context>(
             api::Context{*engine, *catalog, *log, *settlement, *inference, records, market, *blobs,
-                         *auth, clock, info, deployment.leases_domain(), api_options});
+                         *uploads, *auth, clock, info, deployment.leases_domain(), api_options});
         http::Router router;
         api::register_routes(router, *context);
         router.websocket("/v1/worker/ws", gateway->factory([this](const http::Request& request) {
