@@ -18,7 +18,7 @@ inline constexpr std::uint64_t kTransferBytesMax = 64ULL << 30;
 
 struct TransferOptions {
     HttpLimits limits;
-    unsigned tries = 6;                    ///< in a row without one byte of progress
+    unsigned tries = 8;                    ///< in a row without one byte of progress
     std::chrono::milliseconds pause{250};  ///< after a failure; doubles up to 4 s
     std::uint64_t part_bytes = 16ULL << 20;
     /// Bytes done and, where it is known (otherwise 0), of how many. On the caller's thread.

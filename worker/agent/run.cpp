@@ -5,6 +5,7 @@
 #include "ledger/settlement/providers_abi.hpp"
 #include "worker/agent/agent.hpp"
 #include "worker/agent/asks.hpp"
+#include "worker/agent/backoff.hpp"
 #include "worker/agent/blob_cache.hpp"
 #include "worker/agent/chain_guard.hpp"
 #include "worker/agent/commands.hpp"
@@ -29,7 +30,6 @@
 #include <csignal>
 #include <deque>
 #include <mutex>
-#include <random>
 #include <variant>
 
 namespace worker::agent {
@@ -71,25 +71,6 @@ class EventQueue {
     std::mutex mutex_;
     std::condition_variable_any wake_;
     std::deque<SocketEvent> events_;
-};
-
-/// Doubling waits with jitter, from a quarter of a second: at most 2 s for the first tries, because
-/// a market that restarts gives its workers a short grace, then at most 15 s.
-class Backoff {
- public:
-    milliseconds next() {
-        constexpr unsigned kPatientTries = 60;
-        const milliseconds most(tries_ < kPatientTries ? 2'000 : 15'000);
-        const auto full = std::min(most, milliseconds(500) * (1U << std::min(tries_, 5U)));
-        ++tries_;
-        const auto spread = static_cast<std::uint64_t>(full.count() / 2 + 1);
-        return full / 2 + milliseconds(random_() % spread);
-    }
-    void reset() noexcept { tries_ = 0; }
-
- private:
-    unsigned tries_ = 0;
-    std::mt19937_64 random_{std::random_device{}()};
 };
 
 class SocketOutbox final : public Outbox {
