@@ -42,7 +42,7 @@ struct Market {
             return {http_answer("200 OK", R"({"token":"mrs_test"})")};
         if (forget) {
             forget = false;
-            return {http_answer("401 Unauthorized", "{}")};
+            return {http_answer("401 Unauthorized", "{}"), Then::kClose};  // the server has one ear
         }
         if (request.starts_with("PUT")) return {http_answer("201 Created", "{}")};
         ++downloads;
