@@ -35,7 +35,7 @@ struct Config {
     std::uint64_t anchor_every_ms = 60'000;         ///< between anchored log heads
     std::uint64_t voucher_period_atoms = 250'000;
     std::uint64_t max_failovers = 5;
-    std::uint64_t batch_period_ms = 10'000;  ///< sealed batches clear at its multiples
+    std::uint64_t batch_period_ms = 10'000;          ///< sealed batches clear at its multiples
     std::uint64_t blob_quota_bytes = 32ULL << 30;    ///< of all blobs
     std::uint64_t blob_account_bytes = 16ULL << 30;  ///< of the blobs one account brought
     /// A blob that nothing refers to is kept this long after its last use.
