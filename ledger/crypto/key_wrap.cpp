@@ -78,11 +78,11 @@ base::Result<std::array<std::uint8_t, 32>> shared_x(const PrivateKey& key,
     encoded[0] = 0x04;
     std::copy(public_key.begin(), public_key.end(), encoded.begin() + 1);
     secp256k1_pubkey point{};
-    if (secp256k1_ec_pubkey_parse(secp256k1_context_no_precomp, &point, encoded.data(),
+    if (secp256k1_ec_pubkey_parse(secp256k1_context_static, &point, encoded.data(),
                                   encoded.size()) != 1)
         return fail(ErrorCode::invalid_encoding, "the public key is not a point of the curve");
     std::array<std::uint8_t, 32> out{};
-    MR_CHECK(secp256k1_ecdh(secp256k1_context_no_precomp, out.data(), &point, key.secret().data(),
+    MR_CHECK(secp256k1_ecdh(secp256k1_context_static, out.data(), &point, key.secret().data(),
                             &take_x, nullptr) == 1);
     return out;
 }

@@ -33,7 +33,7 @@ TEST_CASE("absence: two workers do not come back in step") {
     Backoff other(2);
     unsigned same = 0;
     for (unsigned i = 0; i < 100; ++i)
-        same += one.next() == other.next() ? 1 : 0;
+        same += one.next() == other.next() ? 1U : 0U;
     CHECK(same < 20);
 }
 
