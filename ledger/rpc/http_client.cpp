@@ -374,13 +374,15 @@ Result<HttpResponse> HttpClient::stream(const HttpRequest& request, const HttpLi
     return impl_->exchange(request, limits, &sink, nullptr);
 }
 
-Result<HttpResponse> HttpClient::download(const HttpRequest& request, const HttpLimits& limits,
-                                          const std::filesystem::path& file, std::uint64_t offset) {
+Result<HttpResponse> HttpClient::download(
+    const HttpRequest& request, const HttpLimits& limits, const std::filesystem::path& file,
+    std::uint64_t offset, const std::function<void(std::uint64_t, std::uint64_t)>& on_progress) {
     const File out(::open(file.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
     if (out.get() < 0) return fail(ErrorCode::io_error, "the download's file cannot be opened");
     HttpRequest ranged = request;
     if (offset > 0) ranged.headers.push_back({"Range", "bytes=" + std::to_string(offset) + "-"});
     std::uint64_t at = offset;
+    std::uint64_t total = 0;
     const auto begin = [&](const Impl::Parser& parser) -> Result<void> {
         const unsigned status = parser.get().result_int();
         if (status / 100 != 2) return {};
@@ -393,11 +395,13 @@ Result<HttpResponse> HttpClient::download(const HttpRequest& request, const Http
         }
         if (::ftruncate(out.get(), static_cast<off_t>(at)) != 0)
             return fail(ErrorCode::io_error, "the download's file cannot be cut");
+        if (const auto length = parser.content_length()) total = at + *length;
         return {};
     };
     const Impl::Sink sink = [&](std::string_view piece) -> Result<void> {
         TRY(write_all(out.get(), piece, at));
         at += piece.size();
+        if (on_progress) on_progress(at, total);
         return {};
     };
     TRY_ASSIGN(HttpResponse response, impl_->exchange(ranged, limits, &sink, begin));

@@ -80,10 +80,12 @@ class HttpClient {
 
     /// Writes a 2xx body into `file` from byte `offset` on (asks with a Range header when above 0;
     /// when the server answers 200 instead of 206 the file is begun anew). The file is synced.
-    [[nodiscard]] base::Result<HttpResponse> download(const HttpRequest& request,
-                                                      const HttpLimits& limits,
-                                                      const std::filesystem::path& file,
-                                                      std::uint64_t offset = 0);
+    /// `on_progress` hears how many bytes of the file are there and how many it will have (0: the
+    /// server did not say).
+    [[nodiscard]] base::Result<HttpResponse> download(
+        const HttpRequest& request, const HttpLimits& limits, const std::filesystem::path& file,
+        std::uint64_t offset = 0,
+        const std::function<void(std::uint64_t done, std::uint64_t total)>& on_progress = nullptr);
 
     /// Sends a file as the body, streamed: bytes [offset, offset + length), to the end when empty.
     [[nodiscard]] base::Result<HttpResponse> upload(

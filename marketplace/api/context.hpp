@@ -4,7 +4,7 @@
 #include "ledger/base/clock.hpp"
 #include "ledger/eth/messages.hpp"
 #include "marketplace/api/auth.hpp"
-#include "marketplace/api/blob_store.hpp"
+#include "marketplace/api/blob_uploads.hpp"
 #include "marketplace/api/ports.hpp"
 #include "marketplace/http/router.hpp"
 
@@ -35,6 +35,7 @@ struct Context {
     JobRecordsPort& records;
     MarketDataPort& market;
     BlobStore& blobs;
+    BlobUploads& uploads;
     Auth& auth;
     const ledger::base::Clock& clock;
     MarketInfo info;

@@ -43,15 +43,21 @@ namespace {
     out += "# TYPE millrace_leases gauge\n";
     for (const auto& [state, count] : leases)
         fmt::format_to(to, "millrace_leases{{state=\"{}\"}} {}\n", state, count);
+    const BlobStore::Freed freed = services.context.blobs.freed();
     fmt::format_to(to,
                    "# TYPE millrace_asks_open gauge\nmillrace_asks_open {}\n"
                    "# TYPE millrace_workers_connected gauge\nmillrace_workers_connected {}\n"
                    "# TYPE millrace_receipts_total counter\nmillrace_receipts_total {}\n"
                    "# TYPE millrace_claimed_atoms_total counter\nmillrace_claimed_atoms_total {}\n"
                    "# TYPE millrace_log_size gauge\nmillrace_log_size {}\n"
-                   "# TYPE millrace_blob_bytes gauge\nmillrace_blob_bytes {}\n",
+                   "# TYPE millrace_blob_bytes gauge\nmillrace_blob_bytes {}\n"
+                   "# TYPE millrace_blobs gauge\nmillrace_blobs {}\n"
+                   "# TYPE millrace_blobs_dropped_total counter\nmillrace_blobs_dropped_total {}\n"
+                   "# TYPE millrace_blob_bytes_dropped_total counter\n"
+                   "millrace_blob_bytes_dropped_total {}\n",
                    asks, engine.connected_workers().size(), receipts, claimed_atoms,
-                   services.context.log.size(), services.context.blobs.used_bytes());
+                   services.context.log.size(), services.context.blobs.used_bytes(),
+                   services.context.blobs.count(), freed.blobs, freed.bytes);
     return out;
 }
 

@@ -53,11 +53,13 @@ void add_cors(const std::vector<std::string>& origins, const http::Request& requ
     response.header("access-control-expose-headers",
                     "x-request-id, etag, retry-after, x-ratelimit-limit-requests, "
                     "x-ratelimit-remaining-requests, x-ratelimit-reset-requests, RateLimit, "
-                    "RateLimit-Policy, PAYMENT-REQUIRED, PAYMENT-RESPONSE, x-log-size, x-log-next");
+                    "RateLimit-Policy, PAYMENT-REQUIRED, PAYMENT-RESPONSE, x-log-size, x-log-next, "
+                    "upload-offset, upload-length, upload-complete");
     if (request.method != http::Method::kOptions) return;
-    response.header("access-control-allow-methods", "GET, HEAD, POST, PUT, DELETE");
+    response.header("access-control-allow-methods", "GET, HEAD, POST, PUT, PATCH, DELETE");
     response.header("access-control-allow-headers",
-                    "authorization, content-type, idempotency-key, last-event-id, x-request-id");
+                    "authorization, content-type, idempotency-key, last-event-id, x-request-id, "
+                    "upload-offset, upload-length");
     response.header("access-control-max-age", "86400");
 }
 

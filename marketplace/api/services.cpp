@@ -37,6 +37,10 @@ http::Response json_response(const Json& document, int status) {
 }
 
 http::Response render_error(const http::Request& request, int status, const Error& error) {
+    // Nothing else waits for room that only the store's own rules can make (RFC 4918).
+    if (status == 0 && error.code() == ErrorCode::disk_full &&
+        request.path.starts_with("/v1/blobs"))
+        status = 507;
     if (status == 0) status = wire::http_status(error.code());
     http::Response response;
     response.status = status;

@@ -8,6 +8,7 @@
 #include "marketplace/api/auth.hpp"
 #include "marketplace/api/blob_store.hpp"
 #include "marketplace/api/context.hpp"
+#include "marketplace/app/blob_collector.hpp"
 #include "marketplace/app/engine_thread.hpp"
 #include "marketplace/app/inference_router.hpp"
 #include "marketplace/app/job_records.hpp"
@@ -42,6 +43,7 @@ constexpr const char* kVersion = "0.1.0";
 constexpr std::uint64_t kDevelopmentChain = 31337;
 constexpr domain::TimeMs kEngineTickMs = 1000;
 constexpr std::chrono::seconds kStopDeadline{5};
+constexpr std::chrono::minutes kCollectBlobs{1};
 
 /// One process per data directory: two writers would each sign with the other's nonces.
 class DirectoryLock {
@@ -160,6 +162,7 @@ class Application::Parts {
         engine->start();
         gateway->start();
         TRY(settlement->start());
+        collector->start(kCollectBlobs);
         return server->start();
     }
 
@@ -168,6 +171,7 @@ class Application::Parts {
         if (gateway) gateway->stop();
         if (settlement) settlement->stop();
         if (maker) maker->stop();
+        if (collector) collector->stop();
         if (engine) engine->stop();
         if (!maker) return;
         const auto kept = keep_snapshot(folds(), *snapshots);
@@ -204,6 +208,8 @@ class Application::Parts {
     std::unique_ptr<InferenceRouter> inference;
     std::unique_ptr<SettlementLoop> settlement;
     std::unique_ptr<api::BlobStore> blobs;
+    std::unique_ptr<api::BlobUploads> uploads;
+    std::unique_ptr<BlobCollector> collector;
     std::unique_ptr<api::Auth> auth;
     std::unique_ptr<api::Context> context;
     std::unique_ptr<http::Server> server;
@@ -235,7 +241,11 @@ class Application::Parts {
         TRY(database->commit());
         TRY_ASSIGN(auto reader, Database::open(file, Database::Mode::kReadOnly));
         reads = std::make_unique<ReadStore>(std::move(reader));
-        TRY_ASSIGN(blobs, api::BlobStore::open(config.data_dir / "blobs", config.blob_quota_bytes));
+        api::BlobLimits kept(config.blob_quota_bytes);
+        kept.account_bytes = config.blob_account_bytes;
+        kept.keep_ms = config.blob_keep_ms;
+        TRY_ASSIGN(blobs, api::BlobStore::open(config.data_dir / "blobs", kept, clock));
+        TRY_ASSIGN(uploads, api::BlobUploads::open(*blobs));
         return {};
     }
 
@@ -267,6 +277,9 @@ class Application::Parts {
         maker->start(spared);
         maker->note(log->size());
         catalog = std::make_unique<Catalog>(*engine, *reads);
+        collector = std::make_unique<BlobCollector>(
+            *blobs, *uploads,
+            std::vector<BlobSource>{job_blobs(*engine, *reads), model_blobs(*reads)});
         return {};
     }
 
@@ -296,7 +309,7 @@ class Application::Parts {
         api_options.order_burst = static_cast<double>(config.order_burst);
         context = std::make_unique<api::Context>(
             api::Context{*engine, *catalog, *log, *settlement, *inference, records, market, *blobs,
-                         *auth, clock, info, deployment.leases_domain(), api_options});
+                         *uploads, *auth, clock, info, deployment.leases_domain(), api_options});
         http::Router router;
         api::register_routes(router, *context);
         router.websocket("/v1/worker/ws", gateway->factory([this](const http::Request& request) {

@@ -127,6 +127,8 @@ Result<void> set_key(std::string_view key, const toml::node& node,
     if (key == "orders_per_s") return set_number(node, key, c.orders_per_s, 1, kRateMax);
     if (key == "order_burst") return set_number(node, key, c.order_burst, 1, kRateMax);
     if (key == "blob_quota_bytes") return set_number(node, key, c.blob_quota_bytes, 1, kAny);
+    if (key == "blob_account_bytes") return set_number(node, key, c.blob_account_bytes, 1, kAny);
+    if (key == "blob_keep_ms") return set_number(node, key, c.blob_keep_ms, 1, 3650 * kDayMs);
     return fail(ErrorCode::config_invalid, "unknown setting " + std::string(key));
 }
 

@@ -35,8 +35,11 @@ struct Config {
     std::uint64_t anchor_every_ms = 60'000;         ///< between anchored log heads
     std::uint64_t voucher_period_atoms = 250'000;
     std::uint64_t max_failovers = 5;
-    std::uint64_t batch_period_ms = 10'000;  ///< sealed batches clear at its multiples
-    std::uint64_t blob_quota_bytes = 32ULL << 30;
+    std::uint64_t batch_period_ms = 10'000;          ///< sealed batches clear at its multiples
+    std::uint64_t blob_quota_bytes = 32ULL << 30;    ///< of all blobs
+    std::uint64_t blob_account_bytes = 16ULL << 30;  ///< of the blobs one account brought
+    /// A blob that nothing refers to is kept this long after its last use.
+    std::uint64_t blob_keep_ms = 7ULL * 24 * 3600 * 1000;
     // Token buckets of the API: requests per address, orders per account.
     std::uint64_t requests_per_s = 500;
     std::uint64_t request_burst = 2000;

@@ -74,7 +74,8 @@ Result<void> download_blob(Context& context, const Hash32& hash,
                            const std::filesystem::path& file) {
     std::filesystem::path part = file;
     part += ".part";
-    TRY(context.market().download("/v1/blobs/" + to_hex(hash), Auth::kSession, part));
+    TRY(context.market().download("/v1/blobs/" + to_hex(hash), Auth::kSession,
+                                  "\"" + to_hex(hash) + "\"", part));
     TRY_ASSIGN(const Hash32 found, hash_file(part));
     std::error_code error;
     if (found != hash) {

@@ -4,6 +4,7 @@
 #include "ledger/base/clock.hpp"
 #include "ledger/base/hex.hpp"
 #include "ledger/crypto/address.hpp"
+#include "ledger/rpc/blob_transfer.hpp"
 #include "ledger/rpc/json.hpp"
 #include "marketplace/cli/wallet.hpp"
 
@@ -13,6 +14,7 @@
 #include <algorithm>
 #include <ctime>
 #include <limits>
+#include <optional>
 
 namespace marketplace::cli {
 namespace {
@@ -28,6 +30,7 @@ using ledger::rpc::HttpResponse;
 using nlohmann::json;
 
 constexpr std::uint64_t kExpiryMarginMs = 60'000;
+constexpr std::chrono::seconds kUploadTimeout{180};  // the market hashes the whole at the end
 
 std::string iso_time(std::uint64_t time_ms) {
     return fmt::format("{:%Y-%m-%dT%H:%M:%S}Z",
@@ -172,42 +175,65 @@ Result<json> MarketClient::del(const std::string& target, Auth auth) {
     return parse_body(response);
 }
 
+Result<HttpResponse> MarketClient::transfer(
+    HttpRequest request, Auth auth,
+    const std::function<Result<HttpResponse>(const HttpRequest&)>& send) {
+    for (int attempt = 0;; ++attempt) {
+        HttpRequest signed_request = request;
+        if (auth == Auth::kSession) {
+            TRY_ASSIGN(const std::string token, session());
+            signed_request.headers.push_back({"Authorization", "Bearer " + token});
+        }
+        show_curl(signed_request);
+        Result<HttpResponse> response = send(signed_request);
+        const bool stale = auth == Auth::kSession && response && response->status == 401;
+        if (!stale || attempt > 0) return response;
+        forget_session();
+    }
+}
+
 Result<void> MarketClient::upload(const std::string& hash, const std::filesystem::path& file) {
     std::error_code error;
     const std::uint64_t bytes = std::filesystem::file_size(file, error);
     if (error) return fail(ErrorCode::data_missing, "cannot read " + file.string());
-    TRY_ASSIGN(const std::string token, session());
-    HttpRequest request;
-    request.method = "PUT";
-    request.url = settings_.market + "/v1/blobs/" + hash;
-    request.headers.push_back({"Authorization", "Bearer " + token});
-    request.headers.push_back({"Content-Type", "application/octet-stream"});
-    show_curl(request);
-    HttpLimits limits;
-    limits.exchange_timeout = std::chrono::seconds(60);
     Progress progress(messages_, "Upload", bytes);
+    ledger::rpc::TransferOptions options;
+    options.limits.exchange_timeout = kUploadTimeout;
+    options.on_progress = [&](std::uint64_t done, std::uint64_t) { progress.update(done); };
+    const bool in_parts = bytes > ledger::rpc::kWholeBytesMax;
+    HttpRequest request;
+    request.method = in_parts ? "POST" : "PUT";
+    request.url = settings_.market + "/v1/blobs/" + hash + (in_parts ? "/upload" : "");
     progress.update(0);
-    TRY(checked(http_.upload(request, limits, file), settings_.market));
+    const auto response =
+        transfer(request, Auth::kSession, [&](const HttpRequest& whole) -> Result<HttpResponse> {
+            if (in_parts) return ledger::rpc::send_in_parts(http_, whole, file, options);
+            return http_.upload(whole, options.limits, file);
+        });
+    TRY(checked(response, settings_.market));
     progress.finish();
     return {};
 }
 
 Result<void> MarketClient::download(const std::string& target, Auth auth,
+                                    const std::string& entity_tag,
                                     const std::filesystem::path& file) {
     HttpRequest request;
     request.url = settings_.market + target;
-    if (auth == Auth::kSession) {
-        TRY_ASSIGN(const std::string token, session());
-        request.headers.push_back({"Authorization", "Bearer " + token});
-    }
-    show_curl(request);
-    HttpLimits limits;
-    limits.exchange_timeout = std::chrono::seconds(30);
-    limits.body_bytes = std::numeric_limits<std::int64_t>::max();
-    std::error_code error;
-    const std::uint64_t have = std::filesystem::file_size(file, error);
-    const auto response = http_.download(request, limits, file, error ? 0 : have);
-    if (response && response->status == 416 && !error) return {};  // all of it is here
+    if (!entity_tag.empty()) request.headers.push_back({"If-Range", entity_tag});
+    std::optional<Progress> progress;
+    ledger::rpc::TransferOptions options;
+    options.limits.body_bytes = std::numeric_limits<std::int64_t>::max();
+    options.on_progress = [&](std::uint64_t done, std::uint64_t total) {
+        if (total == 0) return;
+        if (!progress) progress.emplace(messages_, "Download", total);
+        progress->update(done);
+    };
+    const auto response = transfer(request, auth, [&](const HttpRequest& whole) {
+        return ledger::rpc::fetch_in_parts(http_, whole, file, options);
+    });
+    if (progress) progress->settle();
+    if (response && response->status == 416) return {};  // all of it is here
     TRY(checked(response, settings_.market));
     return {};
 }

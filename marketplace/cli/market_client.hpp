@@ -34,11 +34,14 @@ class MarketClient {
     /// The answer's text as it is.
     [[nodiscard]] ledger::base::Result<std::string> get_text(const std::string& target, Auth auth);
 
-    /// Puts a file under its hash, with a progress bar.
+    /// Puts a file under its hash, with a progress bar. A large one goes in parts and goes on
+    /// where an upload ended that was cut, in this run or an earlier one.
     [[nodiscard]] ledger::base::Result<void> upload(const std::string& hash,
                                                     const std::filesystem::path& file);
-    /// Fetches a blob into a file; goes on with a cut download. The hash is the caller's to check.
+    /// Fetches a body into a file, with a progress bar; goes on with a cut download while it still
+    /// has `entity_tag` (empty: any). The contents are the caller's to check.
     [[nodiscard]] ledger::base::Result<void> download(const std::string& target, Auth auth,
+                                                      const std::string& entity_tag,
                                                       const std::filesystem::path& file);
 
     /// Follows a stream of events until `on_event` returns false or the server ends it.
@@ -54,6 +57,11 @@ class MarketClient {
  private:
     [[nodiscard]] ledger::base::Result<ledger::rpc::HttpResponse> send(
         ledger::rpc::HttpRequest request, Auth auth);
+    /// Sends a file's request with the session, a new one when the market knows it no more.
+    [[nodiscard]] ledger::base::Result<ledger::rpc::HttpResponse> transfer(
+        ledger::rpc::HttpRequest request, Auth auth,
+        const std::function<ledger::base::Result<ledger::rpc::HttpResponse>(
+            const ledger::rpc::HttpRequest&)>& send);
     [[nodiscard]] ledger::base::Result<std::string> sign_in();
     [[nodiscard]] ledger::base::Result<bool> is_known(const std::string& token);
     void show_curl(const ledger::rpc::HttpRequest& request) const;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "marketplace/cli/model_files.hpp"
 
-#include "ledger/base/limits.hpp"
+#include "ledger/rpc/blob_transfer.hpp"
 
 #include <fmt/format.h>
 
@@ -65,11 +65,11 @@ Result<std::vector<std::string>> list_model_files(const fs::path& folder) {
     for (const std::string& name : out) {
         const std::uint64_t bytes = fs::file_size(folder / name, error);
         if (error) return fail(ErrorCode::io_error, "cannot read " + name);
-        if (bytes > ledger::base::limits::kHttpBlobBytes)
+        if (bytes > ledger::rpc::kTransferBytesMax)
             return fail(ErrorCode::too_large,
                         fmt::format("{} has {} bytes, the market takes files of at most {}: save "
                                     "the model in smaller shards",
-                                    name, bytes, ledger::base::limits::kHttpBlobBytes));
+                                    name, bytes, ledger::rpc::kTransferBytesMax));
     }
     return out;
 }

@@ -9,6 +9,7 @@
 #include <array>
 #include <cmath>
 #include <cstdlib>
+#include <utility>
 
 namespace marketplace::cli {
 namespace {
@@ -360,7 +361,7 @@ void Progress::update(std::uint64_t done) {
     const std::string text = fmt::format("{:<10} {} {:>3} %  {} of {}", label_, bar(permille, 24),
                                          permille / 10, format_bytes(done), format_bytes(total_));
     if (terminal_.live()) {
-        terminal_.redraw({text});
+        if (std::exchange(drawn_permille_, permille) != permille) terminal_.redraw({text});
     } else if (permille / 100 > printed_step_) {
         printed_step_ = permille / 100;
         terminal_.line(fmt::format("{} {} %", label_, printed_step_ * 10));

@@ -103,12 +103,15 @@ class Progress {
         : terminal_(terminal), label_(std::move(label)), total_(total) {}
     void update(std::uint64_t done);
     void finish();
+    /// Leaves what is drawn; for work that ended early.
+    void settle() noexcept { terminal_.settle(); }
 
  private:
     Terminal& terminal_;
     std::string label_;
     std::uint64_t total_;
     std::uint64_t printed_step_ = 0;
+    std::uint64_t drawn_permille_ = 1001;  // none yet
     std::uint64_t done_ = 0;
 };
 

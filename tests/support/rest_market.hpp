@@ -33,9 +33,10 @@ class RestMarket {
           engine_(config, *database_, clock_, queue_max),
           catalog_(engine_, reads_),
           blobs_(std::move(*marketplace::api::BlobStore::open(folder / "blobs", 1 << 20))),
+          uploads_(std::move(*marketplace::api::BlobUploads::open(*blobs_))),
           auth_({}, catalog_, clock_),
-          context_{engine_, catalog_, log_,   settlement_, inference_,    records_,   market_,
-                   *blobs_, auth_,    clock_, {},          config.domain, unlimited()} {
+          context_{engine_, catalog_,  log_,  settlement_, inference_, records_,      market_,
+                   *blobs_, *uploads_, auth_, clock_,      {},         config.domain, unlimited()} {
         const auto publish = [this](const auto& record, auto bytes) {
             log_.append(record, bytes);
             market_.add(record);
@@ -110,6 +111,7 @@ class RestMarket {
     NoSettlement settlement_;
     NoInference inference_;
     std::unique_ptr<marketplace::api::BlobStore> blobs_;
+    std::unique_ptr<marketplace::api::BlobUploads> uploads_;
     marketplace::api::Auth auth_;
     marketplace::api::Context context_;
     std::unique_ptr<marketplace::http::Server> server_;

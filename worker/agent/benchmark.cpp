@@ -10,10 +10,13 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
+#include <cstring>
 #include <mutex>
 #include <optional>
+#include <vector>
 
 namespace worker::agent {
 namespace {
@@ -98,6 +101,22 @@ class Stopwatch {
     bool over_ = false;
 };
 
+/// GiB/s that one thread reads and writes, together: the best of some copies too large for a cache.
+double memory_gib_per_s() {
+    constexpr std::size_t kBytes = 256U << 20U;
+    std::vector<char> from(kBytes, 'a');
+    std::vector<char> to(kBytes);
+    double best = 0;
+    for (int i = 0; i < 5; ++i) {
+        const auto start = std::chrono::steady_clock::now();
+        std::memcpy(to.data(), from.data(), kBytes);
+        const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - start;
+        from[static_cast<std::size_t>(i)] = to[kBytes - 1];  // the copy is used
+        best = std::max(best, 2.0 * static_cast<double>(kBytes) / passed.count());
+    }
+    return best / static_cast<double>(1U << 30U);
+}
+
 }  // namespace
 
 Result<void> run_benchmark(const WorkerConfig& config, Output output) {
@@ -126,19 +145,21 @@ Result<void> run_benchmark(const WorkerConfig& config, Output output) {
     const auto samples = static_cast<double>(model::samples_per_step(train));
     const double gflops = static_cast<double>(model::flops_per_step(train)) * steps_per_s / 1e9;
     std::filesystem::remove_all(folder, error);
+    const double memory = memory_gib_per_s();
     if (output == Output::kJson) {
         fmt::print("{}\n",
                    ledger::rpc::to_text({{"steps_per_s", steps_per_s},
                                          {"tokens_per_s", steps_per_s * samples},
                                          {"gflop_per_s", gflops},
+                                         {"memory_gib_per_s", memory},
                                          {"threads", config.threads},
                                          {"parameters", model::parameter_count(train.model)}}));
     } else {
         fmt::print(
             "{:.2f} steps/s, {:.0f} tokens/s, {:.1f} GFLOP/s ({} parameters, {} threads, in the "
-            "sandbox)\n",
+            "sandbox); memory {:.1f} GiB/s on one thread\n",
             steps_per_s, steps_per_s * samples, gflops, model::parameter_count(train.model),
-            config.threads);
+            config.threads, memory);
     }
     return {};
 }

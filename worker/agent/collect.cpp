@@ -38,16 +38,6 @@ struct Line {
     CollectStep step = CollectStep::kNothing;
 };
 
-Result<LeaseOnChain> read_on_chain(ledger::rpc::Chain& chain, const Address& leases,
-                                   const LeaseTerms& terms) {
-    LeaseOnChain out;
-    const BlockTag at = BlockTag::Name::kLatest;
-    TRY_ASSIGN(out.lease, settlement::read_lease(chain, leases, terms.lease, terms.parties, at));
-    TRY_ASSIGN(out.lone, settlement::read_lone_claim(chain, leases, terms.lease, at));
-    TRY_ASSIGN(out.final_at_s, settlement::read_final_at(chain, leases, terms.lease, at));
-    return out;
-}
-
 Result<std::vector<Line>> survey(ledger::rpc::Chain& chain,
                                  const settlement::Deployment& deployment,
                                  const LeaseStore& store) {
@@ -57,7 +47,8 @@ Result<std::vector<Line>> survey(ledger::rpc::Chain& chain,
         if (book->amount_atoms() == 0) continue;
         Line line;
         line.book = book;
-        TRY_ASSIGN(line.on_chain, read_on_chain(chain, deployment.leases, book->terms()));
+        TRY_ASSIGN(line.on_chain, read_on_chain(chain, deployment.leases, book->terms().lease,
+                                                book->terms().parties));
         line.step = next_collect_step({book->amount_atoms(), book->voucher_amount_atoms()},
                                       line.on_chain, deployment.close_window_s, head.time_s);
         if (line.step != CollectStep::kNothing) out.push_back(std::move(line));

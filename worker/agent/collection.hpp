@@ -38,4 +38,27 @@ enum class CollectStep : std::uint8_t {
 [[nodiscard]] CollectStep next_collect_step(const Earned& earned, const LeaseOnChain& on_chain,
                                             std::uint64_t close_window_s, std::uint64_t now_s);
 
+/// What a lease earned, each atom in exactly one of these.
+struct Income {
+    std::uint64_t settled = 0;   ///< paid on chain, before the fee
+    std::uint64_t pending = 0;   ///< on its way: vouchers to claim, receipts to be covered
+    std::uint64_t disputed = 0;  ///< beyond the last voucher, and the buyer's side objected
+    std::uint64_t failed = 0;    ///< the lease is closed: no claim brings it any more
+
+    Income& operator+=(const Income& other) noexcept {
+        settled += other.settled;
+        pending += other.pending;
+        disputed += other.disputed;
+        failed += other.failed;
+        return *this;
+    }
+    friend bool operator==(const Income&, const Income&) = default;
+};
+[[nodiscard]] Income split_income(const Earned& earned, const LeaseOnChain& on_chain);
+
+/// Asks the chain for a lease.
+[[nodiscard]] ledger::base::Result<LeaseOnChain> read_on_chain(
+    ledger::rpc::Chain& chain, const ledger::base::Address& leases,
+    const ledger::base::Hash32& lease, const ledger::settlement::Parties& parties);
+
 }  // namespace worker::agent

@@ -5,6 +5,7 @@
 #include "ledger/rpc/json.hpp"
 #include "ledger/settlement/providers_abi.hpp"
 #include "worker/agent/commands.hpp"
+#include "worker/agent/gpu_facts.hpp"
 #include "worker/agent/keys.hpp"
 #include "worker/agent/market_facts.hpp"
 #include "worker/model/training.hpp"
@@ -76,6 +77,24 @@ class Report {
     std::vector<Check> checks_;
 };
 
+void check_gpus(const WorkerConfig& config, Report& report) {
+    const auto gpus = read_gpus();
+    if (!gpus) {
+        report.miss("gpu", gpus.error().detail(),
+                    gpus.error().code() == ErrorCode::unsupported
+                        ? "install NVIDIA's driver, or set gpu_model = \"cpu\" in worker.toml"
+                        : "run `nvidia-smi` and mend what it says; often a reboot does");
+        return;
+    }
+    const auto faults = find_gpu_faults(*gpus, config.gpu_count, config.vram_mib);
+    for (const GpuFault& fault : faults)
+        report.miss("gpu", fault.what, fault.fix);
+    if (faults.empty())
+        report.pass("gpu", fmt::format("{} × {}, driver {}", gpus->gpus.size(),
+                                       gpus->gpus.empty() ? "none" : gpus->gpus.front().name,
+                                       gpus->driver));
+}
+
 void check_machine(const WorkerConfig& config, Report& report) {
     constexpr std::uint64_t kFreeGibLeast = 5;
     std::error_code error;
@@ -108,6 +127,7 @@ void check_machine(const WorkerConfig& config, Report& report) {
         report.pass("sandbox", "bubblewrap and seccomp work");
     }
     report.pass("runtime", model::runtime_name());
+    if (config.gpu_model != "cpu") check_gpus(config, report);
 }
 
 std::optional<PrivateKey> check_key(const char* name, const std::filesystem::path& file,

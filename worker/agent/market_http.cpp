@@ -4,7 +4,7 @@
 #include "ledger/base/hex.hpp"
 #include "ledger/base/sha256.hpp"
 #include "ledger/crypto/address.hpp"
-#include "ledger/rpc/http_client.hpp"
+#include "ledger/rpc/blob_transfer.hpp"
 #include "ledger/rpc/json.hpp"
 #include "marketplace/wire/order_json.hpp"
 #include "worker/agent/siwe.hpp"
@@ -12,7 +12,6 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include <algorithm>
 #include <chrono>
 #include <fstream>
 #include <vector>
@@ -28,8 +27,10 @@ using ledger::rpc::HttpClient;
 using ledger::rpc::HttpLimits;
 using ledger::rpc::HttpRequest;
 using ledger::rpc::HttpResponse;
+using ledger::rpc::TransferOptions;
 
 constexpr std::size_t kDeploymentBytesMax = 16 * 1024;
+constexpr std::chrono::seconds kUploadTimeout{180};  // the market hashes the whole at the end
 
 /// The error a problem document names; by status when it is none.
 Error to_error(const HttpResponse& response) {
@@ -144,32 +145,49 @@ Result<void> MarketHttp::cancel_ask(const Hash32& ask) {
     return {};
 }
 
-Result<void> MarketHttp::download(const Hash32& hash, const std::filesystem::path& file) {
-    TRY_ASSIGN(const std::string session, token());
-    HttpLimits limits;
-    limits.exchange_timeout = std::chrono::seconds(20);
-    limits.body_bytes = ledger::base::limits::kHttpBlobBytes;
-    std::error_code error;
-    const auto have = std::filesystem::file_size(file, error);
+Result<HttpResponse> MarketHttp::with_session(
+    const std::function<Result<HttpResponse>(const std::string& token)>& send) {
+    for (int attempt = 0;; ++attempt) {
+        TRY_ASSIGN(const std::string session, token());
+        Result<HttpResponse> response = send(session);
+        if (!response || response->status != 401 || attempt > 0) return response;
+        forget_token();
+    }
+}
+
+Result<void> MarketHttp::download(const Hash32& hash, const std::filesystem::path& file,
+                                  const OnProgress& on_progress) {
     HttpClient client;
-    const auto response =
-        client.download(authorised("GET", market_ + "/v1/blobs/" + to_hex(hash), session), limits,
-                        file, error ? 0 : have);
-    if (!response) return tl::make_unexpected(response.error());
-    if (response->status == 404)
+    TransferOptions options;
+    options.on_progress = on_progress;
+    const auto response = with_session([&](const std::string& session) {
+        HttpRequest request = authorised("GET", market_ + "/v1/blobs/" + to_hex(hash), session);
+        request.headers.push_back({"If-Range", "\"" + to_hex(hash) + "\""});
+        return ledger::rpc::fetch_in_parts(client, request, file, options);
+    });
+    if (response && response->status == 404)
         return fail(ErrorCode::data_missing, "the market has no blob " + to_hex(hash));
-    if (response->status == 416) return {};  // all of it is here
+    if (response && response->status == 416) return {};  // all of it is here
     TRY(checked(response));
     return {};
 }
 
-Result<void> MarketHttp::upload(const Hash32& hash, const std::filesystem::path& file) {
-    TRY_ASSIGN(const std::string session, token());
+Result<void> MarketHttp::upload(const Hash32& hash, const std::filesystem::path& file,
+                                const OnProgress& on_progress) {
+    std::error_code error;
+    const std::uint64_t bytes = std::filesystem::file_size(file, error);
+    if (error) return fail(ErrorCode::data_missing, "cannot read " + file.filename().string());
     HttpClient client;
+    TransferOptions options;
+    options.limits.exchange_timeout = kUploadTimeout;
+    options.on_progress = on_progress;
     const std::string url = market_ + "/v1/blobs/" + to_hex(hash);
-    HttpLimits limits;
-    limits.exchange_timeout = std::chrono::seconds(60);
-    TRY(checked(client.upload(authorised("PUT", url, session), limits, file)));
+    TRY(checked(with_session([&](const std::string& session) {
+        if (bytes > ledger::rpc::kWholeBytesMax)
+            return ledger::rpc::send_in_parts(client, authorised("POST", url + "/upload", session),
+                                              file, options);
+        return client.upload(authorised("PUT", url, session), options.limits, file);
+    })));
     return {};
 }
 
@@ -191,92 +209,6 @@ Result<Hash32> hash_file(const std::filesystem::path& file) {
             std::string_view(buffer.data(), static_cast<std::size_t>(in.gcount()))));
     if (in.bad()) return fail(ErrorCode::io_error, "cannot read " + file.string());
     return hash.finish();
-}
-
-CachedBlobs::CachedBlobs(MarketHttp& market, std::filesystem::path folder, std::uint64_t bytes_max)
-    : market_(market), folder_(std::move(folder)), bytes_max_(bytes_max) {
-    std::error_code ignored;
-    std::filesystem::create_directories(folder_, ignored);
-}
-
-std::filesystem::path CachedBlobs::path_of(const Hash32& hash) const {
-    return folder_ / to_hex(hash).substr(2);
-}
-
-Result<std::filesystem::path> CachedBlobs::fetch(const Hash32& hash) {
-    const std::lock_guard lock(mutex_);
-    const std::filesystem::path path = path_of(hash);
-    std::error_code error;
-    if (std::filesystem::exists(path, error)) {
-        const Result<Hash32> found = hash_file(path);
-        if (found && *found == hash) {
-            std::filesystem::last_write_time(path, std::filesystem::file_time_type::clock::now(),
-                                             error);
-            return path;
-        }
-        std::filesystem::remove(path, error);  // damaged: fetched again
-    }
-    std::filesystem::path part = path;
-    part += ".part";
-    Result<void> fetched = market_.download(hash, part);
-    if (!fetched && fetched.error().code() == ErrorCode::unauthorized) {
-        market_.forget_token();
-        fetched = market_.download(hash, part);
-    }
-    TRY(fetched);
-    TRY_ASSIGN(const Hash32 found, hash_file(part));
-    if (found != hash) {
-        std::filesystem::remove(part, error);
-        return fail(ErrorCode::data_invalid, "the blob " + to_hex(hash) + " has other contents");
-    }
-    std::filesystem::rename(part, path, error);
-    if (error) return fail(ErrorCode::io_error, "cannot keep a blob");
-    trim(path);
-    return path;
-}
-
-Result<void> CachedBlobs::publish(const std::filesystem::path& file, const Hash32& hash) {
-    const std::lock_guard lock(mutex_);
-    const std::filesystem::path path = path_of(hash);
-    std::error_code error;
-    if (!std::filesystem::exists(path, error)) {
-        std::filesystem::rename(file, path, error);
-        if (error) {
-            std::filesystem::copy_file(file, path, error);
-            if (error) return fail(ErrorCode::io_error, "cannot keep a checkpoint");
-        }
-    }
-    Result<void> sent = market_.upload(hash, path);
-    if (!sent && sent.error().code() == ErrorCode::unauthorized) {
-        market_.forget_token();
-        sent = market_.upload(hash, path);
-    }
-    if (sent) trim(path);
-    return sent;
-}
-
-void CachedBlobs::trim(const std::filesystem::path& keep) {
-    struct Entry {
-        std::filesystem::path path;
-        std::filesystem::file_time_type used;
-        std::uint64_t bytes = 0;
-    };
-    std::vector<Entry> entries;
-    std::uint64_t total = 0;
-    std::error_code error;
-    for (const auto& item : std::filesystem::directory_iterator(folder_, error)) {
-        const std::uint64_t bytes = item.file_size(error);
-        if (error) continue;
-        total += bytes;
-        if (item.path() != keep)
-            entries.push_back({item.path(), item.last_write_time(error), bytes});
-    }
-    std::sort(entries.begin(), entries.end(),
-              [](const Entry& a, const Entry& b) { return a.used < b.used; });
-    for (const Entry& entry : entries) {
-        if (total <= bytes_max_) return;
-        if (std::filesystem::remove(entry.path, error)) total -= entry.bytes;
-    }
 }
 
 }  // namespace worker::agent

@@ -4,11 +4,14 @@
 #include "ledger/base/result.hpp"
 #include "ledger/crypto/secp256k1.hpp"
 #include "ledger/eth/messages.hpp"
+#include "ledger/rpc/http_client.hpp"
 #include "ledger/settlement/deployment.hpp"
 #include "marketplace/domain/command.hpp"
 #include "worker/agent/ports.hpp"
 
+#include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -41,9 +44,13 @@ class MarketHttp {
     [[nodiscard]] Result<void> post_ask(const marketplace::domain::PostAsk& ask);
     [[nodiscard]] Result<void> cancel_ask(const Hash32& ask);
 
+    using OnProgress = std::function<void(std::uint64_t done, std::uint64_t total)>;
     /// Writes the blob to `file` (goes on where a cut download ended); not checked here.
-    [[nodiscard]] Result<void> download(const Hash32& hash, const std::filesystem::path& file);
-    [[nodiscard]] Result<void> upload(const Hash32& hash, const std::filesystem::path& file);
+    [[nodiscard]] Result<void> download(const Hash32& hash, const std::filesystem::path& file,
+                                        const OnProgress& on_progress = nullptr);
+    /// A large file goes in parts and goes on after a cut.
+    [[nodiscard]] Result<void> upload(const Hash32& hash, const std::filesystem::path& file,
+                                      const OnProgress& on_progress = nullptr);
 
     /// Any GET with a session: the answer's text.
     [[nodiscard]] Result<std::string> get(const std::string& target);
@@ -52,30 +59,14 @@ class MarketHttp {
 
  private:
     [[nodiscard]] Result<std::string> sign_in();
+    /// Once more with a new session when the market does not know this one any more.
+    [[nodiscard]] Result<ledger::rpc::HttpResponse> with_session(
+        const std::function<Result<ledger::rpc::HttpResponse>(const std::string& token)>& send);
 
     const std::string market_;
     const ledger::crypto::PrivateKey& key_;
     std::mutex mutex_;
     std::string token_;
-};
-
-/// Blobs in a folder, fetched from the market when they are missing. At most `bytes_max` are kept:
-/// the least recently used go first.
-class CachedBlobs final : public Blobs {
- public:
-    CachedBlobs(MarketHttp& market, std::filesystem::path folder, std::uint64_t bytes_max);
-    [[nodiscard]] Result<std::filesystem::path> fetch(const Hash32& hash) override;
-    [[nodiscard]] Result<void> publish(const std::filesystem::path& file,
-                                       const Hash32& hash) override;
-
- private:
-    [[nodiscard]] std::filesystem::path path_of(const Hash32& hash) const;
-    void trim(const std::filesystem::path& keep);
-
-    MarketHttp& market_;
-    const std::filesystem::path folder_;
-    const std::uint64_t bytes_max_;
-    std::mutex mutex_;
 };
 
 /// SHA-256 of a file, read in pieces.

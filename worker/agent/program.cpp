@@ -4,6 +4,7 @@
 #include "ledger/base/money.hpp"
 #include "ledger/rpc/json.hpp"
 #include "worker/agent/commands.hpp"
+#include "worker/agent/gpu_facts.hpp"
 #include "worker/agent/keys.hpp"
 
 #include <CLI/CLI.hpp>
@@ -139,6 +140,10 @@ Result<WorkerConfig> setup_config(const Given& given) {
     if (!given.sandbox.empty()) {
         TRY_ASSIGN(config.sandbox, sandbox::parse_mode(given.sandbox));
     }
+    // What the driver says of the card goes into the ask, unless the operator said it.
+    if (config.gpu_model != "cpu" && config.vram_mib == 0)
+        if (const auto gpus = read_gpus(); gpus && !gpus->gpus.empty())
+            config.vram_mib = gpus->gpus.front().memory_mib;
     return config;
 }
 

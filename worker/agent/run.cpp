@@ -5,6 +5,8 @@
 #include "ledger/settlement/providers_abi.hpp"
 #include "worker/agent/agent.hpp"
 #include "worker/agent/asks.hpp"
+#include "worker/agent/backoff.hpp"
+#include "worker/agent/blob_cache.hpp"
 #include "worker/agent/chain_guard.hpp"
 #include "worker/agent/commands.hpp"
 #include "worker/agent/durable_file.hpp"
@@ -28,7 +30,6 @@
 #include <csignal>
 #include <deque>
 #include <mutex>
-#include <random>
 #include <variant>
 
 namespace worker::agent {
@@ -70,25 +71,6 @@ class EventQueue {
     std::mutex mutex_;
     std::condition_variable_any wake_;
     std::deque<SocketEvent> events_;
-};
-
-/// Doubling waits with jitter, from a quarter of a second: at most 2 s for the first tries, because
-/// a market that restarts gives its workers a short grace, then at most 15 s.
-class Backoff {
- public:
-    milliseconds next() {
-        constexpr unsigned kPatientTries = 60;
-        const milliseconds most(tries_ < kPatientTries ? 2'000 : 15'000);
-        const auto full = std::min(most, milliseconds(500) * (1U << std::min(tries_, 5U)));
-        ++tries_;
-        const auto spread = static_cast<std::uint64_t>(full.count() / 2 + 1);
-        return full / 2 + milliseconds(random_() % spread);
-    }
-    void reset() noexcept { tries_ = 0; }
-
- private:
-    unsigned tries_ = 0;
-    std::mt19937_64 random_{std::random_device{}()};
 };
 
 class SocketOutbox final : public Outbox {
@@ -139,6 +121,11 @@ Result<std::vector<SignedAsk>> current_asks(const WorkerConfig& config, const Ma
     return asks;
 }
 
+void log_at(LogLevel level, std::string_view text) {
+    constexpr std::array<std::string_view, 3> kNames{"info", "warning", "error"};
+    log_line(kNames.at(static_cast<std::size_t>(level)), text);
+}
+
 /// Everything `run` holds while it works; members are destroyed in reverse order.
 class Runner {
  public:
@@ -150,9 +137,10 @@ class Runner {
           facts_(std::move(facts)),
           identity_(std::move(identity)),
           http_(config.market, worker_),
-          blobs_(http_, config.data / "blobs", config.cache_mib << 20U),
-          guard_([config] { return dial_chain(config); }, facts_.deployment.leases, clock_),
           store_(config.data / "leases"),
+          blobs_(http_, config.data / "blobs", config.cache_mib << 20U,
+                 blobs_of_open_leases(store_), log_at),
+          guard_([config] { return dial_chain(config); }, facts_.deployment.leases, clock_),
           executor_(executor::make_process_executor({{}, config.sandbox, {}})),
           socket_({[this] { events_.push(Opened{}); },
                    [this](std::string text) { events_.push(std::move(text)); },
@@ -183,22 +171,18 @@ class Runner {
 
  private:
     SessionContext context() {
-        SessionContext out{
-            worker_,
-            facts_.deployment.leases_domain(),
-            *executor_,
-            guard_,
-            blobs_,
-            outbox_,
-            clock_,
-            [](LogLevel level, std::string_view text) {
-                constexpr std::array<std::string_view, 3> kNames{"info", "warning", "error"};
-                log_line(kNames.at(static_cast<std::size_t>(level)), text);
-            },
-            config_.data / "jobs",
-            {},
-            {},
-            {}};
+        SessionContext out{worker_,
+                           facts_.deployment.leases_domain(),
+                           *executor_,
+                           guard_,
+                           blobs_,
+                           outbox_,
+                           clock_,
+                           log_at,
+                           config_.data / "jobs",
+                           {},
+                           {},
+                           {}};
         out.runtime.threads = config_.threads;
         out.runtime.device = config_.gpu_model == "cpu" ? "cpu" : "cuda";
         out.max_flops_per_step = config_.max_flops_per_step;
@@ -324,9 +308,9 @@ class Runner {
     const Identity identity_;
     ledger::base::SystemClock clock_;
     MarketHttp http_;
+    LeaseStore store_;
     CachedBlobs blobs_;
     ChainGuard guard_;
-    LeaseStore store_;
     std::unique_ptr<executor::Executor> executor_;
     EventQueue events_;
     MarketSocket socket_;

@@ -5,8 +5,10 @@
 #include "ledger/rpc/json.hpp"
 #include "ledger/settlement/escrow_abi.hpp"
 #include "ledger/settlement/leases_abi.hpp"
+#include "worker/agent/collection.hpp"
 #include "worker/agent/commands.hpp"
 #include "worker/agent/durable_file.hpp"
+#include "worker/agent/gpu_facts.hpp"
 #include "worker/agent/lease_book.hpp"
 #include "worker/agent/market_facts.hpp"
 
@@ -24,8 +26,45 @@ using ledger::base::Money;
 using ledger::base::to_hex;
 using ledger::rpc::BlockTag;
 
-/// Money of all leases, each atom in exactly one of `paid`, `promised`, `unpaid`.
+/// The device's GPUs for people and programs; nothing where there is no driver.
+nlohmann::json gpus_json() {
+    nlohmann::json out = nlohmann::json::array();
+    const auto report = read_gpus();
+    if (!report) return out;
+    const auto or_null = [](const auto& value) {
+        return value ? nlohmann::json(*value) : nlohmann::json(nullptr);
+    };
+    for (const GpuFacts& gpu : report->gpus)
+        out.push_back({{"uuid", gpu.uuid},
+                       {"name", gpu.name},
+                       {"driver", report->driver},
+                       {"memory_mib", gpu.memory_mib},
+                       {"free_mib", gpu.free_mib},
+                       {"pcie_generation", or_null(gpu.pcie_generation)},
+                       {"pcie_lanes", or_null(gpu.pcie_lanes)},
+                       {"ecc_errors", or_null(gpu.ecc_errors)},
+                       {"temperature_c", or_null(gpu.temperature_c)},
+                       {"power_mw", or_null(gpu.power_mw)}});
+    return out;
+}
+
+void print_gpus(const nlohmann::json& gpus) {
+    for (const auto& gpu : gpus) {
+        std::string line = fmt::format(
+            "GPU        {}, {} of {} MiB free", gpu["name"].get<std::string>(),
+            gpu["free_mib"].get<std::uint64_t>(), gpu["memory_mib"].get<std::uint64_t>());
+        if (!gpu["temperature_c"].is_null())
+            line += fmt::format(", {} °C", gpu["temperature_c"].get<std::uint64_t>());
+        if (!gpu["power_mw"].is_null())
+            line += fmt::format(", {} W", gpu["power_mw"].get<std::uint64_t>() / 1000);
+        fmt::print("{}\n", line);
+    }
+}
+
+/// Money of all leases: each atom in exactly one of `paid`, `promised`, `unpaid`, and in exactly
+/// one part of `income`.
 struct Earnings {
+    Income income;
     std::uint64_t paid = 0;                       ///< claimed on chain, before the fee
     std::uint64_t promised = 0;                   ///< covered by a voucher, not claimed yet
     std::uint64_t unpaid = 0;                     ///< receipts no voucher covers
@@ -47,14 +86,17 @@ Earnings count(const LeaseStore& store, const WorkerConfig& config) {
         ++out.leases[std::string(to_string(book->outcome()))];
         out.receipts += book->sequence();
         out.unpaid += book->unpaid_atoms();
-        std::uint64_t paid = 0;
-        if (out.chain_asked && book->voucher_amount_atoms() > 0) {
-            const auto view =
-                ledger::settlement::read_lease(*chain, deployment->leases, book->terms().lease,
-                                               book->terms().parties, BlockTag::Name::kLatest);
+        LeaseOnChain on_chain;
+        on_chain.lease.state =
+            ledger::settlement::LeaseState::kOpen;  // as long as nobody says more
+        if (out.chain_asked && book->amount_atoms() > 0) {
+            const auto view = read_on_chain(*chain, deployment->leases, book->terms().lease,
+                                            book->terms().parties);
             out.chain_asked = view.has_value();
-            if (view) paid = view->paid_atoms;
+            if (view) on_chain = *view;
         }
+        out.income += split_income({book->amount_atoms(), book->voucher_amount_atoms()}, on_chain);
+        const std::uint64_t paid = on_chain.lease.paid_atoms;
         out.paid += paid;
         const std::uint64_t covered = book->voucher_amount_atoms();
         out.promised += covered > paid ? covered - paid : 0;
@@ -94,6 +136,9 @@ void print_text(const nlohmann::json& live, const Earnings& earnings,
                earnings.chain_asked ? "" : " (the chain cannot be asked: incomplete)");
     fmt::print("Promised   {} by vouchers, claimed later\n", tokens(earnings.promised));
     fmt::print("Unpaid     {} not yet covered by a voucher\n", tokens(earnings.unpaid));
+    fmt::print("Income     {} settled, {} pending, {} disputed, {} failed\n",
+               tokens(earnings.income.settled), tokens(earnings.income.pending),
+               tokens(earnings.income.disputed), tokens(earnings.income.failed));
     if (escrow)
         fmt::print("Credit     {} in escrow, yours to sweep\n", tokens(escrow->credit_atoms));
 }
@@ -119,13 +164,20 @@ Result<void> run_status(const WorkerConfig& config, Output output) {
     }
     for (const std::string& text : damaged)
         fmt::print(stderr, "damaged lease: {}\n", text);
+    const nlohmann::json gpus = gpus_json();
     if (output == Output::kText) {
         print_text(live, earnings, escrow);
+        print_gpus(gpus);
         return {};
     }
     live["paid"] = std::to_string(earnings.paid);
     live["promised"] = std::to_string(earnings.promised);
     live["unpaid"] = std::to_string(earnings.unpaid);
+    live["income"] = {{"settled", std::to_string(earnings.income.settled)},
+                      {"pending", std::to_string(earnings.income.pending)},
+                      {"disputed", std::to_string(earnings.income.disputed)},
+                      {"failed", std::to_string(earnings.income.failed)}};
+    live["gpus"] = gpus;
     live["receipts"] = earnings.receipts;
     live["leases"] = earnings.leases;
     live["chain_asked"] = earnings.chain_asked;

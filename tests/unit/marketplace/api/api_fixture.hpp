@@ -289,14 +289,16 @@ inline engine::EngineConfig test_engine() {
 
 /// A whole API on a real socket.
 struct Fixture {
-    explicit Fixture(api::ApiOptions options = {}, std::uint64_t quota = 1'000'000)
+    explicit Fixture(api::ApiOptions options = {}, api::BlobLimits quota = 1'000'000)
         : folder(
               std::filesystem::temp_directory_path() /
               ("millrace_api_" + std::to_string(::getpid()) + "_" + std::to_string(next_folder()))),
-          blobs(std::move(*api::BlobStore::open(folder, quota))),
+          blobs(std::move(*api::BlobStore::open(folder, quota, clock))),
+          uploads(std::move(*api::BlobUploads::open(*blobs))),
           auth(auth_options(), catalog, clock),
-          context{engine, catalog, log,   settlement, inference,     records,           market,
-                  *blobs, auth,    clock, info(),     test_domain(), std::move(options)} {
+          context{engine,  catalog, log,           settlement,        inference,
+                  records, market,  *blobs,        *uploads,          auth,
+                  clock,   info(),  test_domain(), std::move(options)} {
         http::Router router;
         api::register_routes(router, context);
         http::ServerOptions server_options;
@@ -383,6 +385,7 @@ struct Fixture {
     FakeInference inference;
     std::filesystem::path folder;
     std::unique_ptr<api::BlobStore> blobs;
+    std::unique_ptr<api::BlobUploads> uploads;
     api::Auth auth;
     api::Context context;
     std::unique_ptr<http::Server> server;

@@ -69,3 +69,26 @@ TEST_CASE("collection: nothing is claimed alone once a lease could be ended") {
     CHECK(step({70, 60}, closing, 299) == CollectStep::kClaimAlone);
     CHECK(step({70, 60}, closing, 300) == CollectStep::kTooLate);
 }
+
+TEST_CASE("collection: what was earned is split so that no atom is lost or counted twice") {
+    const auto sum = [](const Income& income) {
+        return income.settled + income.pending + income.disputed + income.failed;
+    };
+    CHECK(split_income({0, 0}, open_lease(0)) == Income{});
+    CHECK(split_income({90, 60}, open_lease(50)) == Income{50, 40, 0, 0});
+    LeaseOnChain objected = open_lease(50);
+    objected.lone.is_objected = true;
+    CHECK(split_income({90, 60}, objected) == Income{50, 10, 30, 0});
+    objected.lease.state = LeaseState::kClosed;
+    CHECK(split_income({90, 60}, objected) == Income{50, 0, 0, 40});
+    for (const LeaseState state :
+         {LeaseState::kNone, LeaseState::kOpen, LeaseState::kClosing, LeaseState::kClosed})
+        for (const bool is_objected : {false, true})
+            for (std::uint64_t paid = 0; paid <= 4; ++paid)
+                for (std::uint64_t voucher = 0; voucher <= 4; ++voucher) {
+                    LeaseOnChain on_chain = open_lease(paid);
+                    on_chain.lease.state = state;
+                    on_chain.lone.is_objected = is_objected;
+                    CHECK(sum(split_income({4, voucher}, on_chain)) == 4);
+                }
+}
