@@ -87,26 +87,6 @@ Result<DataSpec> read_data(const FieldReader& job) {
     return in.refuse("format", "must be \"text\" or \"idx\"");
 }
 
-Result<void> read_schedule(const FieldReader& in, TrainSpec& spec) {
-    TRY_ASSIGN(spec.steps, in.integer("steps", 1, limits::kMaxTrainingSteps));
-    TRY_ASSIGN(spec.segment_steps, in.integer("segment_steps", 1, spec.steps));
-    TRY_ASSIGN(const auto holdout, in.integer_or("holdout_bp", 0, 5000, 500));
-    TRY_ASSIGN(const auto batch, in.integer("batch", 1, 65536));
-    TRY_ASSIGN(const auto evals, in.integer_or("eval_batches", 0, 10'000, 8));
-    TRY_ASSIGN(spec.learning_rate, in.decimal("learning_rate", 1e-9, 1.0));
-    TRY_ASSIGN(spec.warmup_steps, in.integer_or("warmup_steps", 0, spec.steps, 0));
-    if (in.has("weight_decay")) {
-        TRY_ASSIGN(spec.weight_decay, in.decimal("weight_decay", 0.0, 1.0));
-    }
-    TRY_ASSIGN(spec.seed, in.integer("seed", 0, std::numeric_limits<std::uint64_t>::max()));
-    TRY_ASSIGN(spec.declared_flops_per_step,
-               in.integer_or("flops_per_step", 0, std::numeric_limits<std::uint64_t>::max(), 0));
-    spec.holdout_bp = narrow(holdout);
-    spec.batch = narrow(batch);
-    spec.eval_batches = narrow(evals);
-    return {};
-}
-
 Result<JobSpec> read_train(const FieldReader& in) {
     TRY(in.only({"version", "kind", "model", "data", "holdout_bp", "batch", "steps",
                  "segment_steps", "eval_batches", "learning_rate", "warmup_steps", "weight_decay",
@@ -117,13 +97,11 @@ Result<JobSpec> read_train(const FieldReader& in) {
     const bool text = std::holds_alternative<TextData>(spec.data);
     if (text != (arch_of(spec.model) == Arch::kGpt))
         return in.refuse("data.format", "does not fit the model: gpt takes text, cnn takes idx");
-    TRY(read_schedule(in, spec));
-    if (in.has("precision")) {
-        TRY_ASSIGN(const std::string precision, in.text("precision", 8));
-        if (precision != "fp32" && precision != "bf16")
-            return in.refuse("precision", "must be \"fp32\" or \"bf16\"");
-        spec.precision = precision == "bf16" ? Precision::kBf16 : Precision::kFp32;
-    }
+    TRY_ASSIGN(static_cast<LoopSpec&>(spec), read_loop_spec(in));
+    TRY_ASSIGN(const auto holdout, in.integer_or("holdout_bp", 0, 5000, 500));
+    spec.holdout_bp = narrow(holdout);
+    TRY_ASSIGN(spec.declared_flops_per_step,
+               in.integer_or("flops_per_step", 0, std::numeric_limits<std::uint64_t>::max(), 0));
     if (in.has("numeric_class")) {
         TRY_ASSIGN(spec.numeric_class, in.text("numeric_class", 2));
         if (spec.numeric_class != "D1" && spec.numeric_class != "D2")

@@ -4,6 +4,7 @@
 #include "ledger/base/bytes.hpp"
 #include "ledger/base/result.hpp"
 #include "worker/kernels/weight_matrix.hpp"
+#include "worker/model/loop_spec.hpp"
 
 #include <cstdint>
 #include <map>
@@ -54,21 +55,10 @@ struct IdxData {
 };
 using DataSpec = std::variant<TextData, IdxData>;
 
-enum class Precision : std::uint8_t { kFp32, kBf16 };
-
-struct TrainSpec {
+struct TrainSpec : LoopSpec {
     ModelSpec model;
     DataSpec data;
     std::uint32_t holdout_bp = 500;  // share of the data kept back, in 1/10,000
-    std::uint32_t batch = 0;
-    std::uint64_t steps = 0;
-    std::uint64_t segment_steps = 0;
-    std::uint32_t eval_batches = 0;
-    double learning_rate = 0;
-    std::uint64_t warmup_steps = 0;
-    double weight_decay = 0;
-    std::uint64_t seed = 0;
-    Precision precision = Precision::kFp32;
     std::optional<ledger::base::Hash32> init;
     std::string numeric_class = "D1";
     /// As the buyer declared it; compare `flops_per_step(spec)` with what the ask allows.

@@ -4,10 +4,9 @@
 #include "ledger/base/check.hpp"
 #include "ledger/base/sha256.hpp"
 #include "worker/model/checkpoint.hpp"
-#include "worker/model/dataset.hpp"
-#include "worker/model/layout.hpp"
-#include "worker/model/network.hpp"
+#include "worker/model/network_objective.hpp"
 #include "worker/model/optimizer.hpp"
+#include "worker/model/torch_runtime.hpp"
 
 #include <ATen/ATen.h>
 #include <ATen/Context.h>
@@ -21,7 +20,6 @@
 #include <cmath>
 #include <future>
 #include <mutex>
-#include <new>
 #include <utility>
 #include <vector>
 
@@ -36,77 +34,14 @@ namespace {
 
 constexpr double kGradientNormMax = 1.0;
 
-using Dataset = std::variant<TextDataset, ImageDataset>;
+}  // namespace
 
-struct Batch {
-    at::Tensor input;
-    at::Tensor target;
-};
-
-/// Runs `work`, turning what torch and the allocator throw into errors.
-template <typename Work>
-auto guarded(Work&& work) -> decltype(work()) {
-    try {
-        return work();
-    } catch (const std::bad_alloc&) {
-        return fail(ErrorCode::out_of_memory, "the job needs more memory than it may use");
-    } catch (const c10::Error& error) {
-        const std::string what = error.what_without_backtrace();
-        const bool memory = what.find("out of memory") != std::string::npos ||
-                            what.find("can't allocate memory") != std::string::npos;
-        if (memory)
-            return fail(ErrorCode::out_of_memory, "the job needs more memory than it may use");
-        return fail(ErrorCode::worker_failed, "libtorch: " + what.substr(0, what.find('\n')));
-    }
-}
-
-Result<Dataset> open_dataset(const TrainSpec& spec, const TrainFiles& files) {
-    if (const auto* gpt = std::get_if<GptShape>(&spec.model)) {
-        TRY_ASSIGN(auto text,
-                   TextDataset::open(files.text, gpt->context, spec.holdout_bp, spec.seed));
-        return Dataset(std::move(text));
-    }
-    const auto& cnn = std::get<CnnShape>(spec.model);
-    TRY_ASSIGN(auto images, ImageDataset::open(files.images, files.labels, cnn.height, cnn.width,
-                                               cnn.classes, spec.holdout_bp, spec.seed));
-    return Dataset(std::move(images));
-}
-
-void fill_row(Batch& batch, std::int64_t row, ledger::base::ByteView text) {
-    const auto tokens = static_cast<std::size_t>(batch.input.size(1));
-    auto* in = batch.input.data_ptr<std::int64_t>() + row * batch.input.size(1);
-    auto* out = batch.target.data_ptr<std::int64_t>() + row * batch.input.size(1);
-    for (std::size_t i = 0; i < tokens; ++i) {
-        in[i] = text[i];
-        out[i] = text[i + 1];
-    }
-}
-
-void fill_row(Batch& batch, std::int64_t row, ledger::base::ByteView pixels, std::uint8_t label) {
-    float* in = batch.input.data_ptr<float>() + row * static_cast<std::int64_t>(pixels.size());
-    for (std::size_t i = 0; i < pixels.size(); ++i)
-        in[i] = static_cast<float>(pixels[i]) * (1.0F / 127.5F) - 1.0F;
-    batch.target.data_ptr<std::int64_t>()[row] = label;
-}
-
-Batch make_batch(const ModelSpec& model, std::int64_t rows) {
-    if (const auto* gpt = std::get_if<GptShape>(&model)) {
-        const std::int64_t tokens = gpt->context;
-        return {at::empty({rows, tokens}, at::kLong), at::empty({rows * tokens}, at::kLong)};
-    }
-    const auto& cnn = std::get<CnnShape>(model);
-    return {at::empty({rows, 1, cnn.height, cnn.width}, at::kFloat), at::empty({rows}, at::kLong)};
-}
-
-Result<c10::Device> parse_device(const std::string& name) {
+Result<c10::Device> open_device(const std::string& name) {
     if (name == "cpu") return c10::Device(c10::kCPU);
     if (name != "cuda") return fail(ErrorCode::config_invalid, "device must be cpu or cuda");
-    // Asserted here: a GPU that the sandbox hides must never become a silent run on the CPU.
     if (!at::hasCUDA()) return fail(ErrorCode::worker_failed, "no CUDA device is visible");
     return c10::Device(c10::kCUDA, 0);
 }
-
-}  // namespace
 
 void configure_runtime(const RuntimeOptions& options) {
     static std::once_flag once;
@@ -132,25 +67,24 @@ std::string runtime_name() {
 }
 
 struct TrainingRun::State {
-    State(const TrainSpec& spec_in, Dataset data_in, c10::Device device_in)
+    State(const LoopSpec& spec_in, std::unique_ptr<Objective> objective_in, c10::Device device_in)
         : spec(spec_in),
-          layout(parameter_layout(spec_in.model)),
+          objective(std::move(objective_in)),
+          layout(objective->layout()),
           count(layout.back().offset + layout.back().size),
-          data(std::move(data_in)),
           device(device_in) {}
 
     void allocate();
     void bind_parameters();
-    void load_batch();
     void optimise();
     double gradient_norm();
     void copy_to(StateBuffer& buffer) const;
     void copy_from(const StateBuffer& buffer);
 
-    TrainSpec spec;
-    std::vector<ParameterSlot> layout;
+    LoopSpec spec;
+    std::unique_ptr<Objective> objective;
+    const std::vector<ParameterSlot>& layout;
     std::uint64_t count;
-    Dataset data;
     c10::Device device;
     std::uint64_t step = 0;
 
@@ -164,8 +98,6 @@ struct TrainingRun::State {
     at::Tensor decay;  // on a GPU only: 1 where weight decay applies
     std::vector<at::Tensor> parameters;
 
-    Batch host;
-    Batch batch;
     at::Tensor loss_sum;
     at::Tensor norm_sum;
 
@@ -192,9 +124,6 @@ void TrainingRun::State::allocate() {
                             static_cast<std::int64_t>(slot.size))
                     .fill_(1);
     }
-    host = make_batch(spec.model, spec.batch);
-    if (!device.is_cpu())
-        batch = {at::empty_like(host.input, device), at::empty_like(host.target, device)};
     loss_sum = at::zeros({}, options.dtype(at::kDouble));
     norm_sum = at::zeros({}, options.dtype(at::kDouble));
 }
@@ -211,25 +140,6 @@ void TrainingRun::State::bind_parameters() {
         view.requires_grad_(true);
         view.mutable_grad() = gradients.narrow(0, offset, size).view(slot.shape);
         parameters.push_back(std::move(view));
-    }
-}
-
-void TrainingRun::State::load_batch() {
-    if (auto* text = std::get_if<TextDataset>(&data)) {
-        for (std::uint32_t row = 0; row < spec.batch; ++row)
-            fill_row(host, row, text->training_row(step, row));
-    } else {
-        auto& images = std::get<ImageDataset>(data);
-        for (std::uint32_t row = 0; row < spec.batch; ++row) {
-            const std::uint32_t index = images.training_index(step * spec.batch + row);
-            fill_row(host, row, images.pixels(index), images.label(index));
-        }
-    }
-    if (device.is_cpu()) {
-        batch = host;
-    } else {
-        batch.input.copy_(host.input);
-        batch.target.copy_(host.target);
     }
 }
 
@@ -317,10 +227,17 @@ TrainingRun& TrainingRun::operator=(TrainingRun&&) noexcept = default;
 Result<TrainingRun> TrainingRun::create(const TrainSpec& spec, const TrainFiles& files,
                                         const RuntimeOptions& options) {
     configure_runtime(options);
+    TRY_ASSIGN(auto objective, make_network_objective(spec, files, options.device));
+    return start(spec, std::move(objective), {files.init, files.checkpoint}, options);
+}
+
+Result<TrainingRun> TrainingRun::start(const LoopSpec& spec, std::unique_ptr<Objective> objective,
+                                       const StartFiles& files, const RuntimeOptions& options) {
+    MR_CHECK(!objective->layout().empty());
+    configure_runtime(options);
     return guarded([&]() -> Result<TrainingRun> {
-        TRY_ASSIGN(const c10::Device device, parse_device(options.device));
-        TRY_ASSIGN(Dataset data, open_dataset(spec, files));
-        auto state = std::make_unique<State>(spec, std::move(data), device);
+        TRY_ASSIGN(const c10::Device device, open_device(options.device));
+        auto state = std::make_unique<State>(spec, std::move(objective), device);
         const at::NoGradGuard no_grad;
         state->allocate();
         StateBuffer start;
@@ -352,14 +269,8 @@ Result<StepReport> TrainingRun::advance(std::uint64_t count) {
         s.loss_sum.zero_();
         s.norm_sum.zero_();
         for (std::uint64_t i = 0; i < steps; ++i) {
-            s.load_batch();
             s.gradients.zero_();
-            const auto logits =
-                network_logits(s.spec.model, s.parameters,
-                               s.rounded.defined() && s.batch.input.is_floating_point()
-                                   ? s.batch.input.to(at::kBFloat16)
-                                   : s.batch.input);
-            const auto loss = at::cross_entropy_loss(logits, s.batch.target);
+            const auto loss = s.objective->loss(s.parameters, {s.step, 0, s.spec.batch});
             loss.backward();
             const at::NoGradGuard no_grad;
             s.loss_sum.add_(loss.detach());
@@ -384,39 +295,11 @@ Result<EvalReport> TrainingRun::evaluate() {
         const at::NoGradGuard no_grad;
         EvalReport report;
         report.step = s.step;
-        std::uint64_t rows = std::uint64_t{s.spec.eval_batches} * s.spec.batch;
-        const auto* text = std::get_if<TextDataset>(&s.data);
-        const auto* images = std::get_if<ImageDataset>(&s.data);
-        if (images != nullptr) rows = std::min<std::uint64_t>(rows, images->holdout_count());
-        if (text != nullptr && !text->has_holdout()) rows = 0;
-        std::uint64_t right = 0;
-        for (std::uint64_t begin = 0; begin < rows; begin += s.spec.batch) {
-            const std::uint64_t size = std::min<std::uint64_t>(s.spec.batch, rows - begin);
-            Batch batch = make_batch(s.spec.model, static_cast<std::int64_t>(size));
-            for (std::uint64_t row = 0; row < size; ++row) {
-                const auto at_row = static_cast<std::int64_t>(row);
-                if (text != nullptr) {
-                    fill_row(batch, at_row, text->holdout_row(begin + row, rows));
-                } else {
-                    const auto index =
-                        images->holdout_index(static_cast<std::uint32_t>(begin + row));
-                    fill_row(batch, at_row, images->pixels(index), images->label(index));
-                }
-            }
-            auto input = batch.input.to(s.device);
-            if (s.rounded.defined() && input.is_floating_point()) input = input.to(at::kBFloat16);
-            const auto target = batch.target.to(s.device);
-            const auto logits = network_logits(s.spec.model, s.parameters, input);
-            const auto samples = static_cast<std::uint64_t>(target.size(0));
-            report.loss += at::cross_entropy_loss(logits, target).item<double>() *
-                           static_cast<double>(samples);
-            right +=
-                static_cast<std::uint64_t>(logits.argmax(-1).eq(target).sum().item<std::int64_t>());
-            report.samples += samples;
-        }
-        if (report.samples > 0) {
-            report.loss /= static_cast<double>(report.samples);
-            report.accuracy = static_cast<double>(right) / static_cast<double>(report.samples);
+        TRY_ASSIGN(const EvalSums sums, s.objective->evaluate(s.parameters));
+        report.samples = sums.samples;
+        if (sums.samples > 0) {
+            report.loss = sums.loss / static_cast<double>(sums.samples);
+            report.accuracy = static_cast<double>(sums.right) / static_cast<double>(sums.samples);
         }
         return report;
     });

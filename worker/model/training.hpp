@@ -3,6 +3,7 @@
 
 #include "ledger/base/result.hpp"
 #include "worker/model/model_spec.hpp"
+#include "worker/model/objective.hpp"
 
 #include <cstdint>
 #include <filesystem>
@@ -19,6 +20,12 @@ struct TrainFiles {
     std::filesystem::path labels;
     std::optional<std::filesystem::path> init;        // weights to start from
     std::optional<std::filesystem::path> checkpoint;  // goes on from here, bit for bit
+};
+
+/// Where the trained parameters start from; neither: their initial values by the seed.
+struct StartFiles {
+    std::optional<std::filesystem::path> init;
+    std::optional<std::filesystem::path> checkpoint;
 };
 
 struct RuntimeOptions {
@@ -55,9 +62,15 @@ void configure_runtime(const RuntimeOptions& options);
 /// One training job in this process. Single-threaded use; torch stays behind the wall.
 class TrainingRun {
  public:
+    /// Trains one of the project's own models.
     [[nodiscard]] static ledger::base::Result<TrainingRun> create(const TrainSpec& spec,
                                                                   const TrainFiles& files,
                                                                   const RuntimeOptions& options);
+    /// The same loop over any objective, whose tensors are on `options.device`. The objective's
+    /// layout must not change while the run lives.
+    [[nodiscard]] static ledger::base::Result<TrainingRun> start(
+        const LoopSpec& spec, std::unique_ptr<Objective> objective, const StartFiles& files,
+        const RuntimeOptions& options);
     ~TrainingRun();
     TrainingRun(TrainingRun&&) noexcept;
     TrainingRun& operator=(TrainingRun&&) noexcept;
