@@ -1,15 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "ledger/base/bytes.hpp"
 #include "ledger/base/result.hpp"
 #include "worker/model/layout.hpp"
-#include "worker/model/training.hpp"
 
 #include <cstdint>
 #include <filesystem>
 #include <vector>
 
 namespace worker::model {
+
+struct CheckpointInfo {
+    std::uint64_t step = 0;
+    ledger::base::Hash32 sha256;  // of the file
+    std::uint64_t bytes = 0;
+};
 
 /// The whole state of a training run. There is no generator state to keep: every random number and
 /// the data position follow from the seed and the step.
@@ -42,5 +48,10 @@ struct StateBuffer {
 [[nodiscard]] ledger::base::Result<void> read_weights(const std::filesystem::path& path,
                                                       const std::vector<ParameterSlot>& layout,
                                                       std::vector<float>& values);
+
+/// Drops the optimiser state: a weights file that can be served and, for "gpt", read by GPT-2
+/// tools.
+[[nodiscard]] ledger::base::Result<CheckpointInfo> export_weights(
+    const std::filesystem::path& checkpoint, const std::filesystem::path& weights);
 
 }  // namespace worker::model

@@ -4,6 +4,7 @@
 #include "ledger/base/hex.hpp"
 #include "ledger/base/limits.hpp"
 #include "ledger/base/sha256.hpp"
+#include "worker/model/folder_files.hpp"
 #include "worker/model/json_reader.hpp"
 #include "worker/model/layout.hpp"
 
@@ -23,18 +24,9 @@ namespace {
 
 constexpr std::uint64_t kParametersMax = 2'000'000'000;
 constexpr std::uint64_t kSamplesPerStepMax = 1U << 20U;
-constexpr std::size_t kFilesMax = 256;
-constexpr std::size_t kFileNameMax = 128;
 
 std::uint32_t narrow(std::uint64_t value) {
     return static_cast<std::uint32_t>(value);
-}
-
-Result<Hash32> read_hash(const FieldReader& in, std::string_view name) {
-    TRY_ASSIGN(const std::string text, in.text(name, 66));
-    auto hash = ledger::base::parse_fixed<Hash32>(text);
-    if (!hash || text.size() != 66) return in.refuse(name, "must be 0x and 64 hex digits");
-    return *hash;
 }
 
 Result<ModelSpec> read_gpt(const FieldReader& in) {
@@ -129,33 +121,10 @@ Result<OwnModel> read_own_model(const FieldReader& in) {
     return out;
 }
 
-/// The names become files: none may leave its folder or hide in it.
-bool is_plain_name(std::string_view name) {
-    constexpr std::string_view kPlain =
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
-    return !name.empty() && name.size() <= kFileNameMax && name.front() != '.' &&
-           name.find_first_not_of(kPlain) == std::string_view::npos;
-}
-
 Result<FolderFiles> read_folder(const FieldReader& in, const JsonValue& files) {
     TRY(in.only({"version", "kind", "files", "weights_format", "name"}));
     FolderFiles out;
-    if (!files.is_object()) return in.refuse("files", "must be an object");
-    if (files.size() > kFilesMax) return in.refuse("files", "lists more than 256");
-    bool weights = false;
-    for (const auto& [name, value] : files.members()) {
-        if (!is_plain_name(name))
-            return in.refuse("files",
-                             "has a name that is not 1 to 128 letters, digits, '-', '_' "
-                             "and '.', without a dot in front");
-        const FieldReader one(files, "files", ErrorCode::job_spec_invalid);
-        TRY_ASSIGN(out.blobs[name], read_hash(one, name));
-        weights = weights || name.ends_with(".safetensors");
-    }
-    if (!out.blobs.contains("config.json")) return in.refuse("files", "lacks config.json");
-    if (!weights) return in.refuse("files", "has no safetensors");
-    if (!out.blobs.contains("tokenizer.json") && !out.blobs.contains("tokenizer.model"))
-        return in.refuse("files", "lacks tokenizer.json or tokenizer.model");
+    TRY_ASSIGN(out.blobs, read_folder_files(in, files));
     if (!in.has("weights_format")) return out;
     TRY_ASSIGN(const std::string format, in.text("weights_format", 8));
     const auto known = kernels::parse_weight_format(format);
@@ -245,8 +214,8 @@ std::uint64_t memory_estimate(const JobSpec& spec) noexcept {
         return kRuntime + 30 * parameter_count(train->model) +
                activation_bytes(train->model, train->batch);
     }
-    const auto& serve = std::get<ServeSpec>(spec);
-    const auto* own = std::get_if<OwnModel>(&serve.source);
+    const auto* serve = std::get_if<ServeSpec>(&spec);
+    const auto* own = serve == nullptr ? nullptr : std::get_if<OwnModel>(&serve->source);
     return own == nullptr ? 0 : kRuntime + 5 * parameter_count(own->model);
 }
 
@@ -263,7 +232,11 @@ Result<JobSpec> parse_job_spec(std::string_view text) {
     TRY_ASSIGN(const std::string kind, in.text("kind", 32));
     if (kind == "train") return read_train(in);
     if (kind == "infer.serve") return read_serve(in, *parsed);
-    return in.refuse("kind", "must be \"train\" or \"infer.serve\"");
+    if (kind == "finetune") {
+        TRY_ASSIGN(FinetuneSpec spec, read_finetune_spec(in, *parsed));
+        return JobSpec(std::move(spec));
+    }
+    return in.refuse("kind", "must be \"train\", \"finetune\" or \"infer.serve\"");
 }
 
 }  // namespace worker::model

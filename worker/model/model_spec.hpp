@@ -4,10 +4,11 @@
 #include "ledger/base/bytes.hpp"
 #include "ledger/base/result.hpp"
 #include "worker/kernels/weight_matrix.hpp"
+#include "worker/model/finetune_spec.hpp"
+#include "worker/model/folder_files.hpp"
 #include "worker/model/loop_spec.hpp"
 
 #include <cstdint>
-#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -71,10 +72,9 @@ struct OwnModel {
     ledger::base::Hash32 weights;
 };
 
-/// A folder as model hubs publish them, by the blobs of its files. A name has 1 to 128 letters,
-/// digits, '-', '_' and '.', and does not begin with a dot.
+/// A folder as model hubs publish them, by the blobs of its files.
 struct FolderFiles {
-    std::map<std::string, ledger::base::Hash32> blobs;
+    FileBlobs blobs;
     kernels::WeightFormat format = kernels::WeightFormat::kBf16;
 };
 
@@ -87,7 +87,7 @@ struct ServeSpec {
 /// "files".
 [[nodiscard]] ledger::base::Hash32 model_hash(const ServeSpec& spec);
 
-using JobSpec = std::variant<TrainSpec, ServeSpec>;
+using JobSpec = std::variant<TrainSpec, ServeSpec, FinetuneSpec>;
 
 /// Parses the canonical job spec of any kind. job_spec_invalid names the field that is wrong;
 /// job_limit says which limit a correct but too large job passes.
@@ -101,7 +101,8 @@ using JobSpec = std::variant<TrainSpec, ServeSpec>;
 [[nodiscard]] std::uint64_t samples_per_step(const TrainSpec& spec) noexcept;
 
 /// An upper estimate of the memory the job needs, in bytes; 0 for a folder, whose sizes the spec
-/// does not tell: there the job's limit decides.
+/// does not tell (finetune_spec.hpp has an estimate that knows the config): there the job's limit
+/// decides.
 [[nodiscard]] std::uint64_t memory_estimate(const JobSpec& spec) noexcept;
 
 }  // namespace worker::model

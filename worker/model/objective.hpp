@@ -2,9 +2,11 @@
 #pragma once
 
 #include "ledger/base/result.hpp"
+#include "worker/model/checkpoint.hpp"
 #include "worker/model/layout.hpp"
 
 #include <cstdint>
+#include <filesystem>
 #include <span>
 #include <vector>
 
@@ -38,6 +40,20 @@ class Objective {
 
     /// The trained parameters, in the order of the flat buffer and of the checkpoint; at least one.
     [[nodiscard]] virtual const std::vector<ParameterSlot>& layout() const = 0;
+
+    /// Fills the values that the trained parameters start from, in the layout's order.
+    [[nodiscard]] virtual ledger::base::Result<void> fill_start(std::uint64_t seed,
+                                                                float* values) const {
+        fill_initial(layout(), seed, values);
+        return {};
+    }
+
+    /// Writes what the job leaves at its end, which nothing resumes from. May be called on another
+    /// thread than the rest, while no other method runs.
+    [[nodiscard]] virtual ledger::base::Result<CheckpointInfo> write_result(
+        const std::filesystem::path& path, const StateBuffer& state) const {
+        return write_checkpoint(path, layout(), state);
+    }
 
     /// This many rows' share of the step's mean loss: a scalar in fp32 with its graph. The shares
     /// of all rows of a step add up to its mean loss, and follow from the step alone, so that a

@@ -249,7 +249,7 @@ Result<TrainingRun> TrainingRun::start(const LoopSpec& spec, std::unique_ptr<Obj
         } else if (files.init) {
             TRY(read_weights(*files.init, state->layout, start.values));
         } else {
-            fill_initial(state->layout, spec.seed, start.values.data());
+            TRY(state->objective->fill_start(spec.seed, start.values.data()));
         }
         state->copy_from(start);
         state->bind_parameters();
@@ -316,7 +316,9 @@ void TrainingRun::begin_checkpoint(const std::filesystem::path& path) {
     s.copy_to(s.snapshot);
     s.written = false;
     s.writing = std::async(std::launch::async, [&s, path] {
-        auto result = write_checkpoint(path, s.layout, s.snapshot);
+        auto result = s.snapshot.step == s.spec.steps
+                          ? s.objective->write_result(path, s.snapshot)
+                          : write_checkpoint(path, s.layout, s.snapshot);
         s.written = true;
         return result;
     });

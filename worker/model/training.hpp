@@ -2,6 +2,7 @@
 #pragma once
 
 #include "ledger/base/result.hpp"
+#include "worker/model/checkpoint.hpp"
 #include "worker/model/model_spec.hpp"
 #include "worker/model/objective.hpp"
 
@@ -47,12 +48,6 @@ struct EvalReport {
     std::uint64_t samples = 0;
 };
 
-struct CheckpointInfo {
-    std::uint64_t step = 0;
-    ledger::base::Hash32 sha256;  // of the file
-    std::uint64_t bytes = 0;
-};
-
 /// Sets thread counts and deterministic algorithms for this process; call once, before any run.
 void configure_runtime(const RuntimeOptions& options);
 
@@ -90,7 +85,8 @@ class TrainingRun {
         const std::filesystem::path& path);
 
     /// Copies the state now and writes it on another thread while training goes on.
-    /// At most one is under way; `finish_checkpoint` waits for it and returns its result.
+    /// At most one is under way; `finish_checkpoint` waits for it and returns its result. At the
+    /// spec's last step it is what the objective leaves.
     void begin_checkpoint(const std::filesystem::path& path);
     [[nodiscard]] bool checkpoint_ready() const noexcept;
     [[nodiscard]] ledger::base::Result<CheckpointInfo> finish_checkpoint();
@@ -103,10 +99,5 @@ class TrainingRun {
     explicit TrainingRun(std::unique_ptr<State> state) noexcept;
     std::unique_ptr<State> state_;
 };
-
-/// Drops the optimiser state: a weights file that can be served and, for "gpt", read by GPT-2
-/// tools.
-[[nodiscard]] ledger::base::Result<CheckpointInfo> export_weights(
-    const std::filesystem::path& checkpoint, const std::filesystem::path& weights);
 
 }  // namespace worker::model
