@@ -82,8 +82,13 @@ class TrainingRun {
     /// worker_failed when the loss stops being a finite number.
     [[nodiscard]] ledger::base::Result<StepReport> advance(std::uint64_t count);
 
-    /// Loss and accuracy on the held-out tail; changes no state.
+    /// Loss and accuracy on the held-out tail. Changes no state but the patience of a job that may
+    /// stop early: such a job evaluates where `evaluation_due`, before that step's checkpoint.
+    /// data_invalid when such a job has nothing held out.
     [[nodiscard]] ledger::base::Result<EvalReport> evaluate();
+
+    /// The patience of the spec's early stop is used up: no more steps, though `advance` would.
+    [[nodiscard]] bool stopped_early() const noexcept;
 
     /// Writes parameters, both moments, step and data position as safetensors, atomically.
     [[nodiscard]] ledger::base::Result<CheckpointInfo> save_checkpoint(
