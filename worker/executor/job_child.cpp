@@ -51,7 +51,7 @@ class TrainLoop {
     Result<Outcome> run() {
         io_.emit(Ready{run_.step()});
         if (run_.step() == 0) TRY(evaluate());
-        while (run_.step() < last_step_) {
+        while (run_.step() < last_step_ && !run_.stopped_early()) {
             TRY_ASSIGN(const bool go_on, run_segment());
             if (!go_on) return Outcome::kStopped;
         }
@@ -86,6 +86,8 @@ class TrainLoop {
             if (pending_ && run_.checkpoint_ready()) TRY(collect());
         }
         TRY(collect());
+        // Before the checkpoint, which keeps how the held-out loss went.
+        if (spec_.early_stop && evaluation_due(spec_, end)) TRY(evaluate());
         Segment segment;
         segment.step = end;
         segment.steps = end - begin;
@@ -95,7 +97,7 @@ class TrainLoop {
         segment.checkpoint = fmt::format("checkpoint-{}.safetensors", end);
         run_.begin_checkpoint(job_dir_ / segment.checkpoint);
         pending_ = std::move(segment);
-        if (evaluation_due(end)) TRY(evaluate());
+        if (!spec_.early_stop && evaluation_due(spec_, end)) TRY(evaluate());
         return true;
     }
 
@@ -108,14 +110,6 @@ class TrainLoop {
         io_.emit(*pending_);
         pending_.reset();
         return {};
-    }
-
-    /// About ten times over a job, at segment ends, and at the end.
-    [[nodiscard]] bool evaluation_due(std::uint64_t step) const {
-        const std::uint64_t segments =
-            (spec_.steps + spec_.segment_steps - 1) / spec_.segment_steps;
-        const std::uint64_t every = (segments + 9) / 10 * spec_.segment_steps;
-        return step == spec_.steps || step % every == 0;
     }
 
     Result<void> evaluate() {

@@ -80,9 +80,12 @@ Result<DataSpec> read_data(const FieldReader& job) {
 }
 
 Result<JobSpec> read_train(const FieldReader& in) {
-    TRY(in.only({"version", "kind", "model", "data", "holdout_bp", "batch", "steps",
-                 "segment_steps", "eval_batches", "learning_rate", "warmup_steps", "weight_decay",
-                 "seed", "precision", "init", "numeric_class", "flops_per_step"}));
+    TRY(in.only({"version",        "kind",          "model",         "data",
+                 "holdout_bp",     "batch",         "steps",         "segment_steps",
+                 "eval_batches",   "learning_rate", "warmup_steps",  "weight_decay",
+                 "seed",           "precision",     "optimizer",     "schedule",
+                 "min_rate_share", "clip_norm",     "ranks",         "accumulate",
+                 "early_stop",     "init",          "numeric_class", "flops_per_step"}));
     TrainSpec spec;
     TRY_ASSIGN(spec.model, read_model(in));
     TRY_ASSIGN(spec.data, read_data(in));
@@ -210,9 +213,11 @@ std::uint64_t flops_per_step(const TrainSpec& spec) noexcept {
 std::uint64_t memory_estimate(const JobSpec& spec) noexcept {
     constexpr std::uint64_t kRuntime = 512ULL << 20U;
     if (const auto* train = std::get_if<TrainSpec>(&spec)) {
-        // Values, gradients, two moments, the copy being written, and bf16 values.
-        return kRuntime + 30 * parameter_count(train->model) +
-               activation_bytes(train->model, train->batch);
+        // Values, gradients, two moments, the copy being written, and bf16 values; then sums of
+        // gradients. Every rank has its own.
+        const std::uint64_t sums = (train->accumulate > 1 ? 4U : 0U) + (train->ranks > 1 ? 8U : 0U);
+        return train->ranks * (kRuntime + (30 + sums) * parameter_count(train->model) +
+                               activation_bytes(train->model, micro_batch(*train)));
     }
     const auto* serve = std::get_if<ServeSpec>(&spec);
     const auto* own = serve == nullptr ? nullptr : std::get_if<OwnModel>(&serve->source);

@@ -3,31 +3,26 @@
 
 #include "ledger/base/result.hpp"
 
-#include <c10/core/Device.h>
-#include <c10/util/Exception.h>
-
-#include <new>
 #include <string>
 
-/// For the files that include torch anyway.
+namespace c10 {
+struct Device;
+}
+
+/// For the files that use torch; torch itself stays behind these declarations.
 namespace worker::model {
+
+/// The error that stands for the exception in flight: out_of_memory or worker_failed for what torch
+/// and the allocator throw; anything else goes on flying. Inside a catch block only.
+[[nodiscard]] ledger::base::Error torch_error();
 
 /// Runs `work`, which returns a Result, turning what torch and the allocator throw into errors.
 template <typename Work>
 auto guarded(Work&& work) -> decltype(work()) {
-    using ledger::base::ErrorCode;
-    using ledger::base::fail;
     try {
         return work();
-    } catch (const std::bad_alloc&) {
-        return fail(ErrorCode::out_of_memory, "the job needs more memory than it may use");
-    } catch (const c10::Error& error) {
-        const std::string what = error.what_without_backtrace();
-        const bool memory = what.find("out of memory") != std::string::npos ||
-                            what.find("can't allocate memory") != std::string::npos;
-        if (memory)
-            return fail(ErrorCode::out_of_memory, "the job needs more memory than it may use");
-        return fail(ErrorCode::worker_failed, "libtorch: " + what.substr(0, what.find('\n')));
+    } catch (...) {
+        return tl::make_unexpected(torch_error());
     }
 }
 

@@ -77,16 +77,21 @@ class TrainingRun {
     /// worker_failed when the loss stops being a finite number.
     [[nodiscard]] ledger::base::Result<StepReport> advance(std::uint64_t count);
 
-    /// Loss and accuracy on the held-out tail; changes no state.
+    /// Loss and accuracy on the held-out tail. Changes no state but the patience of a job that may
+    /// stop early: such a job evaluates where `evaluation_due`, before that step's checkpoint.
+    /// data_invalid when such a job has nothing held out.
     [[nodiscard]] ledger::base::Result<EvalReport> evaluate();
+
+    /// The patience of the spec's early stop is used up: no more steps, though `advance` would.
+    [[nodiscard]] bool stopped_early() const noexcept;
 
     /// Writes parameters, both moments, step and data position as safetensors, atomically.
     [[nodiscard]] ledger::base::Result<CheckpointInfo> save_checkpoint(
         const std::filesystem::path& path);
 
     /// Copies the state now and writes it on another thread while training goes on.
-    /// At most one is under way; `finish_checkpoint` waits for it and returns its result. At the
-    /// spec's last step it is what the objective leaves.
+    /// At most one is under way; `finish_checkpoint` waits for it and returns its result. Where
+    /// training ends it is what the objective leaves.
     void begin_checkpoint(const std::filesystem::path& path);
     [[nodiscard]] bool checkpoint_ready() const noexcept;
     [[nodiscard]] ledger::base::Result<CheckpointInfo> finish_checkpoint();

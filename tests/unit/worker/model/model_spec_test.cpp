@@ -84,6 +84,80 @@ TEST_CASE("model_spec: every field out of its limits is named") {
     refused(with(good, R"("steps":300)", R"("steps":99999999)"), "steps");
 }
 
+TEST_CASE("model_spec: options of the loop out of their limits are named") {
+    const auto extra = [](const std::string& fields) {
+        return with(gpt_spec(), R"("seed":7)", R"("seed":7,)" + fields);
+    };
+    refused(extra(R"("optimizer":"adamw")"), "optimizer must be an object");
+    refused(extra(R"("optimizer":{})"), "optimizer.name");
+    refused(extra(R"("optimizer":{"name":"lion"})"), "optimizer.name");
+    refused(extra(R"("optimizer":{"name":"adamw","momentum":"0.9"})"), "optimizer.momentum");
+    refused(extra(R"("optimizer":{"name":"adamw","beta1":"1"})"), "optimizer.beta1");
+    refused(extra(R"("optimizer":{"name":"adamw","beta2":0.9})"), "optimizer.beta2");
+    refused(extra(R"("optimizer":{"name":"adamw","epsilon":"0"})"), "optimizer.epsilon");
+    refused(extra(R"("optimizer":{"name":"sgd","beta1":"0.9"})"), "optimizer.beta1");
+    refused(extra(R"("optimizer":{"name":"sgd","momentum":"1.5"})"), "optimizer.momentum");
+    refused(extra(R"("optimizer":{"name":"sgd","momentum":"0.9","nesterov":1})"),
+            "optimizer.nesterov");
+    refused(extra(R"("optimizer":{"name":"sgd","nesterov":true})"), "needs a momentum");
+    refused(extra(R"("schedule":"step")"), "schedule");
+    refused(extra(R"("min_rate_share":"1.5")"), "min_rate_share");
+    refused(extra(R"("schedule":"constant","min_rate_share":"0.1")"), "min_rate_share");
+    refused(extra(R"("clip_norm":"-1")"), "clip_norm");
+    refused(extra(R"("ranks":0)"), "ranks");
+    refused(extra(R"("ranks":17)"), "ranks");
+    refused(extra(R"("ranks":3)"), "ranks must divide");
+    refused(extra(R"("accumulate":0)"), "accumulate");
+    refused(extra(R"("accumulate":5)"), "accumulate must divide");
+    refused(extra(R"("ranks":4,"accumulate":8)"), "accumulate must divide");
+    refused(extra(R"("early_stop":3)"), "early_stop");
+    refused(extra(R"("early_stop":{})"), "early_stop.patience");
+    refused(extra(R"("early_stop":{"patience":0})"), "early_stop.patience");
+    refused(extra(R"("early_stop":{"patience":2,"min_delta":"x"})"), "early_stop.min_delta");
+    refused(extra(R"("early_stop":{"patience":2,"why":1})"), "early_stop.why");
+    refused(
+        with(extra(R"("early_stop":{"patience":2})"), R"("eval_batches":8)", R"("eval_batches":0)"),
+        "eval_batches");
+}
+
+TEST_CASE("model_spec: options of the loop give their values, and a plain spec its old ones") {
+    const auto plain = parse_job_spec(gpt_spec());
+    REQUIRE(plain.has_value());
+    const auto& old = std::get<TrainSpec>(*plain);
+    CHECK(old.optimizer.kind == OptimizerKind::kAdamW);
+    CHECK(old.optimizer.beta1 == 0.9F);
+    CHECK(old.optimizer.beta2 == 0.95F);
+    CHECK(old.optimizer.epsilon == 1e-8F);
+    CHECK(old.schedule == Schedule::kCosine);
+    CHECK(old.min_rate_share == 0.1);
+    CHECK(old.clip_norm == 1.0);
+    CHECK(micro_batch(old) == 16);
+    CHECK_FALSE(old.early_stop.has_value());
+    const auto parsed = parse_job_spec(
+        with(gpt_spec(), R"("seed":7)",
+             R"("seed":7,"optimizer":{"name":"sgd","momentum":"0.9","nesterov":true},)"
+             R"("schedule":"linear","min_rate_share":"0","clip_norm":"0","ranks":2,"accumulate":4,)"
+             R"("early_stop":{"patience":3,"min_delta":"0.01"})"));
+    REQUIRE_MESSAGE(parsed.has_value(), parsed.error().message());
+    const auto& spec = std::get<TrainSpec>(*parsed);
+    CHECK(spec.optimizer.kind == OptimizerKind::kSgd);
+    CHECK(spec.optimizer.momentum == 0.9F);
+    CHECK(spec.optimizer.nesterov);
+    CHECK(spec.schedule == Schedule::kLinear);
+    CHECK(spec.min_rate_share == 0.0);
+    CHECK(spec.clip_norm == 0.0);
+    CHECK(micro_batch(spec) == 2);
+    REQUIRE(spec.early_stop.has_value());
+    CHECK(spec.early_stop->patience == 3);
+    CHECK(spec.early_stop->min_delta == doctest::Approx(0.01));
+    // The same work in smaller pieces; every rank holds a copy of the model.
+    CHECK(flops_per_step(spec) == flops_per_step(old));
+    CHECK(memory_estimate(*parsed) > memory_estimate(*plain));
+    const auto pieces =
+        parse_job_spec(with(gpt_spec(), R"("seed":7)", R"("seed":7,"accumulate":16)"));
+    CHECK(memory_estimate(*pieces) < memory_estimate(*plain));
+}
+
 TEST_CASE("model_spec: a model or a step that is too large meets a limit") {
     refused(with(gpt_spec(), R"("width":192,"depth":4,"heads":6)",
                  R"("width":8192,"depth":96,"heads":64)"),
