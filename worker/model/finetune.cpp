@@ -154,9 +154,9 @@ class FinetuneObjective final : public Objective {
         const std::uint64_t rows =
             std::min(held_out_->rows(), std::uint64_t{spec_.eval_batches} * spec_.batch);
         std::vector<std::uint64_t> some;
-        for (std::uint64_t begin = 0; begin < rows; begin += spec_.batch) {
+        for (std::uint64_t begin = 0; begin < rows; begin += micro_batch(spec_)) {
             some.clear();
-            for (std::uint64_t i = begin; i < std::min(rows, begin + spec_.batch); ++i)
+            for (std::uint64_t i = begin; i < std::min(rows, begin + micro_batch(spec_)); ++i)
                 some.push_back(i);
             const RowBatch batch = held_out_->batch(some);
             const Tensor out = logits(parameters, batch);

@@ -123,11 +123,13 @@ Products products_of(const FinetuneSpec& spec, const DecoderConfig& config) {
 }  // namespace
 
 Result<FinetuneSpec> read_finetune_spec(const FieldReader& in, const JsonValue& document) {
-    TRY(in.only({"version",      "kind",          "files",         "method",
-                 "data",         "validation",    "context",       "rows",
-                 "result",       "batch",         "steps",         "segment_steps",
-                 "eval_batches", "learning_rate", "warmup_steps",  "weight_decay",
-                 "seed",         "precision",     "numeric_class", "flops_per_step"}));
+    TRY(in.only({"version",      "kind",          "files",          "method",
+                 "data",         "validation",    "context",        "rows",
+                 "result",       "batch",         "steps",          "segment_steps",
+                 "eval_batches", "learning_rate", "warmup_steps",   "weight_decay",
+                 "seed",         "precision",     "optimizer",      "schedule",
+                 "clip_norm",    "ranks",         "min_rate_share", "accumulate",
+                 "early_stop",   "numeric_class", "flops_per_step"}));
     FinetuneSpec spec;
     const auto files = document.member("files");
     if (!files) return in.refuse("files", "is missing");
@@ -191,14 +193,17 @@ std::uint64_t samples_per_step(const FinetuneSpec& spec) noexcept {
 std::uint64_t memory_estimate(const FinetuneSpec& spec, const DecoderConfig& config) {
     constexpr Wide kRuntime = 512ULL << 20U;
     const Wide trained = spec.lora ? products_of(spec, config).adapters : parameter_count(config);
-    // Values, gradients, two moments, the copy being written, and bf16 values.
-    Wide bytes = kRuntime + 30 * trained;
+    // Values, gradients, two moments, the copy being written, and bf16 values; then sums of
+    // gradients.
+    const std::uint64_t sums = (spec.accumulate > 1 ? 4U : 0U) + (spec.ranks > 1 ? 8U : 0U);
+    Wide bytes = kRuntime + (30 + sums) * trained;
     if (spec.lora)
         bytes += Wide{parameter_count(config)} * (spec.precision == Precision::kBf16 ? 2 : 4);
     // What a layer keeps for the backward pass, in numbers of 4 bytes.
     const Wide layer = Wide{12} * config.width + Wide{6} * config.qkv_width() +
                        Wide{6} * config.ffn + Wide{4} * config.heads * spec.context;
-    bytes += Wide{4} * samples_per_step(spec) * (config.depth * layer + Wide{4} * config.vocab);
+    const Wide tokens = Wide{micro_batch(spec)} * spec.context;
+    bytes += 4 * tokens * (config.depth * layer + Wide{4} * config.vocab);
     return saturated(bytes);
 }
 

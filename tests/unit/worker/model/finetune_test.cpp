@@ -367,18 +367,38 @@ TEST_CASE("finetune: a run learns, resumes bit for bit, and its result is served
     }
 }
 
-TEST_CASE("finetune: the shares of a step's rows add up to its loss") {
+TEST_CASE("finetune: pieces of a batch give the loss of the whole, other seeds another") {
+    const Folder folder(mistral());
+    const auto loss = [&](const json& change) {
+        auto run = folder.start(spec_of(with(spec_json(), change)));
+        REQUIRE(run.has_value());
+        const auto report = run->advance(2);
+        REQUIRE(report.has_value());
+        return report->loss;
+    };
     for (const char* rows : {"padded", "packed"}) {
-        const FinetuneSpec spec = spec_of(with(spec_json(), {{"rows", rows}}));
-        const Folder folder(mistral());
-        const auto losses = [&](std::uint64_t steps, const json& change) {
-            auto run = folder.start(spec_of(with(spec_json(), change)));
-            REQUIRE(run.has_value());
-            return run->advance(steps)->loss;
-        };
-        CHECK(losses(1, {{"rows", rows}}) == losses(1, {{"rows", rows}}));
-        CHECK(losses(1, {{"rows", rows}}) != losses(1, {{"rows", rows}, {"seed", 4}}));
+        const double whole = loss({{"rows", rows}});
+        CHECK(loss({{"rows", rows}}) == whole);
+        CHECK(loss({{"rows", rows}, {"accumulate", 4}}) == doctest::Approx(whole).epsilon(1e-5));
+        CHECK(loss({{"rows", rows}, {"seed", 4}}) != whole);
     }
+}
+
+TEST_CASE("finetune: a job that stops early leaves its result there") {
+    json document = with(spec_json(), {{"early_stop", {{"patience", 1}, {"min_delta", "100"}}}});
+    document["validation"] = document["data"];
+    const Folder folder(llama());
+    auto run = folder.start(spec_of(document));
+    REQUIRE(run.has_value());
+    const TempDir out;
+    REQUIRE(run->advance(4).has_value());
+    REQUIRE(run->evaluate().has_value());  // the first is the best
+    REQUIRE_FALSE(run->stopped_early());
+    REQUIRE(run->advance(4).has_value());
+    REQUIRE(run->evaluate().has_value());
+    REQUIRE(run->stopped_early());
+    REQUIRE(run->save_checkpoint(out / "early").has_value());
+    CHECK(served_loss(folder, out / "early") > 0);
 }
 
 TEST_CASE("finetune: an adapter alone has its config with it, and the base stays") {
