@@ -2,8 +2,10 @@
 #include "worker/executor/job_child.hpp"
 
 #include "worker/executor/child_io.hpp"
+#include "worker/executor/finetune_data.hpp"
 #include "worker/executor/folder_model.hpp"
 #include "worker/executor/protocol.hpp"
+#include "worker/model/finetune.hpp"
 #include "worker/model/inference.hpp"
 #include "worker/model/training.hpp"
 #include "worker/sandbox/sandbox.hpp"
@@ -39,17 +41,20 @@ double seconds_since(std::chrono::steady_clock::time_point begin) {
 /// Trains segment by segment; a checkpoint is written while the next segment runs.
 class TrainLoop {
  public:
-    TrainLoop(ChildIo& io, const model::TrainSpec& spec, model::TrainingRun run,
-              const ChildStart& start)
+    /// `samples` are what one step takes.
+    TrainLoop(ChildIo& io, const model::LoopSpec& spec, std::uint64_t samples,
+              model::TrainingRun run, const ChildStart& start)
         : io_(io),
           spec_(spec),
+          samples_(samples),
           run_(std::move(run)),
           job_dir_(start.job_dir),
           last_step_(start.stop_at_step == 0 ? spec.steps
                                              : std::min(spec.steps, start.stop_at_step)) {}
 
-    Result<Outcome> run() {
+    Result<Outcome> run(const std::optional<Prepared>& prepared) {
         io_.emit(Ready{run_.step()});
+        if (prepared) io_.emit(*prepared);
         if (run_.step() == 0) TRY(evaluate());
         while (run_.step() < last_step_ && !run_.stopped_early()) {
             TRY_ASSIGN(const bool go_on, run_segment());
@@ -80,8 +85,7 @@ class TrainLoop {
                 return tl::make_unexpected(report.error());
             }
             loss_sum += report->loss * static_cast<double>(steps);
-            const double rate = static_cast<double>(steps * model::samples_per_step(spec_)) /
-                                seconds_since(started);
+            const double rate = static_cast<double>(steps * samples_) / seconds_since(started);
             io_.emit(Metrics{run_.step(), report->loss, report->gradient_norm, rate});
             if (pending_ && run_.checkpoint_ready()) TRY(collect());
         }
@@ -138,7 +142,8 @@ class TrainLoop {
     }
 
     ChildIo& io_;
-    const model::TrainSpec& spec_;
+    const model::LoopSpec& spec_;
+    std::uint64_t samples_;
     model::TrainingRun run_;
     std::filesystem::path job_dir_;
     std::uint64_t last_step_;  // of the job, or of this slice of it
@@ -211,6 +216,26 @@ class ServeLoop {
     std::map<std::string, TimeMs> started_;
 };
 
+Result<Outcome> run_finetune(ChildIo& io, const model::FinetuneSpec& spec,
+                             const ChildStart& start) {
+    model::configure_runtime(start.runtime);
+    TRY_ASSIGN(const FolderWords words, FolderWords::open(start.folder));
+    TRY_ASSIGN(auto training, read_examples(start.examples, words, spec.context));
+    std::optional<model::ExampleSet> validation;
+    if (spec.validation) {
+        TRY_ASSIGN(validation, read_examples(start.validation, words, spec.context));
+    }
+    const model::ExampleSet::Report report = training.report();
+    const Prepared prepared{report.kept, report.cut, report.dropped, report.tokens};
+    TRY_ASSIGN(auto objective,
+               model::make_finetune_objective(spec, start.folder, std::move(training),
+                                              std::move(validation), start.runtime.device));
+    TRY_ASSIGN(auto run,
+               model::TrainingRun::start(spec, std::move(objective),
+                                         {std::nullopt, start.files.checkpoint}, start.runtime));
+    return TrainLoop(io, spec, model::samples_per_step(spec), std::move(run), start).run(prepared);
+}
+
 Result<Outcome> run_job(ChildIo& io) {
     const auto line = io.read_line();
     if (!line) return Outcome::kStopped;
@@ -223,13 +248,16 @@ Result<Outcome> run_job(ChildIo& io) {
         return {};
     };
     if (start.kind == ChildStart::Kind::kTrain) {
+        TRY(wall());
+        io.start_commands();
+        if (const auto* finetune = std::get_if<model::FinetuneSpec>(&spec))
+            return run_finetune(io, *finetune, start);
         const auto* train = std::get_if<model::TrainSpec>(&spec);
         if (train == nullptr)
             return ledger::base::fail(ErrorCode::job_spec_invalid, "kind is not \"train\"");
-        TRY(wall());
-        io.start_commands();
         TRY_ASSIGN(auto run, model::TrainingRun::create(*train, start.files, start.runtime));
-        return TrainLoop(io, *train, std::move(run), start).run();
+        return TrainLoop(io, *train, model::samples_per_step(*train), std::move(run), start)
+            .run(std::nullopt);
     }
     const auto* serve = std::get_if<model::ServeSpec>(&spec);
     if (serve == nullptr)

@@ -176,13 +176,17 @@ std::uint64_t activation_bytes(const ModelSpec& model, std::uint64_t batch) {
 
 }  // namespace
 
-Hash32 model_hash(const ServeSpec& spec) {
-    if (const auto* own = std::get_if<OwnModel>(&spec.source)) return own->weights;
+Hash32 model_hash(const FileBlobs& files) {
     std::string canonical;  // the map is sorted and no name needs an escape
-    for (const auto& [name, blob] : std::get<FolderFiles>(spec.source).blobs)
+    for (const auto& [name, blob] : files)
         canonical += fmt::format("{}\"{}\":\"{}\"", canonical.empty() ? "" : ",", name,
                                  ledger::base::to_hex(blob));
     return ledger::base::sha256(ledger::base::as_bytes("{" + canonical + "}"));
+}
+
+Hash32 model_hash(const ServeSpec& spec) {
+    if (const auto* own = std::get_if<OwnModel>(&spec.source)) return own->weights;
+    return model_hash(std::get<FolderFiles>(spec.source).blobs);
 }
 
 Arch arch_of(const ModelSpec& model) noexcept {

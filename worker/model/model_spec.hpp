@@ -86,6 +86,7 @@ struct ServeSpec {
 /// What receipts say of the model: the hash of its weights, or SHA-256 of a folder's canonical
 /// "files".
 [[nodiscard]] ledger::base::Hash32 model_hash(const ServeSpec& spec);
+[[nodiscard]] ledger::base::Hash32 model_hash(const FileBlobs& files);
 
 using JobSpec = std::variant<TrainSpec, ServeSpec, FinetuneSpec>;
 
