@@ -162,7 +162,7 @@ Result<SpecSummary> summarise(std::string_view spec) {
     TRY_ASSIGN(const json document, ledger::rpc::parse_json(spec));
     SpecSummary out;
     TRY_ASSIGN(out.kind, ledger::rpc::string_at(document, "kind"));
-    if (out.kind == "train") {
+    if (out.kind == "train" || out.kind == "finetune") {
         TRY_ASSIGN(out.steps, ledger::rpc::integer_at(document, "steps"));
     }
     return out;

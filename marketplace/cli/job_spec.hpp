@@ -65,7 +65,7 @@ struct TrainPlan {
 /// What a person wants to know of a spec before paying.
 struct SpecSummary {
     std::string kind;
-    std::uint64_t steps = 0;  ///< train
+    std::uint64_t steps = 0;  ///< train, finetune
 };
 [[nodiscard]] ledger::base::Result<SpecSummary> summarise(std::string_view spec);
 

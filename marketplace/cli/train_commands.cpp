@@ -60,38 +60,6 @@ Result<std::string> make_spec(Context& context, TrainOptions& options, Blobs blo
     return make_train_spec(plan);
 }
 
-/// Price ceiling and lock from --max-price and --max-amount: each follows from the other. The
-/// amount is for the whole job; every worker of a gang gets its share.
-Result<BidTerms> make_terms(const TrainOptions& options, std::uint64_t steps) {
-    BidTerms terms;
-    terms.gang = std::max<std::uint64_t>(options.order.gang, 1);
-    terms.volume_units = steps * terms.gang;
-    TRY_ASSIGN(terms.order_class, to_order_class(options.order));
-    if (options.max_price.empty() && options.max_amount.empty())
-        return fail(ErrorCode::missing_field,
-                    "say what it may cost: --max-amount TOKENS for all, or --max-price TOKENS per "
-                    "step");
-    if (!options.max_price.empty()) {
-        TRY_ASSIGN(terms.price_ceiling_atoms, parse_amount(options.max_price, "--max-price"));
-    }
-    if (!options.max_amount.empty()) {
-        TRY_ASSIGN(const std::uint64_t total, parse_amount(options.max_amount, "--max-amount"));
-        terms.max_amount_atoms = total / terms.gang;
-    }
-    if (terms.price_ceiling_atoms == 0) {
-        terms.price_ceiling_atoms = terms.max_amount_atoms / steps;
-        if (terms.price_ceiling_atoms == 0)
-            return fail(ErrorCode::invalid_price,
-                        fmt::format("--max-amount is less than an atom per step for {} steps",
-                                    terms.volume_units));
-    }
-    if (terms.max_amount_atoms == 0) {
-        TRY_ASSIGN(terms.max_amount_atoms,
-                   ledger::eth::amount_for(terms.unit_kind, steps, terms.price_ceiling_atoms));
-    }
-    return terms;
-}
-
 void print_plan(Context& context, const TrainOptions& options, std::uint64_t steps) {
     if (context.json() || !options.spec_file.empty()) return;
     context.messages.line(fmt::format("Model       {} with {} parameters, {:.1f} GFLOP a step",
@@ -104,7 +72,9 @@ void print_plan(Context& context, const TrainOptions& options, std::uint64_t ste
 Result<void> quote(Context& context, TrainOptions options) {
     TRY_ASSIGN(std::string spec, make_spec(context, options, Blobs::kHashOnly));
     TRY_ASSIGN(const SpecSummary summary, summarise(spec));
-    TRY_ASSIGN(const BidTerms terms, make_terms(options, summary.steps));
+    TRY_ASSIGN(
+        const BidTerms terms,
+        training_terms(options.order, {options.max_price, options.max_amount}, summary.steps));
     print_plan(context, options, summary.steps);
     TRY_ASSIGN(const auto job, sign_job(context, std::move(spec), {terms}, options.order));
     TRY_ASSIGN(const QuoteAnswer answer, ask_quote(context, job));
@@ -124,7 +94,9 @@ Result<void> train(Context& context, TrainOptions options) {
     TRY_ASSIGN(const SpecSummary summary, summarise(spec));
     if (summary.kind != "train")
         return fail(ErrorCode::job_spec_invalid, "the spec is not of kind \"train\"");
-    TRY_ASSIGN(const BidTerms terms, make_terms(options, summary.steps));
+    TRY_ASSIGN(
+        const BidTerms terms,
+        training_terms(options.order, {options.max_price, options.max_amount}, summary.steps));
     print_plan(context, options, summary.steps);
     TRY_ASSIGN(const auto job, sign_job(context, std::move(spec), {terms}, options.order));
     if (!context.json() || !context.settings.yes) {

@@ -142,13 +142,19 @@ Result<void> read_model(const json& document, JobSpec& out) {
     return {};
 }
 
-Result<void> read_train(const json& document, JobSpec& out) {
+/// What training of any kind sells: steps, in segments, of a size.
+Result<void> read_steps(const json& document, JobSpec& out) {
     out.kind = domain::JobKind::kTrain;
     out.terms.kind = out.kind;
     TRY_ASSIGN(out.terms.total_units, integer(document, "steps", 1, limits::kMaxTrainingSteps));
     TRY_ASSIGN(out.terms.segment_units,
                integer(document, "segment_steps", 1, out.terms.total_units));
     TRY_ASSIGN(out.terms.flops_per_step, integer(document, "flops_per_step", 1, UINT64_MAX / 2));
+    return {};
+}
+
+Result<void> read_train(const json& document, JobSpec& out) {
+    TRY(read_steps(document, out));
     const json* data = member(document, "data");
     if (data == nullptr || !data->is_object()) return invalid("data", "must be an object");
     TRY_ASSIGN(const std::string format, text(*data, "format"));
@@ -179,6 +185,25 @@ Result<void> read_files(const json& files, JobSpec& out) {
         if (name.size() > kNameMax) return invalid("files", "has a name of more than 128 bytes");
         TRY_ASSIGN(const domain::Hash32 hash, blob(files, name.c_str()));
         out.blobs.push_back(hash);
+    }
+    return {};
+}
+
+/// A published folder that is trained on: for the market it is training, by steps.
+Result<void> read_finetune(const json& document, JobSpec& out) {
+    TRY(read_steps(document, out));
+    out.folder = true;
+    const json* files = member(document, "files");
+    if (files == nullptr) return invalid("files", "must be an object of 1 to 256 files");
+    TRY(read_files(*files, out));
+    const json* data = member(document, "data");
+    if (data == nullptr || !data->is_object()) return invalid("data", "must be an object");
+    TRY_ASSIGN(const domain::Hash32 examples, blob(*data, "blob"));
+    out.blobs.push_back(examples);
+    if (const json* validation = member(document, "validation")) {
+        if (!validation->is_object()) return invalid("validation", "must be an object");
+        TRY_ASSIGN(const domain::Hash32 held_out, blob(*validation, "blob"));
+        out.blobs.push_back(held_out);
     }
     return {};
 }
@@ -245,8 +270,11 @@ Result<JobSpec> parse_job_spec(std::string_view canonical) {
         TRY(read_train(document, out));
     } else if (kind == "infer.serve") {
         TRY(read_serve(document, out));
+    } else if (kind == "finetune") {
+        TRY(read_finetune(document, out));
     } else {
-        return fail(ErrorCode::job_spec_invalid, "kind must be \"train\" or \"infer.serve\"");
+        return fail(ErrorCode::job_spec_invalid,
+                    "kind must be \"train\", \"finetune\" or \"infer.serve\"");
     }
     return out;
 }
