@@ -25,23 +25,28 @@ std::string lower(std::string_view text) {
     return out;
 }
 
-/// The value of `; name=value` or `; name="value"` in a header's value.
+/// The value of `; name=value` or `; name="value"` in a header's value. What is quoted is passed
+/// over as a whole: it may hold anything.
 std::optional<std::string> parameter(std::string_view header, std::string_view name) {
-    const std::string folded = lower(header);
-    for (std::size_t at = folded.find(';'); at != folded.npos; at = folded.find(';', at + 1)) {
-        const std::size_t begin = folded.find_first_not_of(" \t", at + 1);
-        if (begin == folded.npos || folded.compare(begin, name.size(), name) != 0) continue;
-        std::string_view rest = header.substr(std::min(begin + name.size(), header.size()));
-        if (rest.empty() || rest.front() != '=') continue;
-        rest.remove_prefix(1);
-        if (rest.empty() || rest.front() != '"')
-            return std::string(rest.substr(0, rest.find_first_of("; \t")));
-        std::string out;
-        for (std::size_t i = 1; i < rest.size() && rest[i] != '"'; ++i) {
-            if (rest[i] == '\\' && i + 1 < rest.size()) ++i;
-            out += rest[i];
+    std::size_t at = std::min(header.find(';'), header.size());
+    while (at < header.size()) {
+        at = std::min(header.find_first_not_of("; \t", at), header.size());
+        const std::size_t equals = std::min(header.find('=', at), header.size());
+        const std::string found = lower(header.substr(at, equals - at));
+        at = equals + 1;
+        std::string value;
+        if (at < header.size() && header[at] == '"') {
+            for (++at; at < header.size() && header[at] != '"'; ++at) {
+                if (header[at] == '\\' && at + 1 < header.size()) ++at;
+                value += header[at];
+            }
+            ++at;
+        } else if (at < header.size()) {
+            const std::size_t end = std::min(header.find_first_of("; \t", at), header.size());
+            value = header.substr(at, end - at);
+            at = end;
         }
-        return out;
+        if (found == name) return value;
     }
     return std::nullopt;
 }

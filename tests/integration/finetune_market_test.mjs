@@ -2,10 +2,10 @@
 // A published folder trained on with a buyer's examples: posted, run by a worker, fetched as a folder, published again
 // and asked. What it was taught it says.
 import assert from "node:assert/strict";
-import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createReadStream, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { OpenAI } from "../../scripts/lib/openai.mjs";
+import { OpenAI, toFile } from "../../scripts/lib/openai.mjs";
 import { deposit_with_permit, dev_keys, privateKeyToAccount, root } from "../../scripts/lib/chain.mjs";
 import { Devnet } from "../../scripts/lib/devnet.mjs";
 import { write_tiny_folder } from "./text/tiny_folder.mjs";
@@ -91,4 +91,50 @@ test("bad examples are refused with their line, here and by the worker", async (
   await net.cli("buyer", "jobs", "cancel", id);
   writeFileSync(net.file("empty.jsonl"), "\n\n");
   await assert.rejects(finetune("empty.jsonl"), /examples/);
+});
+
+test("OpenAI's files: stored, read, listed, deleted, refused", async () => {
+  const file = await client.files.create({ file: createReadStream(net.file("chats.jsonl")), purpose: "fine-tune" });
+  assert.equal(file.object, "file");
+  assert.equal(file.filename, "chats.jsonl");
+  assert.equal(file.bytes, chats(16).length);
+  assert.deepEqual(await client.files.retrieve(file.id), file);
+  assert.equal(await (await client.files.content(file.id)).text(), chats(16));
+  const other = await client.files.create({ file: await toFile(Buffer.from('{"text":"a"}\n'), "a.jsonl"), purpose: "fine-tune" });
+  const ids = [];
+  for await (const one of client.files.list({ limit: 1 })) ids.push(one.id);
+  assert.ok(ids.includes(file.id) && ids.includes(other.id));
+  assert.equal((await client.files.delete(other.id)).deleted, true);
+  await assert.rejects(client.files.retrieve(other.id), { status: 404 });
+  await assert.rejects(client.files.create({ file: await toFile(Buffer.from("not json"), "b.jsonl"), purpose: "fine-tune" }), /line 1/);
+  await assert.rejects(client.files.create({ file: await toFile(Buffer.from('{"text":"a"}'), "c.jsonl"), purpose: "vision" }), /purpose/);
+  const stranger = new OpenAI({ baseURL: `${net.market_url}/v1`, apiKey: "mrk_0", maxRetries: 0 });
+  await assert.rejects(stranger.files.list(), { status: 401 });
+});
+
+test("OpenAI's fine-tuning jobs: no key pays, a signed order does", async () => {
+  await net.cli("buyer", "publish", "tiny", "--folder", net.file("tiny"), "--weights", "fp32");
+  const file = await client.files.create({ file: createReadStream(net.file("chats.jsonl")), purpose: "fine-tune" });
+  const ask = { model: "tiny", training_file: file.id };
+  await assert.rejects(client.fineTuning.jobs.create(ask), (error) => error.status >= 400 && error.status < 500 && /metadata\.order/.test(error.message));
+  const { id } = await finetune("chats.jsonl", "--steps", "6", "--detach");
+  const job = await client.fineTuning.jobs.create({ ...ask, metadata: { order: id } });
+  assert.equal(job.object, "fine_tuning.job");
+  assert.equal(job.model, "tiny");
+  assert.equal(job.training_file, file.id);
+  await assert.rejects(client.fineTuning.jobs.create({ model: "merged", training_file: file.id, metadata: { order: id } }), /another model/);
+  await net.processes.until("market", "the job to succeed", async () =>
+    (await client.fineTuning.jobs.retrieve(job.id)).status === "succeeded");
+  const done = await client.fineTuning.jobs.retrieve(job.id);
+  assert.equal((await client.models.retrieve(done.fine_tuned_model)).id, done.fine_tuned_model);
+  assert.ok((await client.fineTuning.jobs.list()).data.some((one) => one.id === job.id));
+  const events = [];
+  for await (const event of client.fineTuning.jobs.listEvents(job.id, { limit: 2 })) events.push(event);
+  assert.ok(events.some((event) => event.type === "metrics" && Number.isFinite(event.data.train_loss)));
+  assert.equal(new Set(events.map((event) => event.id)).size, events.length);
+  const checkpoints = await client.fineTuning.jobs.checkpoints.list(job.id);
+  assert.equal(checkpoints.data[0].step_number, 6);
+  assert.equal(checkpoints.data[0].fine_tuned_model_checkpoint, done.fine_tuned_model);
+  const long = await finetune("chats.jsonl", "--steps", "100000", "--segment-steps", "50", "--detach");
+  assert.equal((await client.fineTuning.jobs.cancel(`ftjob-${long.id.slice(4)}`)).status, "cancelled");
 });

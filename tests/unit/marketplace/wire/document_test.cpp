@@ -222,6 +222,33 @@ TEST_CASE("document: a folder's serve spec names its blobs, or is refused") {
     CHECK(spec->context == 0);
 }
 
+TEST_CASE("document: a fine-tuning sells steps and names every blob, or is refused") {
+    const auto hash = [](char digit) { return "\"0x" + std::string(64, digit) + "\""; };
+    const std::string files = R"("files":{"config.json":)" + hash('1') + "}";
+    const std::string data = R"("data":{"blob":)" + hash('2') + "}";
+    const std::string validation = R"("validation":{"blob":)" + hash('3') + "}";
+    const std::string steps = R"("steps":30,"segment_steps":10,"flops_per_step":9000)";
+    const auto parse = [](const std::string& rest) {
+        return wire::parse_job_spec(
+            wire::canonicalise(R"({"version":1,"kind":"finetune",)" + rest + "}").value());
+    };
+    for (const std::string& bad :
+         {files + "," + data, files + "," + steps, data + "," + steps,
+          R"("files":{},)" + data + "," + steps, files + R"(,"data":7,)" + steps,
+          files + R"(,"data":{},)" + steps, files + "," + data + R"(,"validation":{},)" + steps}) {
+        const auto refused = parse(bad);
+        REQUIRE_FALSE_MESSAGE(refused, bad);
+        CHECK(refused.error().code() == ErrorCode::job_spec_invalid);
+    }
+    const auto spec = parse(files + "," + data + "," + validation + "," + steps);
+    REQUIRE(spec);
+    CHECK(spec->kind == domain::JobKind::kTrain);
+    CHECK(spec->terms.total_units == 30);
+    CHECK(spec->terms.segment_units == 10);
+    CHECK(spec->terms.flops_per_step == 9000);
+    CHECK(spec->blobs.size() == 3);
+}
+
 TEST_CASE("document: resource and constraints round trip") {
     domain::Resource resource;
     resource.gpu_model = "cpu";
