@@ -187,8 +187,8 @@ class FakeServing final : public Job {
 
 Result<std::unique_ptr<Job>> FakeExecutor::start_train(const TrainTask& task, EventSink sink) {
     TRY_ASSIGN(model::JobSpec spec, model::parse_job_spec(task.spec_json));
-    const model::LoopSpec* train = std::get_if<model::TrainSpec>(&spec);
-    if (const auto* finetune = std::get_if<model::FinetuneSpec>(&spec)) train = finetune;
+    model::LoopSpec* train = std::get_if<model::TrainSpec>(&spec);
+    if (auto* finetune = std::get_if<model::FinetuneSpec>(&spec)) train = finetune;
     if (train == nullptr)
         return fail(ErrorCode::job_spec_invalid, "kind is not \"train\" or \"finetune\"");
     if (task.stop_at_step != 0) train->steps = std::min(train->steps, task.stop_at_step);

@@ -28,17 +28,17 @@ tl::unexpected<ledger::base::Error> invalid(std::string detail) {
 /// Tokens so far, and which of them the model shall learn to say.
 class Draft {
  public:
-    explicit Draft(const text::Tokenizer& tokenizer) : tokenizer_(tokenizer) {}
+    explicit Draft(const text::Tokenizer& tokenizer) : tokenizer_(&tokenizer) {}
 
     Result<void> add(std::string_view part, const text::EncodeOptions& options, bool learned) {
-        TRY_ASSIGN(const auto tokens, tokenizer_.encode(part, options));
+        TRY_ASSIGN(const auto tokens, tokenizer_->encode(part, options));
         tokens_.insert(tokens_.end(), tokens.begin(), tokens.end());
         learned_.resize(tokens_.size(), learned ? 1 : 0);
         return {};
     }
     void add_end(const text::TokenizerConfig& config) {
         if (!config.eos_token) return;
-        const auto end = tokenizer_.id_of(*config.eos_token);
+        const auto end = tokenizer_->id_of(*config.eos_token);
         if (!end) return;
         tokens_.push_back(*end);
         learned_.push_back(1);
@@ -46,7 +46,7 @@ class Draft {
     void give(model::ExampleSet& examples) const { examples.add(tokens_, learned_); }
 
  private:
-    const text::Tokenizer& tokenizer_;
+    const text::Tokenizer* tokenizer_;
     std::vector<std::uint32_t> tokens_;
     std::vector<std::uint8_t> learned_;
 };

