@@ -153,11 +153,15 @@ Result<executor::TrainTask> TrainSession::make_task(const model::TrainSpec& spec
     std::error_code error;
     std::filesystem::create_directories(task.job_dir, error);
     if (error) return fail(ErrorCode::io_error, "cannot make the job's folder");
-    if (const auto* text = std::get_if<model::TextData>(&spec.data)) {
-        TRY_ASSIGN(task.files.text, context_.blobs.fetch(text->blob));
-    } else if (const auto* idx = std::get_if<model::IdxData>(&spec.data)) {
-        TRY_ASSIGN(task.files.images, context_.blobs.fetch(idx->images));
-        TRY_ASSIGN(task.files.labels, context_.blobs.fetch(idx->labels));
+    const model::DataBlobs blobs = model::blobs_of(spec.data);
+    if (blobs.text) {
+        TRY_ASSIGN(task.files.text, context_.blobs.fetch(*blobs.text));
+    }
+    if (blobs.images) {
+        TRY_ASSIGN(task.files.images, context_.blobs.fetch(*blobs.images));
+    }
+    if (blobs.labels) {
+        TRY_ASSIGN(task.files.labels, context_.blobs.fetch(*blobs.labels));
     }
     Hash32 checkpoint = book_->terms().start_checkpoint;
     if (const auto last = book_->last_receipt()) checkpoint = last->receipt.response_hash;

@@ -4,6 +4,7 @@
 #include "worker/executor/child_io.hpp"
 #include "worker/executor/folder_model.hpp"
 #include "worker/executor/protocol.hpp"
+#include "worker/executor/rank_processes.hpp"
 #include "worker/model/inference.hpp"
 #include "worker/model/training.hpp"
 #include "worker/sandbox/sandbox.hpp"
@@ -13,9 +14,12 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <filesystem>
 #include <map>
+#include <memory>
 #include <new>
 #include <optional>
+#include <system_error>
 
 namespace worker::executor {
 
@@ -40,8 +44,9 @@ double seconds_since(std::chrono::steady_clock::time_point begin) {
 class TrainLoop {
  public:
     TrainLoop(ChildIo& io, const model::TrainSpec& spec, model::TrainingRun run,
-              const ChildStart& start)
+              const ChildStart& start, const RankProcesses& ranks)
         : io_(io),
+          ranks_(ranks),
           spec_(spec),
           run_(std::move(run)),
           job_dir_(start.job_dir),
@@ -74,6 +79,7 @@ class TrainLoop {
             if (!go_on) return false;
             const auto started = std::chrono::steady_clock::now();
             const std::uint64_t steps = std::min(chunk, end - run_.step());
+            ranks_.tell(steps);
             const auto report = run_.advance(steps);
             if (!report) {
                 TRY(collect());  // what was finished before counts
@@ -138,6 +144,7 @@ class TrainLoop {
     }
 
     ChildIo& io_;
+    const RankProcesses& ranks_;
     const model::TrainSpec& spec_;
     model::TrainingRun run_;
     std::filesystem::path job_dir_;
@@ -211,30 +218,57 @@ class ServeLoop {
     std::map<std::string, TimeMs> started_;
 };
 
+Result<void> raise_walls(const ChildStart& start) {
+    if (start.walls && !sandbox::forbid_exec())
+        return ledger::base::fail(ErrorCode::sandbox_unavailable,
+                                  "the kernel refuses the job's seccomp filter");
+    return {};
+}
+
+/// A rank that is not the first: does the steps that the first tells it to, until that is gone.
+Result<Outcome> follow(model::TrainingRun run, const RankProcesses& ranks) {
+    while (const std::uint64_t steps = ranks.wait())
+        TRY(run.advance(steps));
+    return Outcome::kStopped;
+}
+
+Result<Outcome> run_training(ChildIo& io, const ChildStart& start, const model::TrainSpec& spec) {
+    // On a GPU one process does all ranks' work: a GPU for each is not what a job here has.
+    const bool several =
+        spec.ranks > 1 && start.runtime.device == "cpu" && model::has_rank_groups();
+    RankProcesses ranks;
+    std::unique_ptr<model::RankGroup> group;
+    if (several) {
+        const auto meeting = start.job_dir / "ranks";
+        std::error_code ignored;
+        std::filesystem::remove(meeting, ignored);
+        TRY_ASSIGN(ranks, RankProcesses::fork(spec.ranks));
+        if (ranks.rank() != 0) io.mute();
+        TRY_ASSIGN(group, model::join_ranks(meeting, ranks.rank(), spec.ranks));
+    }
+    TRY(raise_walls(start));
+    if (ranks.rank() == 0) io.start_commands();
+    TRY_ASSIGN(auto run, model::TrainingRun::create(spec, start.files, start.runtime));
+    if (group) run.join(std::move(group));
+    if (ranks.rank() != 0) return follow(std::move(run), ranks);
+    return TrainLoop(io, spec, std::move(run), start, ranks).run();
+}
+
 Result<Outcome> run_job(ChildIo& io) {
     const auto line = io.read_line();
     if (!line) return Outcome::kStopped;
     TRY_ASSIGN(const ChildStart start, decode_start(*line));
     TRY_ASSIGN(const model::JobSpec spec, model::parse_job_spec(start.spec_json));
-    const auto wall = [&]() -> Result<void> {
-        if (start.walls && !sandbox::forbid_exec())
-            return ledger::base::fail(ErrorCode::sandbox_unavailable,
-                                      "the kernel refuses the job's seccomp filter");
-        return {};
-    };
     if (start.kind == ChildStart::Kind::kTrain) {
         const auto* train = std::get_if<model::TrainSpec>(&spec);
         if (train == nullptr)
             return ledger::base::fail(ErrorCode::job_spec_invalid, "kind is not \"train\"");
-        TRY(wall());
-        io.start_commands();
-        TRY_ASSIGN(auto run, model::TrainingRun::create(*train, start.files, start.runtime));
-        return TrainLoop(io, *train, std::move(run), start).run();
+        return run_training(io, start, *train);
     }
     const auto* serve = std::get_if<model::ServeSpec>(&spec);
     if (serve == nullptr)
         return ledger::base::fail(ErrorCode::job_spec_invalid, "kind is not \"infer.serve\"");
-    TRY(wall());
+    TRY(raise_walls(start));
     io.start_commands();
     model::TextModel::Options options;
     options.threads = static_cast<std::uint32_t>(start.runtime.threads);

@@ -38,11 +38,17 @@ class ProcessExecutor final : public Executor {
         if (task.stop_at_step != 0) launch.steps = std::min(launch.steps, task.stop_at_step);
         launch.start.stop_at_step = task.stop_at_step;
         launch.segment_steps = train->segment_steps;
+        launch.plan.ranks = train->ranks > 1;
+        launch.may_end_early = train->early_stop.has_value();
         model::TrainFiles& files = launch.start.files;
-        if (std::holds_alternative<model::TextData>(train->data)) {
+        const model::DataBlobs blobs = model::blobs_of(train->data);
+        if (blobs.text) {
             TRY_ASSIGN(files.text, input(launch, task.files.text, "text"));
-        } else {
+        }
+        if (blobs.images) {
             TRY_ASSIGN(files.images, input(launch, task.files.images, "images"));
+        }
+        if (blobs.labels) {
             TRY_ASSIGN(files.labels, input(launch, task.files.labels, "labels"));
         }
         if (task.files.init) {
