@@ -24,6 +24,9 @@ struct TrainOptions {
     OrderOptions order;
     std::string spec_file;
     std::string text_file;
+    std::string jsonl_file;
+    std::string tokens_file;
+    std::string tar_file;
     std::string images_file;
     std::string labels_file;
     std::string init_file;
@@ -52,10 +55,14 @@ Result<std::string> make_spec(Context& context, TrainOptions& options, Blobs blo
     }
     TrainPlan& plan = options.plan;
     TRY_ASSIGN(plan.text, take_file(context, options.text_file, blobs));
+    TRY_ASSIGN(plan.jsonl, take_file(context, options.jsonl_file, blobs));
+    TRY_ASSIGN(plan.tokens, take_file(context, options.tokens_file, blobs));
+    TRY_ASSIGN(plan.image_tar, take_file(context, options.tar_file, blobs));
     TRY_ASSIGN(plan.images, take_file(context, options.images_file, blobs));
     TRY_ASSIGN(plan.labels, take_file(context, options.labels_file, blobs));
     TRY_ASSIGN(plan.init, take_file(context, options.init_file, blobs));
-    if (plan.images || plan.labels) plan.arch = "cnn";
+    if ((plan.images || plan.labels) && plan.arch == "gpt") plan.arch = "cnn";
+    if (plan.image_tar && plan.arch == "gpt") plan.arch = "resnet";
     plan.segment_steps = std::min(plan.segment_steps, plan.steps);
     return make_train_spec(plan);
 }
@@ -131,6 +138,44 @@ Result<void> train(Context& context, TrainOptions options) {
     return {};
 }
 
+template <typename Add>
+void add_model_options(const Add& work, TrainPlan& plan) {
+    work("--vocab", plan.vocab, "gpt on tokens: how many there are")->capture_default_str();
+    work("--width", plan.width, "gpt, vit: width")->capture_default_str();
+    work("--depth", plan.depth, "gpt, vit: layers; mlp: hidden layers")->capture_default_str();
+    work("--heads", plan.heads, "gpt, vit: heads")->capture_default_str();
+    work("--context", plan.context, "gpt: tokens seen")->capture_default_str();
+    work("--classes", plan.classes, "images: classes")->capture_default_str();
+    work("--colors", plan.colors, "images: 1 or 3")->capture_default_str();
+    work("--image-height", plan.image_height, "images")->capture_default_str();
+    work("--image-width", plan.image_width, "images")->capture_default_str();
+    work("--channels", plan.channels, "cnn, resnet: channels")->capture_default_str();
+    work("--stages", plan.stages, "resnet: stages, each half as large")->capture_default_str();
+    work("--blocks", plan.blocks, "resnet: blocks a stage")->capture_default_str();
+    work("--patch", plan.patch, "vit: pixels a side of a patch")->capture_default_str();
+    work("--hidden", plan.hidden, "mlp: width of hidden layers")->capture_default_str();
+}
+
+/// What has a default at the worker and stays out of the spec when it is not given.
+void add_loop_options(CLI::App& command, TrainPlan& plan) {
+    const auto loop = [&](const char* name, auto& value, const char* text) {
+        command.add_option(name, value, text)->group("Loop");
+    };
+    loop("--optimizer", plan.optimizer, "adamw (the default) or sgd");
+    loop("--beta1", plan.beta1, "adamw: 0.9");
+    loop("--beta2", plan.beta2, "adamw: 0.95");
+    loop("--epsilon", plan.epsilon, "adamw: 0.00000001");
+    loop("--momentum", plan.momentum, "sgd: 0");
+    command.add_flag("--nesterov", plan.nesterov, "sgd: Nesterov's momentum")->group("Loop");
+    loop("--schedule", plan.schedule, "After the warm-up: cosine (the default), linear, constant");
+    loop("--min-rate-share", plan.min_rate_share, "Last rate as a share of the peak: 0.1");
+    loop("--clip-norm", plan.clip_norm, "Largest gradient norm: 1; 0 for none");
+    loop("--ranks", plan.ranks, "Processes that share a batch: 1");
+    loop("--accumulate", plan.accumulate, "Pieces of a batch, one after another, for memory: 1");
+    loop("--patience", plan.patience, "End when so many evaluations bring nothing better");
+    loop("--min-delta", plan.min_delta, "What counts as better, in loss: 0");
+}
+
 void add_train_options(CLI::App& command, const std::shared_ptr<TrainOptions>& options) {
     TrainPlan& plan = options->plan;
     const auto work = [&](const char* name, auto& value, const char* text = "") {
@@ -141,16 +186,13 @@ void add_train_options(CLI::App& command, const std::shared_ptr<TrainOptions>& o
     work("--images", options->images_file, "IDX images: a file, or a blob's hash");
     work("--labels", options->labels_file, "IDX labels: a file, or a blob's hash");
     work("--init", options->init_file, "Weights to start from: a file, or a hash");
-    work("--arch", plan.arch, "gpt or cnn")->capture_default_str();
-    work("--width", plan.width, "gpt: width")->capture_default_str();
-    work("--depth", plan.depth, "gpt: layers")->capture_default_str();
-    work("--heads", plan.heads, "gpt: heads")->capture_default_str();
-    work("--context", plan.context, "gpt: tokens seen")->capture_default_str();
-    work("--classes", plan.classes, "cnn: classes")->capture_default_str();
-    work("--channels", plan.channels, "cnn: channels")->capture_default_str();
-    work("--image-height", plan.image_height, "cnn")->capture_default_str();
-    work("--image-width", plan.image_width, "cnn")->capture_default_str();
-    work("--steps", plan.steps, "Training steps")->capture_default_str();
+    work("--jsonl", options->jsonl_file, "JSON lines to train on: a file, or a blob's hash");
+    work("--field", plan.field, "jsonl: the field with the text")->capture_default_str();
+    work("--tokens", options->tokens_file, "Tokens (.npy of uint16 or uint32) to train on");
+    work("--image-tar", options->tar_file, "A tar of PNG, JPEG or PPM files, a folder per label");
+    work("--arch", plan.arch, "gpt, cnn, resnet, vit or mlp")->capture_default_str();
+    add_model_options(work, plan);
+    work("--steps", plan.steps, "Training steps, at most with --patience")->capture_default_str();
     work("--segment-steps", plan.segment_steps, "Steps between checkpoints")->capture_default_str();
     work("--batch", plan.batch, "Samples a step")->capture_default_str();
     work("--learning-rate", plan.learning_rate, "Peak")->capture_default_str();
@@ -160,6 +202,7 @@ void add_train_options(CLI::App& command, const std::shared_ptr<TrainOptions>& o
     work("--eval-batches", plan.eval_batches)->capture_default_str();
     work("--seed", plan.seed)->capture_default_str();
     work("--precision", plan.precision, "fp32 or bf16")->capture_default_str();
+    add_loop_options(command, plan);
     command.add_option("--max-price", options->max_price, "Most per step, in tokens")
         ->group("Money");
     command.add_option("--max-amount", options->max_amount, "Most for the whole job, in tokens")

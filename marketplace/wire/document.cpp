@@ -136,8 +136,10 @@ Result<void> read_model(const json& document, JobSpec& out) {
     TRY_ASSIGN(out.arch, text(*model, "arch"));
     if (out.arch == "gpt") {
         TRY_ASSIGN(out.context, integer(*model, "context", 1, 1U << 20U));
-    } else if (out.arch != "cnn") {
-        return fail(ErrorCode::job_spec_invalid, "arch must be \"gpt\" or \"cnn\"");
+    } else if (out.arch != "cnn" && out.arch != "resnet" && out.arch != "vit" &&
+               out.arch != "mlp") {
+        return fail(ErrorCode::job_spec_invalid,
+                    "arch must be \"gpt\", \"cnn\", \"resnet\", \"vit\" or \"mlp\"");
     }
     return {};
 }
@@ -150,6 +152,7 @@ Result<void> read_steps(const json& document, JobSpec& out) {
     TRY_ASSIGN(out.terms.segment_units,
                integer(document, "segment_steps", 1, out.terms.total_units));
     TRY_ASSIGN(out.terms.flops_per_step, integer(document, "flops_per_step", 1, UINT64_MAX / 2));
+    out.terms.may_end_early = member(document, "early_stop") != nullptr;
     return {};
 }
 
@@ -158,7 +161,7 @@ Result<void> read_train(const json& document, JobSpec& out) {
     const json* data = member(document, "data");
     if (data == nullptr || !data->is_object()) return invalid("data", "must be an object");
     TRY_ASSIGN(const std::string format, text(*data, "format"));
-    if (format == "text") {
+    if (format == "text" || format == "jsonl" || format == "tokens" || format == "tar") {
         TRY_ASSIGN(const domain::Hash32 hash, blob(*data, "blob"));
         out.blobs.push_back(hash);
     } else if (format == "idx") {
@@ -166,7 +169,8 @@ Result<void> read_train(const json& document, JobSpec& out) {
         TRY_ASSIGN(const domain::Hash32 labels, blob(*data, "labels"));
         out.blobs = {images, labels};
     } else {
-        return fail(ErrorCode::job_spec_invalid, "data.format must be \"text\" or \"idx\"");
+        return fail(ErrorCode::job_spec_invalid,
+                    "data.format must be \"text\", \"jsonl\", \"tokens\", \"idx\" or \"tar\"");
     }
     if (member(document, "init") != nullptr) {
         TRY_ASSIGN(const domain::Hash32 init, blob(document, "init"));

@@ -177,11 +177,15 @@ Result<executor::TrainTask> TrainSession::make_task(const model::JobSpec& spec) 
 }
 
 Result<void> TrainSession::fetch_inputs(const model::TrainSpec& spec, executor::TrainTask& task) {
-    if (const auto* text = std::get_if<model::TextData>(&spec.data)) {
-        TRY_ASSIGN(task.files.text, context_.blobs.fetch(text->blob));
-    } else if (const auto* idx = std::get_if<model::IdxData>(&spec.data)) {
-        TRY_ASSIGN(task.files.images, context_.blobs.fetch(idx->images));
-        TRY_ASSIGN(task.files.labels, context_.blobs.fetch(idx->labels));
+    const model::DataBlobs blobs = model::blobs_of(spec.data);
+    if (blobs.text) {
+        TRY_ASSIGN(task.files.text, context_.blobs.fetch(*blobs.text));
+    }
+    if (blobs.images) {
+        TRY_ASSIGN(task.files.images, context_.blobs.fetch(*blobs.images));
+    }
+    if (blobs.labels) {
+        TRY_ASSIGN(task.files.labels, context_.blobs.fetch(*blobs.labels));
     }
     if (spec.init && !task.files.checkpoint) {
         TRY_ASSIGN(task.files.init, context_.blobs.fetch(*spec.init));

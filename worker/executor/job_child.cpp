@@ -5,6 +5,7 @@
 #include "worker/executor/finetune_data.hpp"
 #include "worker/executor/folder_model.hpp"
 #include "worker/executor/protocol.hpp"
+#include "worker/executor/rank_processes.hpp"
 #include "worker/model/finetune.hpp"
 #include "worker/model/inference.hpp"
 #include "worker/model/training.hpp"
@@ -15,9 +16,12 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <filesystem>
 #include <map>
+#include <memory>
 #include <new>
 #include <optional>
+#include <system_error>
 
 namespace worker::executor {
 
@@ -43,8 +47,9 @@ class TrainLoop {
  public:
     /// `samples` are what one step takes.
     TrainLoop(ChildIo& io, const model::LoopSpec& spec, std::uint64_t samples,
-              model::TrainingRun run, const ChildStart& start)
+              model::TrainingRun run, const ChildStart& start, const RankProcesses& ranks)
         : io_(io),
+          ranks_(ranks),
           spec_(spec),
           samples_(samples),
           run_(std::move(run)),
@@ -79,6 +84,7 @@ class TrainLoop {
             if (!go_on) return false;
             const auto started = std::chrono::steady_clock::now();
             const std::uint64_t steps = std::min(chunk, end - run_.step());
+            ranks_.tell(steps);
             const auto report = run_.advance(steps);
             if (!report) {
                 TRY(collect());  // what was finished before counts
@@ -142,6 +148,7 @@ class TrainLoop {
     }
 
     ChildIo& io_;
+    const RankProcesses& ranks_;
     const model::LoopSpec& spec_;
     std::uint64_t samples_;
     model::TrainingRun run_;
@@ -216,8 +223,18 @@ class ServeLoop {
     std::map<std::string, TimeMs> started_;
 };
 
-Result<Outcome> run_finetune(ChildIo& io, const model::FinetuneSpec& spec,
-                             const ChildStart& start) {
+Result<void> raise_walls(const ChildStart& start) {
+    if (start.walls && !sandbox::forbid_exec())
+        return ledger::base::fail(ErrorCode::sandbox_unavailable,
+                                  "the kernel refuses the job's seccomp filter");
+    return {};
+}
+
+/// All ranks of a fine-tuning run in this process, one after another.
+Result<Outcome> run_finetune(ChildIo& io, const ChildStart& start,
+                             const model::FinetuneSpec& spec) {
+    TRY(raise_walls(start));
+    io.start_commands();
     model::configure_runtime(start.runtime);
     TRY_ASSIGN(const FolderWords words, FolderWords::open(start.folder));
     TRY_ASSIGN(auto training, read_examples(start.examples, words, spec.context));
@@ -233,7 +250,39 @@ Result<Outcome> run_finetune(ChildIo& io, const model::FinetuneSpec& spec,
     TRY_ASSIGN(auto run,
                model::TrainingRun::start(spec, std::move(objective),
                                          {std::nullopt, start.files.checkpoint}, start.runtime));
-    return TrainLoop(io, spec, model::samples_per_step(spec), std::move(run), start).run(prepared);
+    return TrainLoop(io, spec, model::samples_per_step(spec), std::move(run), start,
+                     RankProcesses())
+        .run(prepared);
+}
+
+/// A rank that is not the first: does the steps that the first tells it to, until that is gone.
+Result<Outcome> follow(model::TrainingRun run, const RankProcesses& ranks) {
+    while (const std::uint64_t steps = ranks.wait())
+        TRY(run.advance(steps));
+    return Outcome::kStopped;
+}
+
+Result<Outcome> run_training(ChildIo& io, const ChildStart& start, const model::TrainSpec& spec) {
+    // On a GPU one process does all ranks' work: a GPU for each is not what a job here has.
+    const bool several =
+        spec.ranks > 1 && start.runtime.device == "cpu" && model::has_rank_groups();
+    RankProcesses ranks;
+    std::unique_ptr<model::RankGroup> group;
+    if (several) {
+        const auto meeting = start.job_dir / "ranks";
+        std::error_code ignored;
+        std::filesystem::remove(meeting, ignored);
+        TRY_ASSIGN(ranks, RankProcesses::fork(spec.ranks));
+        if (ranks.rank() != 0) io.mute();
+        TRY_ASSIGN(group, model::join_ranks(meeting, ranks.rank(), spec.ranks));
+    }
+    TRY(raise_walls(start));
+    if (ranks.rank() == 0) io.start_commands();
+    TRY_ASSIGN(auto run, model::TrainingRun::create(spec, start.files, start.runtime));
+    if (group) run.join(std::move(group));
+    if (ranks.rank() != 0) return follow(std::move(run), ranks);
+    return TrainLoop(io, spec, model::samples_per_step(spec), std::move(run), start, ranks)
+        .run(std::nullopt);
 }
 
 Result<Outcome> run_job(ChildIo& io) {
@@ -241,28 +290,18 @@ Result<Outcome> run_job(ChildIo& io) {
     if (!line) return Outcome::kStopped;
     TRY_ASSIGN(const ChildStart start, decode_start(*line));
     TRY_ASSIGN(const model::JobSpec spec, model::parse_job_spec(start.spec_json));
-    const auto wall = [&]() -> Result<void> {
-        if (start.walls && !sandbox::forbid_exec())
-            return ledger::base::fail(ErrorCode::sandbox_unavailable,
-                                      "the kernel refuses the job's seccomp filter");
-        return {};
-    };
     if (start.kind == ChildStart::Kind::kTrain) {
-        TRY(wall());
-        io.start_commands();
         if (const auto* finetune = std::get_if<model::FinetuneSpec>(&spec))
-            return run_finetune(io, *finetune, start);
+            return run_finetune(io, start, *finetune);
         const auto* train = std::get_if<model::TrainSpec>(&spec);
         if (train == nullptr)
             return ledger::base::fail(ErrorCode::job_spec_invalid, "kind is not \"train\"");
-        TRY_ASSIGN(auto run, model::TrainingRun::create(*train, start.files, start.runtime));
-        return TrainLoop(io, *train, model::samples_per_step(*train), std::move(run), start)
-            .run(std::nullopt);
+        return run_training(io, start, *train);
     }
     const auto* serve = std::get_if<model::ServeSpec>(&spec);
     if (serve == nullptr)
         return ledger::base::fail(ErrorCode::job_spec_invalid, "kind is not \"infer.serve\"");
-    TRY(wall());
+    TRY(raise_walls(start));
     io.start_commands();
     model::TextModel::Options options;
     options.threads = static_cast<std::uint32_t>(start.runtime.threads);

@@ -42,6 +42,7 @@ class ProcessExecutor final : public Executor {
         if (task.stop_at_step != 0) launch.steps = std::min(launch.steps, task.stop_at_step);
         launch.start.stop_at_step = task.stop_at_step;
         launch.segment_steps = loop->segment_steps;
+        launch.may_end_early = loop->early_stop.has_value();
         if (train != nullptr) {
             TRY(bind_data(launch, *train, task));
         } else {
@@ -77,10 +78,15 @@ class ProcessExecutor final : public Executor {
     static Result<void> bind_data(JobLaunch& launch, const model::TrainSpec& spec,
                                   const TrainTask& task) {
         model::TrainFiles& files = launch.start.files;
-        if (std::holds_alternative<model::TextData>(spec.data)) {
+        launch.plan.ranks = spec.ranks > 1;
+        const model::DataBlobs blobs = model::blobs_of(spec.data);
+        if (blobs.text) {
             TRY_ASSIGN(files.text, input(launch, task.files.text, "text"));
-        } else {
+        }
+        if (blobs.images) {
             TRY_ASSIGN(files.images, input(launch, task.files.images, "images"));
+        }
+        if (blobs.labels) {
             TRY_ASSIGN(files.labels, input(launch, task.files.labels, "labels"));
         }
         if (task.files.init) {

@@ -17,7 +17,7 @@
 /// What a job spec asks for, as plain values. Nothing here knows torch.
 namespace worker::model {
 
-enum class Arch : std::uint8_t { kGpt, kCnn };
+enum class Arch : std::uint8_t { kGpt, kCnn, kResnet, kVit, kMlp };
 
 /// A decoder-only transformer: GPT-2's layers with a head tied to the embedding.
 struct GptShape {
@@ -38,23 +38,88 @@ struct CnnShape {
     friend bool operator==(const CnnShape&, const CnnShape&) = default;
 };
 
-using ModelSpec = std::variant<GptShape, CnnShape>;
+/// What a classifier sees and says.
+struct ImageShape {
+    std::uint32_t classes = 0;
+    std::uint32_t colors = 0;  // 1 or 3
+    std::uint32_t height = 0;
+    std::uint32_t width = 0;
+    friend bool operator==(const ImageShape&, const ImageShape&) = default;
+};
+
+/// A residual network with norms over groups of eight channels, so that no image depends on its
+/// batch. Stage i has channels · 2^i channels; each stage after the first halves the image.
+struct ResnetShape {
+    ImageShape image;
+    std::uint32_t channels = 0;  // of the first stage, a multiple of 8
+    std::uint32_t stages = 0;
+    std::uint32_t blocks = 0;  // a stage, of two 3×3 convolutions
+    friend bool operator==(const ResnetShape&, const ResnetShape&) = default;
+};
+
+/// A vision transformer: pre-norm layers over square patches, learned positions, a mean over
+/// patches before the head.
+struct VitShape {
+    ImageShape image;
+    std::uint32_t patch = 0;  // pixels a side, divides both of the image's
+    std::uint32_t dim = 0;
+    std::uint32_t depth = 0;
+    std::uint32_t heads = 0;
+    friend bool operator==(const VitShape&, const VitShape&) = default;
+};
+
+/// Hidden layers with ReLU over all pixels.
+struct MlpShape {
+    ImageShape image;
+    std::uint32_t hidden = 0;
+    std::uint32_t depth = 0;  // hidden layers
+    friend bool operator==(const MlpShape&, const MlpShape&) = default;
+};
+
+using ModelSpec = std::variant<GptShape, CnnShape, ResnetShape, VitShape, MlpShape>;
 
 [[nodiscard]] Arch arch_of(const ModelSpec& model) noexcept;
-/// "gpt" or "cnn".
+/// "gpt", "cnn", "resnet", "vit" or "mlp".
 [[nodiscard]] std::string_view to_string(Arch arch) noexcept;
 [[nodiscard]] std::uint64_t parameter_count(const ModelSpec& model) noexcept;
+/// Of a model for images; none for "gpt".
+[[nodiscard]] std::optional<ImageShape> image_shape(const ModelSpec& model) noexcept;
 
+/// Text as bytes.
 struct TextData {
     ledger::base::Hash32 blob;
     friend bool operator==(const TextData&, const TextData&) = default;
+};
+/// A text per line, in a field of its JSON object, as bytes.
+struct JsonlData {
+    ledger::base::Hash32 blob;
+    std::string field;
+    friend bool operator==(const JsonlData&, const JsonlData&) = default;
+};
+/// Tokens as a one-dimensional .npy array of uint16 or uint32.
+struct TokenData {
+    ledger::base::Hash32 blob;
+    friend bool operator==(const TokenData&, const TokenData&) = default;
 };
 struct IdxData {
     ledger::base::Hash32 images;
     ledger::base::Hash32 labels;
     friend bool operator==(const IdxData&, const IdxData&) = default;
 };
-using DataSpec = std::variant<TextData, IdxData>;
+/// A tar with a folder of images per label.
+struct TarData {
+    ledger::base::Hash32 blob;
+    friend bool operator==(const TarData&, const TarData&) = default;
+};
+using DataSpec = std::variant<TextData, IdxData, JsonlData, TokenData, TarData>;
+
+/// The blobs of a data set by the file that each becomes (TrainFiles).
+struct DataBlobs {
+    std::optional<ledger::base::Hash32> text;    // text, jsonl, tokens
+    std::optional<ledger::base::Hash32> images;  // idx, tar
+    std::optional<ledger::base::Hash32> labels;  // idx
+};
+[[nodiscard]] DataBlobs blobs_of(const DataSpec& data) noexcept;
 
 struct TrainSpec : LoopSpec {
     ModelSpec model;

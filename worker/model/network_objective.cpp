@@ -10,48 +10,41 @@
 #include <algorithm>
 #include <utility>
 #include <variant>
+#include <vector>
 
 namespace worker::model {
 
-using ledger::base::ByteView;
 using ledger::base::Result;
 
 namespace {
 
-using Dataset = std::variant<TextDataset, ImageDataset>;
+using Dataset = std::variant<SequenceDataset, ImageDataset>;
 
 struct Batch {
     at::Tensor input;
     at::Tensor target;
 };
 
+Result<SymbolSourcePtr> open_symbols(const DataSpec& data, const std::filesystem::path& path,
+                                     std::uint32_t vocab) {
+    if (const auto* jsonl = std::get_if<JsonlData>(&data)) return open_jsonl(path, jsonl->field);
+    if (std::holds_alternative<TokenData>(data)) return open_tokens(path, vocab);
+    return open_text(path);
+}
+
 Result<Dataset> open_dataset(const TrainSpec& spec, const TrainFiles& files) {
     if (const auto* gpt = std::get_if<GptShape>(&spec.model)) {
-        TRY_ASSIGN(auto text,
-                   TextDataset::open(files.text, gpt->context, spec.holdout_bp, spec.seed));
-        return Dataset(std::move(text));
+        TRY_ASSIGN(auto source, open_symbols(spec.data, files.text, gpt->vocab));
+        TRY_ASSIGN(auto rows, SequenceDataset::open(std::move(source), gpt->context,
+                                                    spec.holdout_bp, spec.seed));
+        return Dataset(std::move(rows));
     }
-    const auto& cnn = std::get<CnnShape>(spec.model);
-    TRY_ASSIGN(auto images, ImageDataset::open(files.images, files.labels, cnn.height, cnn.width,
-                                               cnn.classes, spec.holdout_bp, spec.seed));
-    return Dataset(std::move(images));
-}
-
-void fill_row(Batch& batch, std::int64_t row, ByteView text) {
-    const auto tokens = static_cast<std::size_t>(batch.input.size(1));
-    auto* in = batch.input.data_ptr<std::int64_t>() + row * batch.input.size(1);
-    auto* out = batch.target.data_ptr<std::int64_t>() + row * batch.input.size(1);
-    for (std::size_t i = 0; i < tokens; ++i) {
-        in[i] = text[i];
-        out[i] = text[i + 1];
-    }
-}
-
-void fill_row(Batch& batch, std::int64_t row, ByteView pixels, std::uint8_t label) {
-    float* in = batch.input.data_ptr<float>() + row * static_cast<std::int64_t>(pixels.size());
-    for (std::size_t i = 0; i < pixels.size(); ++i)
-        in[i] = static_cast<float>(pixels[i]) * (1.0F / 127.5F) - 1.0F;
-    batch.target.data_ptr<std::int64_t>()[row] = label;
+    const ImageShape shape = image_shape(spec.model).value();
+    const ImageSize size{shape.colors, shape.height, shape.width};
+    const bool tar = std::holds_alternative<TarData>(spec.data);
+    TRY_ASSIGN(auto source, tar ? open_image_tar(files.images, size, shape.classes, spec.seed)
+                                : open_idx(files.images, files.labels, size, shape.classes));
+    return Dataset(std::in_place_type<ImageDataset>, std::move(source), spec.holdout_bp, spec.seed);
 }
 
 class NetworkObjective : public Objective {
@@ -101,37 +94,60 @@ class NetworkObjective : public Objective {
             const std::int64_t tokens = gpt->context;
             return {at::empty({rows, tokens}, at::kLong), at::empty({rows * tokens}, at::kLong)};
         }
-        const auto& cnn = std::get<CnnShape>(spec_.model);
-        return {at::empty({rows, 1, cnn.height, cnn.width}, at::kFloat),
+        const ImageShape image = image_shape(spec_.model).value();
+        return {at::empty({rows, image.colors, image.height, image.width}, at::kFloat),
                 at::empty({rows}, at::kLong)};
     }
 
     void fill_training_row(Batch& batch, std::uint32_t place, std::uint64_t step,
                            std::uint32_t row) {
-        if (const auto* text = std::get_if<TextDataset>(&data_)) {
-            fill_row(batch, place, text->training_row(step, row));
-            return;
+        if (const auto* symbols = std::get_if<SequenceDataset>(&data_)) {
+            symbols->training_row(step, row, window(batch));
+            fill_window(batch, place);
+        } else {
+            auto& images = std::get<ImageDataset>(data_);
+            fill_image(batch, place, images.training_index(step * spec_.batch + row));
         }
-        auto& images = std::get<ImageDataset>(data_);
-        const std::uint32_t index = images.training_index(step * spec_.batch + row);
-        fill_row(batch, place, images.pixels(index), images.label(index));
     }
 
     void fill_holdout_row(Batch& batch, std::uint64_t place, std::uint64_t row,
-                          std::uint64_t rows) const {
-        const auto at_row = static_cast<std::int64_t>(place);
-        if (const auto* text = std::get_if<TextDataset>(&data_)) {
-            fill_row(batch, at_row, text->holdout_row(row, rows));
-            return;
+                          std::uint64_t rows) {
+        if (const auto* symbols = std::get_if<SequenceDataset>(&data_)) {
+            symbols->holdout_row(row, rows, window(batch));
+            fill_window(batch, place);
+        } else {
+            const auto& images = std::get<ImageDataset>(data_);
+            fill_image(batch, place, images.holdout_index(static_cast<std::uint32_t>(row)));
         }
-        const auto& images = std::get<ImageDataset>(data_);
-        const std::uint32_t index = images.holdout_index(static_cast<std::uint32_t>(row));
-        fill_row(batch, at_row, images.pixels(index), images.label(index));
+    }
+
+    /// Where a row's context + 1 symbols go before they become input and target.
+    std::span<std::int64_t> window(const Batch& batch) {
+        symbols_.resize(static_cast<std::size_t>(batch.input.size(1)) + 1);
+        return symbols_;
+    }
+
+    void fill_window(Batch& batch, std::uint64_t place) const {
+        const auto tokens = static_cast<std::size_t>(batch.input.size(1));
+        std::copy_n(symbols_.begin(), tokens,
+                    batch.input.data_ptr<std::int64_t>() + place * tokens);
+        std::copy_n(symbols_.begin() + 1, tokens,
+                    batch.target.data_ptr<std::int64_t>() + place * tokens);
+    }
+
+    void fill_image(Batch& batch, std::uint64_t place, std::uint32_t index) {
+        const ImageSource& source = std::get<ImageDataset>(data_).source();
+        pixels_.resize(static_cast<std::size_t>(batch.input[0].numel()));
+        source.read(index, pixels_);
+        float* in = batch.input.data_ptr<float>() + place * pixels_.size();
+        for (std::size_t i = 0; i < pixels_.size(); ++i)
+            in[i] = static_cast<float>(pixels_[i]) * (1.0F / 127.5F) - 1.0F;
+        batch.target.data_ptr<std::int64_t>()[place] = source.label(index);
     }
 
     [[nodiscard]] std::uint64_t evaluation_rows() const {
         const std::uint64_t wanted = std::uint64_t{spec_.eval_batches} * spec_.batch;
-        if (const auto* text = std::get_if<TextDataset>(&data_))
+        if (const auto* text = std::get_if<SequenceDataset>(&data_))
             return text->has_holdout() ? wanted : 0;
         return std::min<std::uint64_t>(wanted, std::get<ImageDataset>(data_).holdout_count());
     }
@@ -149,6 +165,8 @@ class NetworkObjective : public Objective {
     std::vector<ParameterSlot> layout_;
     Dataset data_;
     c10::Device device_;
+    std::vector<std::int64_t> symbols_;
+    std::vector<std::uint8_t> pixels_;
 };
 
 }  // namespace

@@ -124,6 +124,8 @@ struct TrainingRun::State {
     at::Tensor loss_sum;
     at::Tensor norm_sum;
 
+    std::unique_ptr<RankGroup> group;  // none: this process does every rank's part
+
     std::optional<Patience> patience;
     std::uint64_t judged_step = 0;  // of the last evaluation that the patience counts
 
@@ -190,9 +192,18 @@ void TrainingRun::State::run_rank(std::uint32_t rank) {
 
 /// Ranks add up in their order, wherever they run, so that their number alone decides the bits.
 void TrainingRun::State::run_step() {
+    if (group) {
+        run_rank(group->rank());
+        const at::NoGradGuard no_grad;
+        rank_sum.copy_(gradient);
+        group->sum(rank_sum);
+        gradient = rank_sum;
+        return;
+    }
     if (rank_sum.defined()) rank_sum.zero_();
     for (std::uint32_t rank = 0; rank < spec.ranks; ++rank) {
         run_rank(rank);
+        const at::NoGradGuard no_grad;
         if (rank_sum.defined()) rank_sum.add_(gradient);
     }
     if (rank_sum.defined()) gradient = rank_sum;
@@ -365,6 +376,11 @@ Result<TrainingRun> TrainingRun::start(const LoopSpec& spec, std::unique_ptr<Obj
     });
 }
 
+void TrainingRun::join(std::unique_ptr<RankGroup> group) noexcept {
+    MR_CHECK(state_->spec.ranks > 1);
+    state_->group = std::move(group);
+}
+
 std::uint64_t TrainingRun::step() const noexcept {
     return state_->step;
 }
@@ -381,6 +397,7 @@ Result<StepReport> TrainingRun::advance(std::uint64_t count) {
             const at::NoGradGuard no_grad;
             s.optimise();
         }
+        if (s.group) s.group->sum(s.loss_sum);
         const double divisor = static_cast<double>(steps);
         const StepReport report{s.step, s.loss_sum.item<double>() / divisor,
                                 s.norm_sum.item<double>() / divisor};

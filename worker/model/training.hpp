@@ -5,6 +5,7 @@
 #include "worker/model/checkpoint.hpp"
 #include "worker/model/model_spec.hpp"
 #include "worker/model/objective.hpp"
+#include "worker/model/rank_group.hpp"
 
 #include <cstdint>
 #include <filesystem>
@@ -69,6 +70,10 @@ class TrainingRun {
     ~TrainingRun();
     TrainingRun(TrainingRun&&) noexcept;
     TrainingRun& operator=(TrainingRun&&) noexcept;
+
+    /// From now on this process does one rank's part of every step, and the group the others'; all
+    /// are at the same step. Without a group this process does all ranks' parts, to the same bits.
+    void join(std::unique_ptr<RankGroup> group) noexcept;
 
     /// Steps done, counted from the job's start and not from the checkpoint.
     [[nodiscard]] std::uint64_t step() const noexcept;

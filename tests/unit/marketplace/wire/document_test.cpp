@@ -4,6 +4,7 @@
 #include "ledger/base/hex.hpp"
 
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
 #include <string>
 #include <vector>
@@ -195,6 +196,24 @@ TEST_CASE("document: a train spec gives its terms and blobs") {
     CHECK(spec->terms.flops_per_step == 1000);
     REQUIRE(spec->blobs.size() == 1);
     CHECK(ledger::base::to_hex(spec->blobs[0]) == "0x" + kHash);
+}
+
+TEST_CASE(
+    "document: a train spec with an early stop may end early, and other formats name a blob") {
+    CHECK_FALSE(wire::parse_job_spec(kTrain)->terms.may_end_early);
+    const auto early = wire::parse_job_spec(
+        with(kTrain, "\"flops_per_step\"", "\"early_stop\":{\"patience\":2},\"flops_per_step\""));
+    REQUIRE_MESSAGE(early, early.error().message());
+    CHECK(early->terms.may_end_early);
+    for (const char* format : {"jsonl", "tokens", "tar"}) {
+        const auto spec = wire::parse_job_spec(
+            with(kTrain, "\"format\":\"text\"", fmt::format("\"format\":\"{}\"", format)));
+        REQUIRE_MESSAGE(spec, format);
+        CHECK(spec->blobs.size() == 1);
+    }
+    for (const char* arch : {"resnet", "vit", "mlp"})
+        CHECK(wire::parse_job_spec(
+            with(kTrain, "\"arch\":\"gpt\"", fmt::format("\"arch\":\"{}\"", arch))));
 }
 
 TEST_CASE("document: a folder's serve spec names its blobs, or is refused") {
