@@ -22,6 +22,7 @@ namespace wire = marketplace::wire;
 
 constexpr std::size_t kPendingSegmentsMax = 2;
 constexpr std::size_t kQueueMax = 1000;
+constexpr std::uint64_t kPrepareSecondsMax = 1800;
 
 }  // namespace
 
@@ -200,6 +201,9 @@ Result<void> TrainSession::fetch_inputs(const model::FinetuneSpec& spec,
     if (spec.validation) {
         TRY_ASSIGN(task.validation, context_.blobs.fetch(*spec.validation));
     }
+    // Words are made into tokens and weights are read before the job is ready.
+    task.limits.start_seconds_max =
+        std::max<std::uint64_t>(task.limits.start_seconds_max, kPrepareSecondsMax);
     // Last: its links keep the files, whatever the cache drops.
     task.folder = folder_path();
     TRY(link_folder(context_.blobs, spec.files, task.folder));

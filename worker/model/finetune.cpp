@@ -5,6 +5,7 @@
 #include "worker/model/hf_config.hpp"
 #include "worker/model/lora.hpp"
 #include "worker/model/model_folder.hpp"
+#include "worker/model/result_file.hpp"
 #include "worker/model/torch_decoder.hpp"
 #include "worker/model/torch_runtime.hpp"
 
@@ -196,7 +197,7 @@ class FinetuneObjective final : public Objective {
 
     Result<CheckpointInfo> write(const std::filesystem::path& path,
                                  const StateBuffer& state) const {
-        Metadata metadata{{"format", "pt"}};
+        Metadata metadata = result_metadata(state.step);
         const bool adapter = spec_.result == FinetuneResult::kAdapter;
         if (adapter) metadata["adapter_config"] = adapter_config(base_, adapters_, *spec_.lora);
         std::vector<TensorView> tensors;

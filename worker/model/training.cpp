@@ -6,6 +6,7 @@
 #include "worker/model/checkpoint.hpp"
 #include "worker/model/network_objective.hpp"
 #include "worker/model/optimizer.hpp"
+#include "worker/model/result_file.hpp"
 #include "worker/model/torch_runtime.hpp"
 
 #include <ATen/ATen.h>
@@ -126,6 +127,7 @@ struct TrainingRun::State {
 
     std::unique_ptr<RankGroup> group;  // none: this process does every rank's part
 
+    bool over = false;  // started from what the job left at its end
     std::optional<Patience> patience;
     std::uint64_t judged_step = 0;  // of the last evaluation that the patience counts
 
@@ -361,15 +363,22 @@ Result<TrainingRun> TrainingRun::start(const LoopSpec& spec, std::unique_ptr<Obj
         state->allocate();
         StateBuffer start;
         start.resize(state->count, spec);
+        std::optional<std::uint64_t> finished;
         if (files.checkpoint) {
+            TRY_ASSIGN(finished, result_step(*files.checkpoint));
+        }
+        if (finished) {
+            start.step = *finished;
+            state->over = true;
+        } else if (files.checkpoint) {
             TRY(read_checkpoint(*files.checkpoint, state->layout, start));
-            if (start.step > spec.steps)
-                return fail(ErrorCode::data_invalid, "the checkpoint is past the job's last step");
         } else if (files.init) {
             TRY(read_weights(*files.init, state->layout, start.values));
         } else {
             TRY(state->objective->fill_start(spec.seed, start.values.data()));
         }
+        if (start.step > spec.steps)
+            return fail(ErrorCode::data_invalid, "the checkpoint is past the job's last step");
         state->copy_from(start);
         state->bind_parameters();
         return TrainingRun(std::move(state));
@@ -389,7 +398,8 @@ Result<StepReport> TrainingRun::advance(std::uint64_t count) {
     return guarded([&]() -> Result<StepReport> {
         State& s = *state_;
         const std::uint64_t steps = std::min(count, s.spec.steps - s.step);
-        if (steps == 0) return fail(ErrorCode::wrong_state, "the job has reached its last step");
+        if (steps == 0 || s.over)
+            return fail(ErrorCode::wrong_state, "the job has reached its last step");
         s.loss_sum.zero_();
         s.norm_sum.zero_();
         for (std::uint64_t i = 0; i < steps; ++i) {
@@ -429,7 +439,7 @@ Result<EvalReport> TrainingRun::evaluate() {
 
 bool TrainingRun::stopped_early() const noexcept {
     const State& s = *state_;
-    return s.patience && s.patience->stale >= s.spec.early_stop->patience;
+    return s.over || (s.patience && s.patience->stale >= s.spec.early_stop->patience);
 }
 
 Result<CheckpointInfo> TrainingRun::save_checkpoint(const std::filesystem::path& path) {

@@ -361,6 +361,12 @@ TEST_CASE("finetune: a run learns, resumes bit for bit, and its result is served
         REQUIRE_MESSAGE(resumed.has_value(), resumed.error().message());
         CHECK(resumed->step() == 4);
         CHECK(bytes_after(*resumed, 8, out / "resumed") == result);
+        // Handed its own result, a job has nothing left to do.
+        auto over = folder.start(spec, {std::nullopt, out / "whole"});
+        REQUIRE_MESSAGE(over.has_value(), over.error().message());
+        CHECK(over->step() == 12);
+        CHECK(over->stopped_early());
+        CHECK_FALSE(over->advance(1).has_value());
         // What is served afterwards has the loss that the run has seen.
         const bool rounded = spec.precision == Precision::kBf16 || dtype != Dtype::kF32;
         CHECK(served_loss(folder, out / "whole") ==
