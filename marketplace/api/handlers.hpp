@@ -13,6 +13,8 @@ void add_market_routes(RouteTable& table, Services& services);
 void add_order_routes(RouteTable& table, Services& services);
 void add_job_routes(RouteTable& table, Services& services);
 void add_blob_routes(RouteTable& table, Services& services);
+void add_file_routes(RouteTable& table, Services& services);
+void add_fine_tuning_routes(RouteTable& table, Services& services);
 void add_model_routes(RouteTable& table, Services& services);
 void add_completion_routes(RouteTable& table, Services& services);
 void add_ledger_routes(RouteTable& table, Services& services);

@@ -101,6 +101,16 @@ struct ApiKeyRow {
     domain::TimeMs created_ms = 0;
     bool revoked = false;
 };
+/// An account's name for a blob, as OpenAI's files.
+struct FileRow {
+    std::string id;  ///< "file-…"
+    domain::Address owner;
+    std::string filename;
+    std::string purpose;
+    domain::Hash32 blob;
+    std::uint64_t bytes = 0;
+    domain::TimeMs created_ms = 0;
+};
 class CatalogPort {
  public:
     virtual ~CatalogPort() = default;
@@ -115,6 +125,12 @@ class CatalogPort {
     [[nodiscard]] virtual std::optional<ApiKeyRow> api_key(
         const domain::Hash32& key_hash) const = 0;
     [[nodiscard]] virtual std::vector<ApiKeyRow> api_keys(const domain::Address& owner) const = 0;
+    virtual Result<void> put_file(const FileRow& file) = 0;
+    virtual Result<void> delete_file(const std::string& id, const domain::Address& owner) = 0;
+    [[nodiscard]] virtual std::optional<FileRow> file(const std::string& id,
+                                                      const domain::Address& owner) const = 0;
+    /// Oldest first.
+    [[nodiscard]] virtual std::vector<FileRow> files(const domain::Address& owner) const = 0;
 };
 
 /// The public log: records as stored, and proofs over them.

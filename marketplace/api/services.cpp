@@ -17,7 +17,8 @@ namespace {
 
 [[nodiscard]] bool is_openai_route(std::string_view path) {
     return path == "/v1/completions" || path == "/v1/chat/completions" || path == "/v1/models" ||
-           path.starts_with("/v1/models/");
+           path.starts_with("/v1/models/") || path == "/v1/files" ||
+           path.starts_with("/v1/files/") || path.starts_with("/v1/fine_tuning/");
 }
 
 }  // namespace

@@ -14,6 +14,9 @@ api::PublishedModel to_model(const storage::ModelRow& row) {
 api::ApiKeyRow to_key(const storage::ApiKey& row) {
     return {row.id, row.key_hash, row.owner, row.label, row.created_ms, row.revoked};
 }
+api::FileRow to_file(const storage::StoredFile& row) {
+    return {row.id, row.owner, row.filename, row.purpose, row.blob, row.bytes, row.created_ms};
+}
 
 }  // namespace
 
@@ -74,6 +77,34 @@ std::vector<api::ApiKeyRow> Catalog::api_keys(const domain::Address& owner) cons
     if (rows)
         for (const auto& row : *rows)
             out.push_back(to_key(row));
+    return out;
+}
+
+Result<void> Catalog::put_file(const api::FileRow& file) {
+    return engine_.transact({}, [file](Database& db) {
+        return CatalogStore(db).put_file({file.id, file.owner, file.filename, file.purpose,
+                                          file.blob, file.bytes, file.created_ms});
+    });
+}
+
+Result<void> Catalog::delete_file(const std::string& id, const domain::Address& owner) {
+    return engine_.transact(
+        {}, [id, owner](Database& db) { return CatalogStore(db).delete_file(id, owner); });
+}
+
+std::optional<api::FileRow> Catalog::file(const std::string& id,
+                                          const domain::Address& owner) const {
+    const auto row = reads_.with([&](Database& db) { return CatalogStore(db).file(id, owner); });
+    if (!row || !*row) return std::nullopt;
+    return to_file(**row);
+}
+
+std::vector<api::FileRow> Catalog::files(const domain::Address& owner) const {
+    std::vector<api::FileRow> out;
+    const auto rows = reads_.with([&](Database& db) { return CatalogStore(db).files(owner); });
+    if (rows)
+        for (const auto& row : *rows)
+            out.push_back(to_file(row));
     return out;
 }
 

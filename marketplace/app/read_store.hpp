@@ -46,6 +46,12 @@ class Catalog final : public api::CatalogPort {
                                               const domain::Address& owner) override;
     [[nodiscard]] std::optional<api::ApiKeyRow> api_key(const domain::Hash32& hash) const override;
     [[nodiscard]] std::vector<api::ApiKeyRow> api_keys(const domain::Address& owner) const override;
+    ledger::base::Result<void> put_file(const api::FileRow& file) override;
+    ledger::base::Result<void> delete_file(const std::string& id,
+                                           const domain::Address& owner) override;
+    [[nodiscard]] std::optional<api::FileRow> file(const std::string& id,
+                                                   const domain::Address& owner) const override;
+    [[nodiscard]] std::vector<api::FileRow> files(const domain::Address& owner) const override;
 
  private:
     EngineThread& engine_;

@@ -78,6 +78,7 @@ void add_wallet_commands(CLI::App& app, const Choose& choose);
 void add_money_commands(CLI::App& app, const Choose& choose);
 void add_blob_commands(CLI::App& app, const Choose& choose);
 void add_train_commands(CLI::App& app, const Choose& choose);
+void add_finetune_commands(CLI::App& app, const Choose& choose);
 void add_job_commands(CLI::App& app, const Choose& choose);
 void add_serve_commands(CLI::App& app, const Choose& choose);
 void add_market_commands(CLI::App& app, const Choose& choose);

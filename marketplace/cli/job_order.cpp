@@ -336,6 +336,37 @@ void print_quote(Context& context, const QuoteAnswer& quote, std::uint64_t worst
     context.messages.line("Never above " + tokens(worst_case));
 }
 
+Result<BidTerms> training_terms(const OrderOptions& options, const Ceiling& ceiling,
+                                std::uint64_t steps) {
+    BidTerms terms;
+    terms.gang = std::max<std::uint64_t>(options.gang, 1);
+    terms.volume_units = steps * terms.gang;
+    TRY_ASSIGN(terms.order_class, to_order_class(options));
+    if (ceiling.max_price.empty() && ceiling.max_amount.empty())
+        return fail(ErrorCode::missing_field,
+                    "say what it may cost: --max-amount TOKENS for all, or --max-price TOKENS per "
+                    "step");
+    if (!ceiling.max_price.empty()) {
+        TRY_ASSIGN(terms.price_ceiling_atoms, parse_amount(ceiling.max_price, "--max-price"));
+    }
+    if (!ceiling.max_amount.empty()) {
+        TRY_ASSIGN(const std::uint64_t total, parse_amount(ceiling.max_amount, "--max-amount"));
+        terms.max_amount_atoms = total / terms.gang;
+    }
+    if (terms.price_ceiling_atoms == 0) {
+        terms.price_ceiling_atoms = terms.max_amount_atoms / steps;
+        if (terms.price_ceiling_atoms == 0)
+            return fail(ErrorCode::invalid_price,
+                        fmt::format("--max-amount is less than an atom per step for {} steps",
+                                    terms.volume_units));
+    }
+    if (terms.max_amount_atoms == 0) {
+        TRY_ASSIGN(terms.max_amount_atoms,
+                   ledger::eth::amount_for(terms.unit_kind, steps, terms.price_ceiling_atoms));
+    }
+    return terms;
+}
+
 Result<std::string> post_job(Context& context, const wire::PostJobBody& job) {
     TRY_ASSIGN(const json body, ledger::rpc::parse_json(wire::post_job_json(job)));
     TRY_ASSIGN(const json answer, context.market().post("/v1/jobs", body, Auth::kSession));

@@ -72,6 +72,15 @@ struct OrderWindow {
 [[nodiscard]] Result<domain::Constraints> to_constraints(const OrderOptions& options,
                                                          const OrderWindow& window);
 
+/// What a training may cost, in tokens as written by the buyer; one of them may be empty.
+struct Ceiling {
+    std::string max_price;   ///< --max-price, per step
+    std::string max_amount;  ///< --max-amount, for the whole job; of a gang each gets its share
+};
+/// Price ceiling and lock of `steps` training steps; of the two each follows from the other.
+[[nodiscard]] Result<BidTerms> training_terms(const OrderOptions& options, const Ceiling& ceiling,
+                                              std::uint64_t steps);
+
 /// The job with its bids signed, and the delegation that lets the market's delegate sign vouchers
 /// (and nothing else) for what these bids may cost. Opens the wallet's key.
 [[nodiscard]] Result<wire::PostJobBody> sign_job(Context& context, std::string spec,

@@ -36,36 +36,116 @@ bool is_decimal(std::string_view text, bool zero_allowed) {
 }
 
 Result<json> data_of(const TrainPlan& plan) {
+    const int given = int{plan.text.has_value()} + int{plan.jsonl.has_value()} +
+                      int{plan.tokens.has_value()} + int{plan.image_tar.has_value()} +
+                      int{plan.images || plan.labels};
     if (plan.arch == "gpt") {
-        if (!plan.text || plan.images || plan.labels)
-            return fail(ErrorCode::invalid_field, "a gpt trains on one text: give --text FILE");
-        return json{{"format", "text"}, {"blob", to_hex(*plan.text)}};
+        if (given != 1 || plan.image_tar || plan.images || plan.labels)
+            return fail(ErrorCode::invalid_field,
+                        "a gpt trains on one text: give --text, --jsonl or --tokens FILE");
+        if (plan.tokens) return json{{"format", "tokens"}, {"blob", to_hex(*plan.tokens)}};
+        if (plan.vocab != 256)
+            return fail(ErrorCode::invalid_field, "--vocab is for --tokens: text is bytes");
+        if (plan.text) return json{{"format", "text"}, {"blob", to_hex(*plan.text)}};
+        return json{{"format", "jsonl"}, {"blob", to_hex(*plan.jsonl)}, {"field", plan.field}};
     }
-    if (!plan.images || !plan.labels || plan.text)
+    if (given == 1 && plan.image_tar)
+        return json{{"format", "tar"}, {"blob", to_hex(*plan.image_tar)}};
+    if (given != 1 || !plan.images || !plan.labels)
         return fail(ErrorCode::invalid_field,
-                    "a cnn trains on labelled images: give --images FILE and --labels FILE");
+                    fmt::format("a {} trains on labelled images: give --images FILE and --labels "
+                                "FILE, or --image-tar FILE",
+                                plan.arch));
     return json{
         {"format", "idx"}, {"images", to_hex(*plan.images)}, {"labels", to_hex(*plan.labels)}};
 }
 
+Result<json> image_model_of(const TrainPlan& plan) {
+    json model{{"arch", plan.arch},
+               {"classes", plan.classes},
+               {"height", plan.image_height},
+               {"width", plan.image_width}};
+    if (plan.arch == "cnn") {
+        if (plan.colors != 1)
+            return fail(ErrorCode::invalid_field, "a cnn sees one colour: take --arch resnet");
+        model["channels"] = plan.channels;
+        return model;
+    }
+    model["colors"] = plan.colors;
+    if (plan.arch == "resnet") {
+        if (plan.stages == 0 || plan.stages > 5)
+            return fail(ErrorCode::invalid_field, "--stages must be 1 to 5");
+        model["channels"] = plan.channels;
+        model["stages"] = plan.stages;
+        model["blocks"] = plan.blocks;
+    } else if (plan.arch == "vit") {
+        if (plan.patch == 0 || plan.image_height % plan.patch != 0 ||
+            plan.image_width % plan.patch != 0)
+            return fail(ErrorCode::invalid_field, "--patch must divide the image's sides");
+        model["patch"] = plan.patch;
+        model["dim"] = plan.width;
+        model["depth"] = plan.depth;
+        model["heads"] = plan.heads;
+    } else {
+        model["hidden"] = plan.hidden;
+        model["depth"] = plan.depth;
+    }
+    return model;
+}
+
 Result<json> model_of(const TrainPlan& plan) {
-    if (plan.arch == "gpt") {
+    if (plan.arch == "gpt" || plan.arch == "vit") {
         if (plan.heads == 0 || plan.width % plan.heads != 0)
             return fail(ErrorCode::invalid_field, "--width must be a multiple of --heads");
+    }
+    if (plan.arch == "gpt")
         return json{{"arch", "gpt"},       {"vocab", plan.vocab}, {"width", plan.width},
                     {"depth", plan.depth}, {"heads", plan.heads}, {"context", plan.context}};
+    if (plan.arch == "cnn" || plan.arch == "resnet" || plan.arch == "vit" || plan.arch == "mlp")
+        return image_model_of(plan);
+    return fail(ErrorCode::invalid_field, "--arch must be gpt, cnn, resnet, vit or mlp");
+}
+
+/// A decimal that was given goes into the object under `name`.
+Result<void> put_decimal(json& object, const char* name, const std::string& value) {
+    if (value.empty()) return {};
+    if (!is_decimal(value, true))
+        return fail(ErrorCode::invalid_field, fmt::format("{} must be a decimal like 0.9", name));
+    object[name] = value;
+    return {};
+}
+
+/// The fields that a plain job does not have.
+Result<void> put_options(json& spec, const TrainPlan& plan) {
+    json optimizer{{"name", plan.optimizer.empty() ? "adamw" : plan.optimizer}};
+    TRY(put_decimal(optimizer, "beta1", plan.beta1));
+    TRY(put_decimal(optimizer, "beta2", plan.beta2));
+    TRY(put_decimal(optimizer, "epsilon", plan.epsilon));
+    TRY(put_decimal(optimizer, "momentum", plan.momentum));
+    if (plan.nesterov) optimizer["nesterov"] = true;
+    if (optimizer.size() > 1 || !plan.optimizer.empty()) spec["optimizer"] = std::move(optimizer);
+    if (!plan.schedule.empty()) spec["schedule"] = plan.schedule;
+    TRY(put_decimal(spec, "min_rate_share", plan.min_rate_share));
+    TRY(put_decimal(spec, "clip_norm", plan.clip_norm));
+    const std::uint64_t ranks = std::max<std::uint64_t>(plan.ranks, 1);
+    const std::uint64_t accumulate = std::max<std::uint64_t>(plan.accumulate, 1);
+    if (plan.batch % ranks != 0 || plan.batch / ranks % accumulate != 0)
+        return fail(ErrorCode::invalid_field, "--ranks times --accumulate must divide --batch");
+    if (plan.ranks != 0) spec["ranks"] = plan.ranks;
+    if (plan.accumulate != 0) spec["accumulate"] = plan.accumulate;
+    if (plan.patience == 0 && !plan.min_delta.empty())
+        return fail(ErrorCode::invalid_field, "--min-delta goes with --patience");
+    if (plan.patience != 0) {
+        json stop{{"patience", plan.patience}};
+        TRY(put_decimal(stop, "min_delta", plan.min_delta));
+        spec["early_stop"] = std::move(stop);
     }
-    if (plan.arch == "cnn")
-        return json{{"arch", "cnn"},
-                    {"classes", plan.classes},
-                    {"channels", plan.channels},
-                    {"height", plan.image_height},
-                    {"width", plan.image_width}};
-    return fail(ErrorCode::invalid_field, "--arch must be gpt or cnn");
+    return {};
 }
 
 Result<void> check_plan(const TrainPlan& plan) {
     if (plan.steps == 0) return fail(ErrorCode::invalid_field, "--steps must be above 0");
+    if (plan.depth == 0) return fail(ErrorCode::invalid_field, "--depth must be above 0");
     if (plan.batch == 0) return fail(ErrorCode::invalid_field, "--batch must be above 0");
     if (plan.segment_steps == 0 || plan.segment_steps > plan.steps)
         return fail(ErrorCode::invalid_field, "--segment-steps must be 1 to --steps");
@@ -80,30 +160,95 @@ Result<void> check_plan(const TrainPlan& plan) {
 
 }  // namespace
 
-std::uint64_t parameter_count(const TrainPlan& plan) noexcept {
-    if (plan.arch == "gpt") {
-        const std::uint64_t w = plan.width;
-        return (plan.vocab + plan.context) * w + plan.depth * (12 * w * w + 13 * w) + 2 * w;
-    }
+namespace {
+
+/// Parameters and floating-point operations of one row's forward pass.
+struct Work {
+    std::uint64_t parameters = 0;
+    std::uint64_t forward = 0;
+};
+
+Work gpt_work(const TrainPlan& plan) {
+    const std::uint64_t w = plan.width;
+    const std::uint64_t layer = 24 * w * w + 4 * plan.context * w;
+    return {(plan.vocab + plan.context) * w + plan.depth * (12 * w * w + 13 * w) + 2 * w,
+            plan.context * (plan.depth * layer + 2 * w * plan.vocab)};
+}
+
+Work cnn_work(const TrainPlan& plan) {
     const std::uint64_t c = plan.channels;
+    const std::uint64_t half = (plan.image_height / 2) * (plan.image_width / 2);
     const std::uint64_t quarter = (plan.image_height / 4) * (plan.image_width / 4);
-    return 10 * c + 18 * c * c + 2 * c + (2 * c * quarter + 1) * plan.classes;
+    return {10 * c + 18 * c * c + 2 * c + (2 * c * quarter + 1) * plan.classes,
+            18 * c * plan.image_height * plan.image_width + 36 * c * c * half +
+                4 * c * quarter * plan.classes};
+}
+
+Work resnet_work(const TrainPlan& plan) {
+    Work out;
+    std::uint64_t height = plan.image_height;
+    std::uint64_t width = plan.image_width;
+    // A convolution without bias and its norm.
+    const auto conv = [&](std::uint64_t in, std::uint64_t channels, std::uint64_t taps) {
+        out.parameters += in * channels * taps + 2 * channels;
+        out.forward += 2 * in * channels * taps * height * width;
+    };
+    std::uint64_t channels = plan.channels;
+    conv(plan.colors, channels, 9);
+    for (std::uint64_t stage = 0; stage < plan.stages; ++stage) {
+        std::uint64_t into = channels;
+        if (stage > 0) {
+            channels *= 2;
+            height = (height + 1) / 2;
+            width = (width + 1) / 2;
+            conv(into, channels, 1);
+        }
+        for (std::uint64_t block = 0; block < plan.blocks; ++block) {
+            conv(into, channels, 9);
+            conv(channels, channels, 9);
+            into = channels;
+        }
+    }
+    out.parameters += (channels + 1) * plan.classes;
+    out.forward += 2 * channels * plan.classes;
+    return out;
+}
+
+Work vit_work(const TrainPlan& plan) {
+    const std::uint64_t d = plan.width;
+    const std::uint64_t patch = std::max<std::uint64_t>(plan.patch, 1);
+    const std::uint64_t tokens = (plan.image_height / patch) * (plan.image_width / patch);
+    const std::uint64_t inputs = plan.colors * patch * patch;
+    return {(inputs + 1) * d + tokens * d + plan.depth * (12 * d * d + 13 * d) + 2 * d +
+                (d + 1) * plan.classes,
+            tokens * (plan.depth * (24 * d * d + 4 * tokens * d) + 2 * inputs * d) +
+                2 * d * plan.classes};
+}
+
+Work mlp_work(const TrainPlan& plan) {
+    const std::uint64_t h = plan.hidden;
+    const std::uint64_t pixels = plan.colors * plan.image_height * plan.image_width;
+    const std::uint64_t products = pixels * h + (plan.depth - 1) * h * h + h * plan.classes;
+    return {products + plan.depth * h + plan.classes, 2 * products};
+}
+
+Work work_of(const TrainPlan& plan) {
+    if (plan.arch == "cnn") return cnn_work(plan);
+    if (plan.arch == "resnet") return resnet_work(plan);
+    if (plan.arch == "vit") return vit_work(plan);
+    if (plan.arch == "mlp") return mlp_work(plan);
+    return gpt_work(plan);
+}
+
+}  // namespace
+
+std::uint64_t parameter_count(const TrainPlan& plan) noexcept {
+    return work_of(plan).parameters;
 }
 
 std::uint64_t flops_per_step(const TrainPlan& plan) noexcept {
-    std::uint64_t forward = 0;
-    if (plan.arch == "gpt") {
-        const std::uint64_t w = plan.width;
-        const std::uint64_t layer = 24 * w * w + 4 * plan.context * w;
-        forward = plan.batch * plan.context * (plan.depth * layer + 2 * w * plan.vocab);
-    } else {
-        const std::uint64_t c = plan.channels;
-        const std::uint64_t half = (plan.image_height / 2) * (plan.image_width / 2);
-        const std::uint64_t quarter = (plan.image_height / 4) * (plan.image_width / 4);
-        forward = plan.batch * (18 * c * plan.image_height * plan.image_width + 36 * c * c * half +
-                                4 * c * quarter * plan.classes);
-    }
-    return 3 * forward + 16 * parameter_count(plan);
+    const Work work = work_of(plan);
+    return 3 * plan.batch * work.forward + 16 * work.parameters;
 }
 
 Result<std::string> make_train_spec(const TrainPlan& plan) {
@@ -127,6 +272,7 @@ Result<std::string> make_train_spec(const TrainPlan& plan) {
               {"numeric_class", "D1"},
               {"flops_per_step", flops_per_step(plan)}};
     if (plan.init) spec["init"] = to_hex(*plan.init);
+    TRY(put_options(spec, plan));
     return ledger::rpc::to_text(spec);
 }
 
@@ -162,7 +308,7 @@ Result<SpecSummary> summarise(std::string_view spec) {
     TRY_ASSIGN(const json document, ledger::rpc::parse_json(spec));
     SpecSummary out;
     TRY_ASSIGN(out.kind, ledger::rpc::string_at(document, "kind"));
-    if (out.kind == "train") {
+    if (out.kind == "train" || out.kind == "finetune") {
         TRY_ASSIGN(out.steps, ledger::rpc::integer_at(document, "steps"));
     }
     return out;

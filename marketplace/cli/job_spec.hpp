@@ -14,20 +14,29 @@ namespace marketplace::cli {
 
 /// What the options of `train` describe. Blobs are hashes of uploaded files.
 struct TrainPlan {
-    std::string arch = "gpt";  ///< or "cnn"
-    // gpt
+    std::string arch = "gpt";  ///< or "cnn", "resnet", "vit", "mlp"
+    // gpt; vit has a width, layers and heads, mlp has hidden layers too
     std::uint64_t vocab = 256;
     std::uint64_t width = 192;
     std::uint64_t depth = 4;
     std::uint64_t heads = 6;
     std::uint64_t context = 128;
-    // cnn
+    // models of images
     std::uint64_t classes = 10;
-    std::uint64_t channels = 16;
+    std::uint64_t colors = 1;
     std::uint64_t image_height = 28;
     std::uint64_t image_width = 28;
-    // data
+    std::uint64_t channels = 16;  ///< cnn, resnet
+    std::uint64_t stages = 3;     ///< resnet
+    std::uint64_t blocks = 2;     ///< resnet, per stage
+    std::uint64_t patch = 4;      ///< vit
+    std::uint64_t hidden = 128;   ///< mlp
+    // data: one of text, jsonl, tokens, image_tar, or images with labels
     std::optional<ledger::base::Hash32> text;
+    std::optional<ledger::base::Hash32> jsonl;
+    std::string field = "text";  ///< of a line of jsonl
+    std::optional<ledger::base::Hash32> tokens;
+    std::optional<ledger::base::Hash32> image_tar;
     std::optional<ledger::base::Hash32> images;
     std::optional<ledger::base::Hash32> labels;
     std::optional<ledger::base::Hash32> init;
@@ -42,6 +51,20 @@ struct TrainPlan {
     std::string weight_decay = "0.01";
     std::uint64_t seed = 7;
     std::string precision = "fp32";
+    // what the worker has a default for: empty and 0 are left out of the spec
+    std::string optimizer;  ///< "adamw" or "sgd"
+    std::string beta1;
+    std::string beta2;
+    std::string epsilon;
+    std::string momentum;
+    bool nesterov = false;
+    std::string schedule;  ///< "cosine", "linear" or "constant"
+    std::string min_rate_share;
+    std::string clip_norm;
+    std::uint64_t ranks = 0;
+    std::uint64_t accumulate = 0;
+    std::uint64_t patience = 0;  ///< evaluations without a better one until training ends
+    std::string min_delta;
 };
 
 /// The canonical job spec. invalid_field names the option that is wrong.
@@ -65,7 +88,7 @@ struct TrainPlan {
 /// What a person wants to know of a spec before paying.
 struct SpecSummary {
     std::string kind;
-    std::uint64_t steps = 0;  ///< train
+    std::uint64_t steps = 0;  ///< train, finetune
 };
 [[nodiscard]] ledger::base::Result<SpecSummary> summarise(std::string_view spec);
 

@@ -93,6 +93,7 @@ int run_program(int argc, char** argv) {
     add_money_commands(app, choose);
     add_blob_commands(app, choose);
     add_train_commands(app, choose);
+    add_finetune_commands(app, choose);
     add_job_commands(app, choose);
     add_serve_commands(app, choose);
     add_market_commands(app, choose);

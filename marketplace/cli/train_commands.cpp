@@ -24,6 +24,9 @@ struct TrainOptions {
     OrderOptions order;
     std::string spec_file;
     std::string text_file;
+    std::string jsonl_file;
+    std::string tokens_file;
+    std::string tar_file;
     std::string images_file;
     std::string labels_file;
     std::string init_file;
@@ -52,44 +55,16 @@ Result<std::string> make_spec(Context& context, TrainOptions& options, Blobs blo
     }
     TrainPlan& plan = options.plan;
     TRY_ASSIGN(plan.text, take_file(context, options.text_file, blobs));
+    TRY_ASSIGN(plan.jsonl, take_file(context, options.jsonl_file, blobs));
+    TRY_ASSIGN(plan.tokens, take_file(context, options.tokens_file, blobs));
+    TRY_ASSIGN(plan.image_tar, take_file(context, options.tar_file, blobs));
     TRY_ASSIGN(plan.images, take_file(context, options.images_file, blobs));
     TRY_ASSIGN(plan.labels, take_file(context, options.labels_file, blobs));
     TRY_ASSIGN(plan.init, take_file(context, options.init_file, blobs));
-    if (plan.images || plan.labels) plan.arch = "cnn";
+    if ((plan.images || plan.labels) && plan.arch == "gpt") plan.arch = "cnn";
+    if (plan.image_tar && plan.arch == "gpt") plan.arch = "resnet";
     plan.segment_steps = std::min(plan.segment_steps, plan.steps);
     return make_train_spec(plan);
-}
-
-/// Price ceiling and lock from --max-price and --max-amount: each follows from the other. The
-/// amount is for the whole job; every worker of a gang gets its share.
-Result<BidTerms> make_terms(const TrainOptions& options, std::uint64_t steps) {
-    BidTerms terms;
-    terms.gang = std::max<std::uint64_t>(options.order.gang, 1);
-    terms.volume_units = steps * terms.gang;
-    TRY_ASSIGN(terms.order_class, to_order_class(options.order));
-    if (options.max_price.empty() && options.max_amount.empty())
-        return fail(ErrorCode::missing_field,
-                    "say what it may cost: --max-amount TOKENS for all, or --max-price TOKENS per "
-                    "step");
-    if (!options.max_price.empty()) {
-        TRY_ASSIGN(terms.price_ceiling_atoms, parse_amount(options.max_price, "--max-price"));
-    }
-    if (!options.max_amount.empty()) {
-        TRY_ASSIGN(const std::uint64_t total, parse_amount(options.max_amount, "--max-amount"));
-        terms.max_amount_atoms = total / terms.gang;
-    }
-    if (terms.price_ceiling_atoms == 0) {
-        terms.price_ceiling_atoms = terms.max_amount_atoms / steps;
-        if (terms.price_ceiling_atoms == 0)
-            return fail(ErrorCode::invalid_price,
-                        fmt::format("--max-amount is less than an atom per step for {} steps",
-                                    terms.volume_units));
-    }
-    if (terms.max_amount_atoms == 0) {
-        TRY_ASSIGN(terms.max_amount_atoms,
-                   ledger::eth::amount_for(terms.unit_kind, steps, terms.price_ceiling_atoms));
-    }
-    return terms;
 }
 
 void print_plan(Context& context, const TrainOptions& options, std::uint64_t steps) {
@@ -104,7 +79,9 @@ void print_plan(Context& context, const TrainOptions& options, std::uint64_t ste
 Result<void> quote(Context& context, TrainOptions options) {
     TRY_ASSIGN(std::string spec, make_spec(context, options, Blobs::kHashOnly));
     TRY_ASSIGN(const SpecSummary summary, summarise(spec));
-    TRY_ASSIGN(const BidTerms terms, make_terms(options, summary.steps));
+    TRY_ASSIGN(
+        const BidTerms terms,
+        training_terms(options.order, {options.max_price, options.max_amount}, summary.steps));
     print_plan(context, options, summary.steps);
     TRY_ASSIGN(const auto job, sign_job(context, std::move(spec), {terms}, options.order));
     TRY_ASSIGN(const QuoteAnswer answer, ask_quote(context, job));
@@ -124,7 +101,9 @@ Result<void> train(Context& context, TrainOptions options) {
     TRY_ASSIGN(const SpecSummary summary, summarise(spec));
     if (summary.kind != "train")
         return fail(ErrorCode::job_spec_invalid, "the spec is not of kind \"train\"");
-    TRY_ASSIGN(const BidTerms terms, make_terms(options, summary.steps));
+    TRY_ASSIGN(
+        const BidTerms terms,
+        training_terms(options.order, {options.max_price, options.max_amount}, summary.steps));
     print_plan(context, options, summary.steps);
     TRY_ASSIGN(const auto job, sign_job(context, std::move(spec), {terms}, options.order));
     if (!context.json() || !context.settings.yes) {
@@ -159,6 +138,44 @@ Result<void> train(Context& context, TrainOptions options) {
     return {};
 }
 
+template <typename Add>
+void add_model_options(const Add& work, TrainPlan& plan) {
+    work("--vocab", plan.vocab, "gpt on tokens: how many there are")->capture_default_str();
+    work("--width", plan.width, "gpt, vit: width")->capture_default_str();
+    work("--depth", plan.depth, "gpt, vit: layers; mlp: hidden layers")->capture_default_str();
+    work("--heads", plan.heads, "gpt, vit: heads")->capture_default_str();
+    work("--context", plan.context, "gpt: tokens seen")->capture_default_str();
+    work("--classes", plan.classes, "images: classes")->capture_default_str();
+    work("--colors", plan.colors, "images: 1 or 3")->capture_default_str();
+    work("--image-height", plan.image_height, "images")->capture_default_str();
+    work("--image-width", plan.image_width, "images")->capture_default_str();
+    work("--channels", plan.channels, "cnn, resnet: channels")->capture_default_str();
+    work("--stages", plan.stages, "resnet: stages, each half as large")->capture_default_str();
+    work("--blocks", plan.blocks, "resnet: blocks a stage")->capture_default_str();
+    work("--patch", plan.patch, "vit: pixels a side of a patch")->capture_default_str();
+    work("--hidden", plan.hidden, "mlp: width of hidden layers")->capture_default_str();
+}
+
+/// What has a default at the worker and stays out of the spec when it is not given.
+void add_loop_options(CLI::App& command, TrainPlan& plan) {
+    const auto loop = [&](const char* name, auto& value, const char* text) {
+        command.add_option(name, value, text)->group("Loop");
+    };
+    loop("--optimizer", plan.optimizer, "adamw (the default) or sgd");
+    loop("--beta1", plan.beta1, "adamw: 0.9");
+    loop("--beta2", plan.beta2, "adamw: 0.95");
+    loop("--epsilon", plan.epsilon, "adamw: 0.00000001");
+    loop("--momentum", plan.momentum, "sgd: 0");
+    command.add_flag("--nesterov", plan.nesterov, "sgd: Nesterov's momentum")->group("Loop");
+    loop("--schedule", plan.schedule, "After the warm-up: cosine (the default), linear, constant");
+    loop("--min-rate-share", plan.min_rate_share, "Last rate as a share of the peak: 0.1");
+    loop("--clip-norm", plan.clip_norm, "Largest gradient norm: 1; 0 for none");
+    loop("--ranks", plan.ranks, "Processes that share a batch: 1");
+    loop("--accumulate", plan.accumulate, "Pieces of a batch, one after another, for memory: 1");
+    loop("--patience", plan.patience, "End when so many evaluations bring nothing better");
+    loop("--min-delta", plan.min_delta, "What counts as better, in loss: 0");
+}
+
 void add_train_options(CLI::App& command, const std::shared_ptr<TrainOptions>& options) {
     TrainPlan& plan = options->plan;
     const auto work = [&](const char* name, auto& value, const char* text = "") {
@@ -169,16 +186,13 @@ void add_train_options(CLI::App& command, const std::shared_ptr<TrainOptions>& o
     work("--images", options->images_file, "IDX images: a file, or a blob's hash");
     work("--labels", options->labels_file, "IDX labels: a file, or a blob's hash");
     work("--init", options->init_file, "Weights to start from: a file, or a hash");
-    work("--arch", plan.arch, "gpt or cnn")->capture_default_str();
-    work("--width", plan.width, "gpt: width")->capture_default_str();
-    work("--depth", plan.depth, "gpt: layers")->capture_default_str();
-    work("--heads", plan.heads, "gpt: heads")->capture_default_str();
-    work("--context", plan.context, "gpt: tokens seen")->capture_default_str();
-    work("--classes", plan.classes, "cnn: classes")->capture_default_str();
-    work("--channels", plan.channels, "cnn: channels")->capture_default_str();
-    work("--image-height", plan.image_height, "cnn")->capture_default_str();
-    work("--image-width", plan.image_width, "cnn")->capture_default_str();
-    work("--steps", plan.steps, "Training steps")->capture_default_str();
+    work("--jsonl", options->jsonl_file, "JSON lines to train on: a file, or a blob's hash");
+    work("--field", plan.field, "jsonl: the field with the text")->capture_default_str();
+    work("--tokens", options->tokens_file, "Tokens (.npy of uint16 or uint32) to train on");
+    work("--image-tar", options->tar_file, "A tar of PNG, JPEG or PPM files, a folder per label");
+    work("--arch", plan.arch, "gpt, cnn, resnet, vit or mlp")->capture_default_str();
+    add_model_options(work, plan);
+    work("--steps", plan.steps, "Training steps, at most with --patience")->capture_default_str();
     work("--segment-steps", plan.segment_steps, "Steps between checkpoints")->capture_default_str();
     work("--batch", plan.batch, "Samples a step")->capture_default_str();
     work("--learning-rate", plan.learning_rate, "Peak")->capture_default_str();
@@ -188,6 +202,7 @@ void add_train_options(CLI::App& command, const std::shared_ptr<TrainOptions>& o
     work("--eval-batches", plan.eval_batches)->capture_default_str();
     work("--seed", plan.seed)->capture_default_str();
     work("--precision", plan.precision, "fp32 or bf16")->capture_default_str();
+    add_loop_options(command, plan);
     command.add_option("--max-price", options->max_price, "Most per step, in tokens")
         ->group("Money");
     command.add_option("--max-amount", options->max_amount, "Most for the whole job, in tokens")

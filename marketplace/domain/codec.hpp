@@ -279,7 +279,7 @@ void fields(A& a, Like<Constraints> auto& v) {
 }
 template <typename A>
 void fields(A& a, Like<JobTerms> auto& v) {
-    a(v.kind, v.total_units, v.segment_units, v.flops_per_step);
+    a(v.kind, v.total_units, v.segment_units, v.flops_per_step, v.may_end_early);
 }
 template <typename A>
 void fields(A& a, Like<BidLeg> auto& v) {

@@ -23,6 +23,7 @@ struct JobTerms {
     std::uint64_t total_units = 0;     ///< train: steps; serve: 0 (the bids' volumes bound it)
     std::uint64_t segment_units = 0;   ///< train: steps between checkpoints
     std::uint64_t flops_per_step = 0;  ///< train
+    bool may_end_early = false;        ///< train: by its early stop, with fewer steps
     friend bool operator==(const JobTerms&, const JobTerms&) = default;
 };
 

@@ -227,8 +227,12 @@ Result<void> Engine::Impl::on(const domain::LeaseFinished& command) {
     if (lease.state >= LeaseState::kClosing) return fail(ErrorCode::lease_closed);
     if (lease.state != LeaseState::kRunning)
         return fail(ErrorCode::wrong_state, "the lease is not running");
-    // Steps are counted; bought time may be left over.
-    if (lease.unit_kind == ledger::eth::UnitKind::kTrainingStep && lease.units != lease.max_units)
+    // Steps are counted; bought time may be left over, and a job with an early stop may end once it
+    // has some work to show (its last checkpoint says whether it was right to stop).
+    const Job& job = jobs_[record.job].job;
+    const bool may_end = job.terms.may_end_early && job.units_done > 0;
+    if (lease.unit_kind == ledger::eth::UnitKind::kTrainingStep && lease.units != lease.max_units &&
+        !may_end)
         return fail(ErrorCode::wrong_state, std::to_string(lease.units) + " of " +
                                                 std::to_string(lease.max_units) +
                                                 " units have receipts");

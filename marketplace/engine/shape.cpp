@@ -121,7 +121,8 @@ Result<void> check_terms(const domain::PostJob& command) {
     if (command.legs.size() != (terms.kind == JobKind::kTrain ? 1U : 2U))
         return fail(ErrorCode::invalid_field, "legs: one for training, two for serving");
     if (terms.kind == JobKind::kServe) {
-        if (terms.total_units != 0 || terms.segment_units != 0 || terms.flops_per_step != 0)
+        if (terms.total_units != 0 || terms.segment_units != 0 || terms.flops_per_step != 0 ||
+            terms.may_end_early)
             return fail(ErrorCode::invalid_field, "terms: serving has no steps");
         return {};
     }

@@ -23,6 +23,16 @@ ApiKey read_key(SQLite::Statement& row) {
             number(row.getColumn(4)),         row.getColumn(5).getInt() != 0};
 }
 
+StoredFile read_file(SQLite::Statement& row) {
+    return {row.getColumn(0).getString(),    fixed<Address>(row.getColumn(1)),
+            row.getColumn(2).getString(),    row.getColumn(3).getString(),
+            fixed<Hash32>(row.getColumn(4)), number(row.getColumn(5)),
+            number(row.getColumn(6))};
+}
+
+constexpr const char* kSelectFile =
+    "SELECT id, owner, filename, purpose, blob, bytes, created_ms FROM files WHERE owner = ?";
+
 }  // namespace
 
 Result<void> CatalogStore::put_model(const ModelRow& model) {
@@ -131,6 +141,56 @@ Result<std::vector<ApiKey>> CatalogStore::api_keys(const Address& owner) {
         bind_blob(select, 1, owner.span());
         while (select.executeStep())
             out.push_back(read_key(select));
+    }));
+    return out;
+}
+
+Result<void> CatalogStore::put_file(const StoredFile& file) {
+    return database_.run([&](SQLite::Database& db) {
+        SQLite::Statement insert(db,
+                                 "INSERT INTO files(id, owner, filename, purpose, blob, bytes, "
+                                 "created_ms) VALUES(?, ?, ?, ?, ?, ?, ?)");
+        insert.bind(1, file.id);
+        bind_blob(insert, 2, file.owner.span());
+        insert.bind(3, file.filename);
+        insert.bind(4, file.purpose);
+        bind_blob(insert, 5, file.blob.span());
+        insert.bind(6, to_column(file.bytes));
+        insert.bind(7, to_column(file.created_ms));
+        insert.exec();
+    });
+}
+
+Result<void> CatalogStore::delete_file(const std::string& id, const Address& owner) {
+    int changed = 0;
+    TRY(database_.run([&](SQLite::Database& db) {
+        SQLite::Statement remove(db, "DELETE FROM files WHERE id = ? AND owner = ?");
+        remove.bind(1, id);
+        bind_blob(remove, 2, owner.span());
+        changed = remove.exec();
+    }));
+    if (changed == 0) return fail(ErrorCode::not_found, "file " + id);
+    return {};
+}
+
+Result<std::optional<StoredFile>> CatalogStore::file(const std::string& id, const Address& owner) {
+    std::optional<StoredFile> out;
+    TRY(database_.run([&](SQLite::Database& db) {
+        SQLite::Statement select(db, std::string(kSelectFile) + " AND id = ?");
+        bind_blob(select, 1, owner.span());
+        select.bind(2, id);
+        if (select.executeStep()) out = read_file(select);
+    }));
+    return out;
+}
+
+Result<std::vector<StoredFile>> CatalogStore::files(const Address& owner) {
+    std::vector<StoredFile> out;
+    TRY(database_.run([&](SQLite::Database& db) {
+        SQLite::Statement select(db, std::string(kSelectFile) + " ORDER BY created_ms, id");
+        bind_blob(select, 1, owner.span());
+        while (select.executeStep())
+            out.push_back(read_file(select));
     }));
     return out;
 }

@@ -28,6 +28,17 @@ struct ApiKey {
     bool revoked = false;
 };
 
+/// An account's name for a blob.
+struct StoredFile {
+    std::string id;
+    domain::Address owner;
+    std::string filename;
+    std::string purpose;
+    domain::Hash32 blob;
+    std::uint64_t bytes = 0;
+    domain::TimeMs created_ms = 0;
+};
+
 /// Rows beside the engine. Writing needs the caller's transaction; same thread rule as its
 /// database. exists_with_different_body: the name belongs to another owner.
 class CatalogStore {
@@ -48,6 +59,15 @@ class CatalogStore {
                                                             const domain::Address& owner);
     [[nodiscard]] ledger::base::Result<std::optional<ApiKey>> api_key(const domain::Hash32& hash);
     [[nodiscard]] ledger::base::Result<std::vector<ApiKey>> api_keys(const domain::Address& owner);
+
+    [[nodiscard]] ledger::base::Result<void> put_file(const StoredFile& file);
+    /// not_found when the owner has none of that id.
+    [[nodiscard]] ledger::base::Result<void> delete_file(const std::string& id,
+                                                         const domain::Address& owner);
+    [[nodiscard]] ledger::base::Result<std::optional<StoredFile>> file(
+        const std::string& id, const domain::Address& owner);
+    /// Oldest first.
+    [[nodiscard]] ledger::base::Result<std::vector<StoredFile>> files(const domain::Address& owner);
 
     [[nodiscard]] ledger::base::Result<void> put_setting(const std::string& name,
                                                          ledger::base::ByteView value);

@@ -7,7 +7,7 @@
 /// that was released; add another.
 namespace marketplace::storage {
 
-inline constexpr std::array<const char*, 2> kMigrations = {R"sql(
+inline constexpr std::array<const char*, 3> kMigrations = {R"sql(
 -- The market itself: one record per command. Everything the engine knows is replayed from here.
 CREATE TABLE journal(
     sequence INTEGER PRIMARY KEY,
@@ -93,6 +93,19 @@ CREATE TABLE lone_claims(
     payable_at_s INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX transaction_versions_by_hash ON transaction_versions(hash);
+)sql",
+                                                           R"sql(
+-- Names that accounts gave to blobs (OpenAI's files).
+CREATE TABLE files(
+    id TEXT PRIMARY KEY,
+    owner BLOB NOT NULL CHECK(length(owner) = 20),
+    filename TEXT NOT NULL,
+    purpose TEXT NOT NULL,
+    blob BLOB NOT NULL CHECK(length(blob) = 32),
+    bytes INTEGER NOT NULL,
+    created_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX files_by_owner ON files(owner, created_ms);
 )sql"};
 
 }  // namespace marketplace::storage

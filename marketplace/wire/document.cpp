@@ -136,23 +136,32 @@ Result<void> read_model(const json& document, JobSpec& out) {
     TRY_ASSIGN(out.arch, text(*model, "arch"));
     if (out.arch == "gpt") {
         TRY_ASSIGN(out.context, integer(*model, "context", 1, 1U << 20U));
-    } else if (out.arch != "cnn") {
-        return fail(ErrorCode::job_spec_invalid, "arch must be \"gpt\" or \"cnn\"");
+    } else if (out.arch != "cnn" && out.arch != "resnet" && out.arch != "vit" &&
+               out.arch != "mlp") {
+        return fail(ErrorCode::job_spec_invalid,
+                    "arch must be \"gpt\", \"cnn\", \"resnet\", \"vit\" or \"mlp\"");
     }
     return {};
 }
 
-Result<void> read_train(const json& document, JobSpec& out) {
+/// What training of any kind sells: steps, in segments, of a size.
+Result<void> read_steps(const json& document, JobSpec& out) {
     out.kind = domain::JobKind::kTrain;
     out.terms.kind = out.kind;
     TRY_ASSIGN(out.terms.total_units, integer(document, "steps", 1, limits::kMaxTrainingSteps));
     TRY_ASSIGN(out.terms.segment_units,
                integer(document, "segment_steps", 1, out.terms.total_units));
     TRY_ASSIGN(out.terms.flops_per_step, integer(document, "flops_per_step", 1, UINT64_MAX / 2));
+    out.terms.may_end_early = member(document, "early_stop") != nullptr;
+    return {};
+}
+
+Result<void> read_train(const json& document, JobSpec& out) {
+    TRY(read_steps(document, out));
     const json* data = member(document, "data");
     if (data == nullptr || !data->is_object()) return invalid("data", "must be an object");
     TRY_ASSIGN(const std::string format, text(*data, "format"));
-    if (format == "text") {
+    if (format == "text" || format == "jsonl" || format == "tokens" || format == "tar") {
         TRY_ASSIGN(const domain::Hash32 hash, blob(*data, "blob"));
         out.blobs.push_back(hash);
     } else if (format == "idx") {
@@ -160,7 +169,8 @@ Result<void> read_train(const json& document, JobSpec& out) {
         TRY_ASSIGN(const domain::Hash32 labels, blob(*data, "labels"));
         out.blobs = {images, labels};
     } else {
-        return fail(ErrorCode::job_spec_invalid, "data.format must be \"text\" or \"idx\"");
+        return fail(ErrorCode::job_spec_invalid,
+                    "data.format must be \"text\", \"jsonl\", \"tokens\", \"idx\" or \"tar\"");
     }
     if (member(document, "init") != nullptr) {
         TRY_ASSIGN(const domain::Hash32 init, blob(document, "init"));
@@ -179,6 +189,25 @@ Result<void> read_files(const json& files, JobSpec& out) {
         if (name.size() > kNameMax) return invalid("files", "has a name of more than 128 bytes");
         TRY_ASSIGN(const domain::Hash32 hash, blob(files, name.c_str()));
         out.blobs.push_back(hash);
+    }
+    return {};
+}
+
+/// A published folder that is trained on: for the market it is training, by steps.
+Result<void> read_finetune(const json& document, JobSpec& out) {
+    TRY(read_steps(document, out));
+    out.folder = true;
+    const json* files = member(document, "files");
+    if (files == nullptr) return invalid("files", "must be an object of 1 to 256 files");
+    TRY(read_files(*files, out));
+    const json* data = member(document, "data");
+    if (data == nullptr || !data->is_object()) return invalid("data", "must be an object");
+    TRY_ASSIGN(const domain::Hash32 examples, blob(*data, "blob"));
+    out.blobs.push_back(examples);
+    if (const json* validation = member(document, "validation")) {
+        if (!validation->is_object()) return invalid("validation", "must be an object");
+        TRY_ASSIGN(const domain::Hash32 held_out, blob(*validation, "blob"));
+        out.blobs.push_back(held_out);
     }
     return {};
 }
@@ -245,8 +274,11 @@ Result<JobSpec> parse_job_spec(std::string_view canonical) {
         TRY(read_train(document, out));
     } else if (kind == "infer.serve") {
         TRY(read_serve(document, out));
+    } else if (kind == "finetune") {
+        TRY(read_finetune(document, out));
     } else {
-        return fail(ErrorCode::job_spec_invalid, "kind must be \"train\" or \"infer.serve\"");
+        return fail(ErrorCode::job_spec_invalid,
+                    "kind must be \"train\", \"finetune\" or \"infer.serve\"");
     }
     return out;
 }

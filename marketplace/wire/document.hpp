@@ -21,7 +21,7 @@ struct JobSpec {
     std::string model_name;             ///< serve: the name it is published under
     std::string arch;                   ///< "gpt" or "cnn"; empty for a folder
     std::uint64_t context = 0;          ///< gpt: longest sequence in tokens
-    bool folder = false;                ///< serve: a published folder with words of its own
+    bool folder = false;                ///< of a published folder, with words of its own
     std::vector<domain::Hash32> blobs;  ///< every blob the spec names
 };
 

@@ -1,3 +1,3 @@
 // SPDX-License-Identifier: Apache-2.0
 // The public client, for tests that lie outside of this package.
-export { default as OpenAI } from "openai";
+export { default as OpenAI, toFile } from "openai";

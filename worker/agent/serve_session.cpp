@@ -3,6 +3,7 @@
 
 #include "ledger/base/hex.hpp"
 #include "ledger/base/money.hpp"
+#include "worker/agent/folder_links.hpp"
 
 #include <fmt/format.h>
 
@@ -184,7 +185,9 @@ Result<void> ServeSession::try_start() {
     if (const auto* own = std::get_if<model::OwnModel>(&spec_.source)) {
         TRY_ASSIGN(task.weights, context_.blobs.fetch(own->weights));
     } else {
-        TRY_ASSIGN(task.folder, make_folder(std::get<model::FolderFiles>(spec_.source)));
+        task.folder = folder_path();
+        TRY(link_folder(context_.blobs, std::get<model::FolderFiles>(spec_.source).blobs,
+                        task.folder));
     }
     TRY_ASSIGN(auto job, context_.executor.start_serve(task, [this](const executor::JobEvent& e) {
         actor_.post([this, e] { on_event(e); });
@@ -195,24 +198,6 @@ Result<void> ServeSession::try_start() {
 
 std::filesystem::path ServeSession::folder_path() const {
     return context_.jobs_folder / (to_hex(output_->terms().lease).substr(2) + ".model");
-}
-
-/// A folder of links to the cached blobs. It lies beside the job's own folder, which the child may
-/// write to: through a link there it could change the cache.
-Result<std::filesystem::path> ServeSession::make_folder(const model::FolderFiles& files) const {
-    const std::filesystem::path folder = folder_path();
-    std::error_code error;
-    std::filesystem::remove_all(folder, error);  // of an earlier attempt
-    std::filesystem::create_directories(folder, error);
-    if (error) return fail(ErrorCode::io_error, "cannot make the model's folder");
-    for (const auto& [name, hash] : files.blobs) {
-        // Linked at once: the cache may drop this blob to make room for the next.
-        TRY_ASSIGN(const std::filesystem::path blob, context_.blobs.fetch(hash));
-        std::filesystem::create_hard_link(blob, folder / name, error);
-        if (error) std::filesystem::copy_file(blob, folder / name, error);
-        if (error) return fail(ErrorCode::io_error, "cannot put " + name + " into its folder");
-    }
-    return folder;
 }
 
 void ServeSession::announce() {

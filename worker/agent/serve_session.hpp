@@ -46,7 +46,6 @@ class ServeSession final : public Session {
     // All below run on the actor's thread.
     void prepare();
     [[nodiscard]] Result<void> try_start();
-    [[nodiscard]] Result<std::filesystem::path> make_folder(const model::FolderFiles& files) const;
     [[nodiscard]] std::filesystem::path folder_path() const;
     void on_event(const executor::JobEvent& event);
     void on_done(const executor::GenerationDone& done);

@@ -2,6 +2,7 @@
 #include "worker/agent/train_session.hpp"
 
 #include "ledger/base/hex.hpp"
+#include "worker/agent/folder_links.hpp"
 
 #include <fmt/format.h>
 
@@ -21,6 +22,7 @@ namespace wire = marketplace::wire;
 
 constexpr std::size_t kPendingSegmentsMax = 2;
 constexpr std::size_t kQueueMax = 1000;
+constexpr std::uint64_t kPrepareSecondsMax = 1800;
 
 }  // namespace
 
@@ -124,14 +126,19 @@ void TrainSession::prepare() {
 Result<void> TrainSession::try_start() {
     TRY(context_.guard.check(book_->terms()));
     TRY_ASSIGN(const model::JobSpec spec, model::parse_job_spec(book_->terms().spec));
-    const auto* train = std::get_if<model::TrainSpec>(&spec);
-    if (train == nullptr) return fail(ErrorCode::job_spec_invalid, "the lease is for training");
-    const std::uint64_t flops = model::flops_per_step(*train);
+    std::uint64_t flops = 0;
+    if (const auto* train = std::get_if<model::TrainSpec>(&spec)) {
+        flops = model::flops_per_step(*train);
+    } else if (const auto* finetune = std::get_if<model::FinetuneSpec>(&spec)) {
+        flops = finetune->declared_flops_per_step;  // the child holds the model against it
+    } else {
+        return fail(ErrorCode::job_spec_invalid, "the lease is for training");
+    }
     if (context_.max_flops_per_step > 0 && flops > context_.max_flops_per_step)
         return fail(ErrorCode::job_limit,
                     fmt::format("a step takes {} FLOP, this worker's price is for at most {}",
                                 flops, context_.max_flops_per_step));
-    TRY_ASSIGN(const executor::TrainTask task, make_task(*train));
+    TRY_ASSIGN(const executor::TrainTask task, make_task(spec));
     TRY_ASSIGN(auto job, context_.executor.start_train(task, [this](const executor::JobEvent& e) {
         const bool droppable = std::holds_alternative<executor::Metrics>(e);
         if (droppable && actor_.waiting() > kQueueMax) return;
@@ -141,34 +148,71 @@ Result<void> TrainSession::try_start() {
     return {};
 }
 
-Result<executor::TrainTask> TrainSession::make_task(const model::TrainSpec& spec) {
+Result<executor::TrainTask> TrainSession::make_task(const model::JobSpec& spec) {
     executor::TrainTask task;
     task.spec_json = book_->terms().spec;
     task.runtime = context_.runtime;
     task.limits = context_.limits;
     task.job_dir = context_.jobs_folder / to_hex(book_->terms().lease).substr(2);
+    const auto* train = std::get_if<model::TrainSpec>(&spec);
+    const auto* finetune = std::get_if<model::FinetuneSpec>(&spec);
+    const std::uint64_t steps = train != nullptr ? train->steps : finetune->steps;
     // A slice of the job: the rest is for other leases.
     const std::uint64_t end = book_->terms().start_step + book_->terms().max_units;
-    if (end < spec.steps) task.stop_at_step = end;
+    if (end < steps) task.stop_at_step = end;
     std::error_code error;
     std::filesystem::create_directories(task.job_dir, error);
     if (error) return fail(ErrorCode::io_error, "cannot make the job's folder");
-    if (const auto* text = std::get_if<model::TextData>(&spec.data)) {
-        TRY_ASSIGN(task.files.text, context_.blobs.fetch(text->blob));
-    } else if (const auto* idx = std::get_if<model::IdxData>(&spec.data)) {
-        TRY_ASSIGN(task.files.images, context_.blobs.fetch(idx->images));
-        TRY_ASSIGN(task.files.labels, context_.blobs.fetch(idx->labels));
-    }
     Hash32 checkpoint = book_->terms().start_checkpoint;
     if (const auto last = book_->last_receipt()) checkpoint = last->receipt.response_hash;
     if (!checkpoint.is_zero()) {
         TRY_ASSIGN(task.files.checkpoint, context_.blobs.fetch(checkpoint));
         model_hash_ = checkpoint;
-    } else if (spec.init) {
+    }
+    if (train != nullptr) {
+        TRY(fetch_inputs(*train, task));
+    } else {
+        TRY(fetch_inputs(*finetune, task));
+    }
+    return task;
+}
+
+Result<void> TrainSession::fetch_inputs(const model::TrainSpec& spec, executor::TrainTask& task) {
+    const model::DataBlobs blobs = model::blobs_of(spec.data);
+    if (blobs.text) {
+        TRY_ASSIGN(task.files.text, context_.blobs.fetch(*blobs.text));
+    }
+    if (blobs.images) {
+        TRY_ASSIGN(task.files.images, context_.blobs.fetch(*blobs.images));
+    }
+    if (blobs.labels) {
+        TRY_ASSIGN(task.files.labels, context_.blobs.fetch(*blobs.labels));
+    }
+    if (spec.init && !task.files.checkpoint) {
         TRY_ASSIGN(task.files.init, context_.blobs.fetch(*spec.init));
         model_hash_ = *spec.init;
     }
-    return task;
+    return {};
+}
+
+Result<void> TrainSession::fetch_inputs(const model::FinetuneSpec& spec,
+                                        executor::TrainTask& task) {
+    TRY_ASSIGN(task.examples, context_.blobs.fetch(spec.data));
+    if (spec.validation) {
+        TRY_ASSIGN(task.validation, context_.blobs.fetch(*spec.validation));
+    }
+    // Words are made into tokens and weights are read before the job is ready.
+    task.limits.start_seconds_max =
+        std::max<std::uint64_t>(task.limits.start_seconds_max, kPrepareSecondsMax);
+    // Last: its links keep the files, whatever the cache drops.
+    task.folder = folder_path();
+    TRY(link_folder(context_.blobs, spec.files, task.folder));
+    if (!task.files.checkpoint) model_hash_ = model::model_hash(spec.files);
+    return {};
+}
+
+std::filesystem::path TrainSession::folder_path() const {
+    return context_.jobs_folder / (to_hex(book_->terms().lease).substr(2) + ".model");
 }
 
 void TrainSession::on_event(const executor::JobEvent& event) {
@@ -178,6 +222,10 @@ void TrainSession::on_event(const executor::JobEvent& event) {
         note(LogLevel::kInfo, fmt::format("training from step {}", ready->step));
         started_ = true;
         context_.outbox.send(wire::Started{lease});
+    } else if (const auto* prepared = std::get_if<executor::Prepared>(&event)) {
+        note(prepared->cut + prepared->dropped > 0 ? LogLevel::kWarning : LogLevel::kInfo,
+             fmt::format("{} examples of {} tokens, {} cut to the context, {} left out",
+                         prepared->examples, prepared->tokens, prepared->cut, prepared->dropped));
     } else if (const auto* metrics = std::get_if<executor::Metrics>(&event)) {
         context_.outbox.send(
             wire::Metrics{lease, metrics->step, "train", metrics->loss, 0, metrics->samples_per_s});
@@ -284,6 +332,7 @@ void TrainSession::end(Outcome outcome) {
     job_.reset();
     pending_.clear();
     std::error_code ignored;
+    std::filesystem::remove_all(folder_path(), ignored);
     // Checkpoints that matter were moved to the cache.
     if (outcome == Outcome::kFinished)
         std::filesystem::remove_all(context_.jobs_folder / to_hex(book_->terms().lease).substr(2),

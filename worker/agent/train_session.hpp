@@ -37,7 +37,12 @@ class TrainSession final : public Session {
     // All below run on the actor's thread.
     void prepare();
     [[nodiscard]] Result<void> try_start();
-    [[nodiscard]] Result<executor::TrainTask> make_task(const model::TrainSpec& spec);
+    [[nodiscard]] Result<executor::TrainTask> make_task(const model::JobSpec& spec);
+    [[nodiscard]] Result<void> fetch_inputs(const model::TrainSpec& spec,
+                                            executor::TrainTask& task);
+    [[nodiscard]] Result<void> fetch_inputs(const model::FinetuneSpec& spec,
+                                            executor::TrainTask& task);
+    [[nodiscard]] std::filesystem::path folder_path() const;
     void on_event(const executor::JobEvent& event);
     void on_segment(const executor::Segment& segment);
     void settle_segments();

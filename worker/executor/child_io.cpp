@@ -67,6 +67,10 @@ Command ChildIo::wait() {
     return command;
 }
 
+void ChildIo::mute() {
+    ::dup2(STDERR_FILENO, out_);
+}
+
 void ChildIo::emit(const JobEvent& event) {
     const std::string line = encode_event(event) + "\n";
     std::size_t done = 0;

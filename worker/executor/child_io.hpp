@@ -30,6 +30,8 @@ class ChildIo {
     /// Waits for the next command.
     [[nodiscard]] Command wait();
     void emit(const JobEvent& event);
+    /// The rank that speaks for the job is another one: events go to the log from now on.
+    void mute();
 
  private:
     [[noreturn]] void read_commands();

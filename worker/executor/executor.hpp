@@ -22,6 +22,13 @@ namespace worker::executor {
 struct Ready {
     std::uint64_t step = 0;  // where training starts: 0 or the checkpoint's step
 };
+/// What became of a fine-tuning job's examples; comes once, after Ready.
+struct Prepared {
+    std::uint64_t examples = 0;
+    std::uint64_t cut = 0;      // longer than the context
+    std::uint64_t dropped = 0;  // nothing to learn, or it was cut off
+    std::uint64_t tokens = 0;
+};
 /// Mean loss since the last one.
 struct Metrics {
     std::uint64_t step = 0;
@@ -72,7 +79,7 @@ struct Failed {
     ledger::base::Error error;
 };
 
-using JobEvent = std::variant<Ready, Metrics, Evaluated, Segment, Token, GenerationDone,
+using JobEvent = std::variant<Ready, Prepared, Metrics, Evaluated, Segment, Token, GenerationDone,
                               GenerationRefused, Finished, Failed>;
 
 /// Called on the job's own thread, one event at a time; must not block for long and must not
@@ -92,6 +99,9 @@ struct TrainTask {
     std::string spec_json;          // the job spec's canonical bytes
     std::filesystem::path job_dir;  // exists, writable, this job's alone; checkpoints land here
     model::TrainFiles files;
+    std::filesystem::path folder;      // fine-tuning: the published model, with no links in it
+    std::filesystem::path examples;    // fine-tuning: JSONL
+    std::filesystem::path validation;  // fine-tuning: JSONL, where the spec names it
     model::RuntimeOptions runtime;
     JobLimits limits;
     std::uint64_t stop_at_step = 0;  // a slice ends here with a checkpoint; 0: the spec's last step

@@ -28,9 +28,9 @@ struct Failure {
 
 class FakeTraining final : public Job {
  public:
-    FakeTraining(model::TrainSpec spec, std::filesystem::path dir, std::uint64_t first,
+    FakeTraining(const model::LoopSpec& spec, std::filesystem::path dir, std::uint64_t first,
                  std::optional<Failure> failure, EventSink sink)
-        : spec_(std::move(spec)),
+        : spec_(spec),
           dir_(std::move(dir)),
           step_(first),
           failure_(std::move(failure)),
@@ -101,7 +101,7 @@ class FakeTraining final : public Job {
         sink_(Finished{step_});
     }
 
-    model::TrainSpec spec_;
+    model::LoopSpec spec_;
     std::filesystem::path dir_;
     std::uint64_t step_;
     std::optional<Failure> failure_;
@@ -187,8 +187,10 @@ class FakeServing final : public Job {
 
 Result<std::unique_ptr<Job>> FakeExecutor::start_train(const TrainTask& task, EventSink sink) {
     TRY_ASSIGN(model::JobSpec spec, model::parse_job_spec(task.spec_json));
-    auto* train = std::get_if<model::TrainSpec>(&spec);
-    if (train == nullptr) return fail(ErrorCode::job_spec_invalid, "kind is not \"train\"");
+    model::LoopSpec* train = std::get_if<model::TrainSpec>(&spec);
+    if (auto* finetune = std::get_if<model::FinetuneSpec>(&spec)) train = finetune;
+    if (train == nullptr)
+        return fail(ErrorCode::job_spec_invalid, "kind is not \"train\" or \"finetune\"");
     if (task.stop_at_step != 0) train->steps = std::min(train->steps, task.stop_at_step);
     std::uint64_t first = 0;
     if (task.files.checkpoint) {

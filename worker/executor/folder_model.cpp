@@ -92,8 +92,14 @@ Result<std::string> FolderWords::render(std::string_view messages) const {
     if (!chat_) return tl::make_unexpected(chat_.error());
     TRY_ASSIGN(auto list, text::parse_json(messages, text::limits::kMessageNodes));
     if (list.list() == nullptr) return fail(ErrorCode::invalid_request, "messages are a list");
+    return render(std::move(list), text::Value(), true);
+}
+
+Result<std::string> FolderWords::render(text::Value messages, text::Value tools,
+                                        bool prompt) const {
+    if (!chat_) return tl::make_unexpected(chat_.error());
     TRY_ASSIGN(const auto context,
-               text::make_chat_context(config_, std::move(list), text::Value(), true));
+               text::make_chat_context(config_, std::move(messages), std::move(tools), prompt));
     return chat_->render(context);
 }
 

@@ -32,6 +32,13 @@ class FolderWords {
     [[nodiscard]] ledger::base::Result<std::vector<std::uint32_t>> encode(
         const GenerateRequest& request) const;
 
+    /// The text of a conversation, through the chat template; `prompt` asks for the beginning of an
+    /// answer after it. Errors as `encode`.
+    [[nodiscard]] ledger::base::Result<std::string> render(text::Value messages, text::Value tools,
+                                                           bool prompt) const;
+    [[nodiscard]] const text::Tokenizer& tokenizer() const noexcept { return tokenizer_; }
+    [[nodiscard]] const text::TokenizerConfig& config() const noexcept { return config_; }
+
  private:
     FolderWords(text::Tokenizer tokenizer, text::TokenizerConfig config,
                 ledger::base::Result<text::ChatTemplate> chat)

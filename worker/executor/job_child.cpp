@@ -2,8 +2,11 @@
 #include "worker/executor/job_child.hpp"
 
 #include "worker/executor/child_io.hpp"
+#include "worker/executor/finetune_data.hpp"
 #include "worker/executor/folder_model.hpp"
 #include "worker/executor/protocol.hpp"
+#include "worker/executor/rank_processes.hpp"
+#include "worker/model/finetune.hpp"
 #include "worker/model/inference.hpp"
 #include "worker/model/training.hpp"
 #include "worker/sandbox/sandbox.hpp"
@@ -13,9 +16,12 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <filesystem>
 #include <map>
+#include <memory>
 #include <new>
 #include <optional>
+#include <system_error>
 
 namespace worker::executor {
 
@@ -39,19 +45,23 @@ double seconds_since(std::chrono::steady_clock::time_point begin) {
 /// Trains segment by segment; a checkpoint is written while the next segment runs.
 class TrainLoop {
  public:
-    TrainLoop(ChildIo& io, const model::TrainSpec& spec, model::TrainingRun run,
-              const ChildStart& start)
+    /// `samples` are what one step takes.
+    TrainLoop(ChildIo& io, const model::LoopSpec& spec, std::uint64_t samples,
+              model::TrainingRun run, const ChildStart& start, const RankProcesses& ranks)
         : io_(io),
+          ranks_(ranks),
           spec_(spec),
+          samples_(samples),
           run_(std::move(run)),
           job_dir_(start.job_dir),
           last_step_(start.stop_at_step == 0 ? spec.steps
                                              : std::min(spec.steps, start.stop_at_step)) {}
 
-    Result<Outcome> run() {
+    Result<Outcome> run(const std::optional<Prepared>& prepared) {
         io_.emit(Ready{run_.step()});
+        if (prepared) io_.emit(*prepared);
         if (run_.step() == 0) TRY(evaluate());
-        while (run_.step() < last_step_) {
+        while (run_.step() < last_step_ && !run_.stopped_early()) {
             TRY_ASSIGN(const bool go_on, run_segment());
             if (!go_on) return Outcome::kStopped;
         }
@@ -74,18 +84,20 @@ class TrainLoop {
             if (!go_on) return false;
             const auto started = std::chrono::steady_clock::now();
             const std::uint64_t steps = std::min(chunk, end - run_.step());
+            ranks_.tell(steps);
             const auto report = run_.advance(steps);
             if (!report) {
                 TRY(collect());  // what was finished before counts
                 return tl::make_unexpected(report.error());
             }
             loss_sum += report->loss * static_cast<double>(steps);
-            const double rate = static_cast<double>(steps * model::samples_per_step(spec_)) /
-                                seconds_since(started);
+            const double rate = static_cast<double>(steps * samples_) / seconds_since(started);
             io_.emit(Metrics{run_.step(), report->loss, report->gradient_norm, rate});
             if (pending_ && run_.checkpoint_ready()) TRY(collect());
         }
         TRY(collect());
+        // Before the checkpoint, which keeps how the held-out loss went.
+        if (spec_.early_stop && evaluation_due(spec_, end)) TRY(evaluate());
         Segment segment;
         segment.step = end;
         segment.steps = end - begin;
@@ -95,7 +107,7 @@ class TrainLoop {
         segment.checkpoint = fmt::format("checkpoint-{}.safetensors", end);
         run_.begin_checkpoint(job_dir_ / segment.checkpoint);
         pending_ = std::move(segment);
-        if (evaluation_due(end)) TRY(evaluate());
+        if (!spec_.early_stop && evaluation_due(spec_, end)) TRY(evaluate());
         return true;
     }
 
@@ -108,14 +120,6 @@ class TrainLoop {
         io_.emit(*pending_);
         pending_.reset();
         return {};
-    }
-
-    /// About ten times over a job, at segment ends, and at the end.
-    [[nodiscard]] bool evaluation_due(std::uint64_t step) const {
-        const std::uint64_t segments =
-            (spec_.steps + spec_.segment_steps - 1) / spec_.segment_steps;
-        const std::uint64_t every = (segments + 9) / 10 * spec_.segment_steps;
-        return step == spec_.steps || step % every == 0;
     }
 
     Result<void> evaluate() {
@@ -144,7 +148,9 @@ class TrainLoop {
     }
 
     ChildIo& io_;
-    const model::TrainSpec& spec_;
+    const RankProcesses& ranks_;
+    const model::LoopSpec& spec_;
+    std::uint64_t samples_;
     model::TrainingRun run_;
     std::filesystem::path job_dir_;
     std::uint64_t last_step_;  // of the job, or of this slice of it
@@ -217,30 +223,85 @@ class ServeLoop {
     std::map<std::string, TimeMs> started_;
 };
 
+Result<void> raise_walls(const ChildStart& start) {
+    if (start.walls && !sandbox::forbid_exec())
+        return ledger::base::fail(ErrorCode::sandbox_unavailable,
+                                  "the kernel refuses the job's seccomp filter");
+    return {};
+}
+
+/// All ranks of a fine-tuning run in this process, one after another.
+Result<Outcome> run_finetune(ChildIo& io, const ChildStart& start,
+                             const model::FinetuneSpec& spec) {
+    TRY(raise_walls(start));
+    io.start_commands();
+    model::configure_runtime(start.runtime);
+    TRY_ASSIGN(const FolderWords words, FolderWords::open(start.folder));
+    TRY_ASSIGN(auto training, read_examples(start.examples, words, spec.context));
+    std::optional<model::ExampleSet> validation;
+    if (spec.validation) {
+        TRY_ASSIGN(validation, read_examples(start.validation, words, spec.context));
+    }
+    const model::ExampleSet::Report report = training.report();
+    const Prepared prepared{report.kept, report.cut, report.dropped, report.tokens};
+    TRY_ASSIGN(auto objective,
+               model::make_finetune_objective(spec, start.folder, std::move(training),
+                                              std::move(validation), start.runtime.device));
+    TRY_ASSIGN(auto run,
+               model::TrainingRun::start(spec, std::move(objective),
+                                         {std::nullopt, start.files.checkpoint}, start.runtime));
+    return TrainLoop(io, spec, model::samples_per_step(spec), std::move(run), start,
+                     RankProcesses())
+        .run(prepared);
+}
+
+/// A rank that is not the first: does the steps that the first tells it to, until that is gone.
+Result<Outcome> follow(model::TrainingRun run, const RankProcesses& ranks) {
+    while (const std::uint64_t steps = ranks.wait())
+        TRY(run.advance(steps));
+    return Outcome::kStopped;
+}
+
+Result<Outcome> run_training(ChildIo& io, const ChildStart& start, const model::TrainSpec& spec) {
+    // On a GPU one process does all ranks' work: a GPU for each is not what a job here has.
+    const bool several =
+        spec.ranks > 1 && start.runtime.device == "cpu" && model::has_rank_groups();
+    RankProcesses ranks;
+    std::unique_ptr<model::RankGroup> group;
+    if (several) {
+        const auto meeting = start.job_dir / "ranks";
+        std::error_code ignored;
+        std::filesystem::remove(meeting, ignored);
+        TRY_ASSIGN(ranks, RankProcesses::fork(spec.ranks));
+        if (ranks.rank() != 0) io.mute();
+        TRY_ASSIGN(group, model::join_ranks(meeting, ranks.rank(), spec.ranks));
+    }
+    TRY(raise_walls(start));
+    if (ranks.rank() == 0) io.start_commands();
+    TRY_ASSIGN(auto run, model::TrainingRun::create(spec, start.files, start.runtime));
+    if (group) run.join(std::move(group));
+    if (ranks.rank() != 0) return follow(std::move(run), ranks);
+    return TrainLoop(io, spec, model::samples_per_step(spec), std::move(run), start, ranks)
+        .run(std::nullopt);
+}
+
 Result<Outcome> run_job(ChildIo& io) {
     const auto line = io.read_line();
     if (!line) return Outcome::kStopped;
     TRY_ASSIGN(const ChildStart start, decode_start(*line));
     TRY_ASSIGN(const model::JobSpec spec, model::parse_job_spec(start.spec_json));
-    const auto wall = [&]() -> Result<void> {
-        if (start.walls && !sandbox::forbid_exec())
-            return ledger::base::fail(ErrorCode::sandbox_unavailable,
-                                      "the kernel refuses the job's seccomp filter");
-        return {};
-    };
     if (start.kind == ChildStart::Kind::kTrain) {
+        if (const auto* finetune = std::get_if<model::FinetuneSpec>(&spec))
+            return run_finetune(io, start, *finetune);
         const auto* train = std::get_if<model::TrainSpec>(&spec);
         if (train == nullptr)
             return ledger::base::fail(ErrorCode::job_spec_invalid, "kind is not \"train\"");
-        TRY(wall());
-        io.start_commands();
-        TRY_ASSIGN(auto run, model::TrainingRun::create(*train, start.files, start.runtime));
-        return TrainLoop(io, *train, std::move(run), start).run();
+        return run_training(io, start, *train);
     }
     const auto* serve = std::get_if<model::ServeSpec>(&spec);
     if (serve == nullptr)
         return ledger::base::fail(ErrorCode::job_spec_invalid, "kind is not \"infer.serve\"");
-    TRY(wall());
+    TRY(raise_walls(start));
     io.start_commands();
     model::TextModel::Options options;
     options.threads = static_cast<std::uint32_t>(start.runtime.threads);

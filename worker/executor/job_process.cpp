@@ -218,7 +218,8 @@ std::optional<Error> JobProcess::check(const JobEvent& event) {
                          "the job reports a checkpoint that is not there");
     }
     if (const auto* finished = std::get_if<Finished>(&event)) {
-        if (!training || finished->step != launch_.steps || last_step_ != launch_.steps)
+        const bool done = last_step_ == launch_.steps || (launch_.may_end_early && last_step_ > 0);
+        if (!training || finished->step != last_step_ || !done)
             return Error(ErrorCode::worker_failed, "the job ended before its last step");
     }
     return std::nullopt;

@@ -25,6 +25,7 @@ struct JobLaunch {
     JobLimits limits;
     std::uint64_t segment_steps = 0;  // training only
     std::uint64_t steps = 0;
+    bool may_end_early = false;  // training with an early stop
 };
 
 /// The parent's side of one child: a thread that starts it, reads its lines, watches its deadlines

@@ -29,29 +29,28 @@ class ProcessExecutor final : public Executor {
     Result<std::unique_ptr<Job>> start_train(const TrainTask& task, EventSink sink) override {
         TRY_ASSIGN(const model::JobSpec spec, model::parse_job_spec(task.spec_json));
         const auto* train = std::get_if<model::TrainSpec>(&spec);
-        if (train == nullptr) return fail(ErrorCode::job_spec_invalid, "kind is not \"train\"");
+        const auto* finetune = std::get_if<model::FinetuneSpec>(&spec);
+        const model::LoopSpec* loop = train;
+        if (finetune != nullptr) loop = finetune;
+        if (loop == nullptr)
+            return fail(ErrorCode::job_spec_invalid, "kind is not \"train\" or \"finetune\"");
         JobLaunch launch;
         TRY(prepare(launch, task.job_dir, task.limits, task.runtime));
         launch.start.kind = ChildStart::Kind::kTrain;
         launch.start.spec_json = task.spec_json;
-        launch.steps = train->steps;
+        launch.steps = loop->steps;
         if (task.stop_at_step != 0) launch.steps = std::min(launch.steps, task.stop_at_step);
         launch.start.stop_at_step = task.stop_at_step;
-        launch.segment_steps = train->segment_steps;
-        model::TrainFiles& files = launch.start.files;
-        if (std::holds_alternative<model::TextData>(train->data)) {
-            TRY_ASSIGN(files.text, input(launch, task.files.text, "text"));
+        launch.segment_steps = loop->segment_steps;
+        launch.may_end_early = loop->early_stop.has_value();
+        if (train != nullptr) {
+            TRY(bind_data(launch, *train, task));
         } else {
-            TRY_ASSIGN(files.images, input(launch, task.files.images, "images"));
-            TRY_ASSIGN(files.labels, input(launch, task.files.labels, "labels"));
-        }
-        if (task.files.init) {
-            TRY_ASSIGN(files.init, input(launch, *task.files.init, "init"));
-        } else if (train->init && !task.files.checkpoint) {
-            return fail(ErrorCode::data_missing, "the job names initial weights");
+            TRY(bind_finetune(launch, *finetune, task));
         }
         if (task.files.checkpoint) {
-            TRY_ASSIGN(files.checkpoint, input(launch, *task.files.checkpoint, "checkpoint"));
+            TRY_ASSIGN(launch.start.files.checkpoint,
+                       input(launch, *task.files.checkpoint, "checkpoint"));
         }
         return launch_job(std::move(launch), std::move(sink));
     }
@@ -76,6 +75,39 @@ class ProcessExecutor final : public Executor {
     }
 
  private:
+    static Result<void> bind_data(JobLaunch& launch, const model::TrainSpec& spec,
+                                  const TrainTask& task) {
+        model::TrainFiles& files = launch.start.files;
+        launch.plan.ranks = spec.ranks > 1;
+        const model::DataBlobs blobs = model::blobs_of(spec.data);
+        if (blobs.text) {
+            TRY_ASSIGN(files.text, input(launch, task.files.text, "text"));
+        }
+        if (blobs.images) {
+            TRY_ASSIGN(files.images, input(launch, task.files.images, "images"));
+        }
+        if (blobs.labels) {
+            TRY_ASSIGN(files.labels, input(launch, task.files.labels, "labels"));
+        }
+        if (task.files.init) {
+            TRY_ASSIGN(files.init, input(launch, *task.files.init, "init"));
+        } else if (spec.init && !task.files.checkpoint) {
+            return fail(ErrorCode::data_missing, "the job names initial weights");
+        }
+        return {};
+    }
+
+    static Result<void> bind_finetune(JobLaunch& launch, const model::FinetuneSpec& spec,
+                                      const TrainTask& task) {
+        TRY_ASSIGN(launch.start.folder,
+                   input(launch, task.folder, "model", fs::file_type::directory));
+        TRY_ASSIGN(launch.start.examples, input(launch, task.examples, "examples"));
+        if (spec.validation) {
+            TRY_ASSIGN(launch.start.validation, input(launch, task.validation, "validation"));
+        }
+        return {};
+    }
+
     Result<void> prepare(JobLaunch& launch, const fs::path& job_dir, const JobLimits& limits,
                          const model::RuntimeOptions& runtime) const {
         std::error_code error;

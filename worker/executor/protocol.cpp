@@ -102,6 +102,13 @@ Result<model::SamplingParams> decode_params(const FieldReader& in) {
 
 struct EventEncoder {
     json operator()(const Ready& e) const { return {{"event", "ready"}, {"step", e.step}}; }
+    json operator()(const Prepared& e) const {
+        return {{"event", "prepared"},
+                {"examples", e.examples},
+                {"cut", e.cut},
+                {"dropped", e.dropped},
+                {"tokens", e.tokens}};
+    }
     json operator()(const Metrics& e) const {
         return {{"event", "metrics"},
                 {"step", e.step},
@@ -222,6 +229,16 @@ Result<JobEvent> decode_done(const FieldReader& in) {
     return JobEvent(std::move(e));
 }
 
+Result<JobEvent> decode_prepared(const FieldReader& in) {
+    TRY(in.only({"event", "examples", "cut", "dropped", "tokens"}));
+    Prepared e;
+    TRY_ASSIGN(e.examples, in.integer("examples", 0, kAny));
+    TRY_ASSIGN(e.cut, in.integer("cut", 0, kAny));
+    TRY_ASSIGN(e.dropped, in.integer("dropped", 0, kAny));
+    TRY_ASSIGN(e.tokens, in.integer("tokens", 0, kAny));
+    return JobEvent(e);
+}
+
 Result<JobEvent> decode_report(const FieldReader& in, std::string_view kind) {
     if (kind == "metrics") {
         TRY(in.only({"event", "step", "loss", "gradient_norm", "samples_per_s"}));
@@ -252,6 +269,8 @@ std::string encode_start(const ChildStart& start) {
              {"labels", start.files.labels.string()},
              {"weights", start.weights.string()},
              {"folder", start.folder.string()},
+             {"examples", start.examples.string()},
+             {"validation", start.validation.string()},
              {"memory", start.memory_bytes},
              {"threads", start.runtime.threads},
              {"device", start.runtime.device},
@@ -265,8 +284,9 @@ std::string encode_start(const ChildStart& start) {
 Result<ChildStart> decode_start(std::string_view line) {
     TRY_ASSIGN(const auto value, parse_line(line));
     const FieldReader in(value, "start", ErrorCode::invalid_field);
-    TRY(in.only({"kind", "spec", "dir", "text", "images", "labels", "weights", "folder", "memory",
-                 "threads", "device", "walls", "init", "checkpoint", "stop_at_step"}));
+    TRY(in.only({"kind", "spec", "dir", "text", "images", "labels", "weights", "folder", "examples",
+                 "validation", "memory", "threads", "device", "walls", "init", "checkpoint",
+                 "stop_at_step"}));
     ChildStart start;
     TRY_ASSIGN(const std::string kind, in.text("kind", 8));
     if (kind != "train" && kind != "serve") return in.refuse("kind", "must be train or serve");
@@ -278,6 +298,8 @@ Result<ChildStart> decode_start(std::string_view line) {
     TRY_ASSIGN(start.files.labels, in.text("labels", kPathMax));
     TRY_ASSIGN(start.weights, in.text("weights", kPathMax));
     TRY_ASSIGN(start.folder, in.text("folder", kPathMax));
+    TRY_ASSIGN(start.examples, in.text("examples", kPathMax));
+    TRY_ASSIGN(start.validation, in.text("validation", kPathMax));
     TRY_ASSIGN(start.memory_bytes, in.integer("memory", 0, kAny));
     TRY_ASSIGN(const auto threads, in.integer("threads", 1, 1024));
     TRY_ASSIGN(start.runtime.device, in.text("device", 16));
@@ -353,6 +375,7 @@ Result<JobEvent> decode_event(std::string_view line) {
     TRY_ASSIGN(const std::string kind, in.text("event", 16));
     if (kind == "metrics" || kind == "eval") return decode_report(in, kind);
     if (kind == "segment") return decode_segment(in);
+    if (kind == "prepared") return decode_prepared(in);
     if (kind == "token") return decode_token(in);
     if (kind == "done") return decode_done(in);
     if (kind == "ready" || kind == "finished") {

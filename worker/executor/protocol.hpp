@@ -23,7 +23,9 @@ struct ChildStart {
     std::filesystem::path job_dir;
     model::TrainFiles files;
     std::filesystem::path weights;
-    std::filesystem::path folder;    // instead of weights, by the spec
+    std::filesystem::path folder;    // instead of weights, or to fine-tune, by the spec
+    std::filesystem::path examples;  // fine-tuning
+    std::filesystem::path validation;
     std::uint64_t memory_bytes = 0;  // that the child may use; 0: any
     model::RuntimeOptions runtime;
     bool walls = false;              // refuse execve once loaded

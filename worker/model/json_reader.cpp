@@ -191,6 +191,14 @@ Result<double> FieldReader::decimal(std::string_view name, double min, double ma
     return number;
 }
 
+Result<bool> FieldReader::flag(std::string_view name) const {
+    const auto value = object_.member(name);
+    if (!value) return refuse(name, "is missing");
+    const auto found = value->flag();
+    if (!found) return refuse(name, "must be true or false");
+    return *found;
+}
+
 Result<FieldReader> FieldReader::object(std::string_view name) const {
     const auto value = object_.member(name);
     if (!value) return refuse(name, "is missing");

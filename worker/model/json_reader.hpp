@@ -67,6 +67,8 @@ class FieldReader {
     /// A decimal string without sign or exponent, such as "0.001".
     [[nodiscard]] ledger::base::Result<double> decimal(std::string_view name, double min,
                                                        double max) const;
+    /// true or false.
+    [[nodiscard]] ledger::base::Result<bool> flag(std::string_view name) const;
     /// The member, which must be an object.
     [[nodiscard]] ledger::base::Result<FieldReader> object(std::string_view name) const;
     [[nodiscard]] tl::unexpected<ledger::base::Error> refuse(std::string_view name,

@@ -76,6 +76,96 @@ std::vector<ParameterSlot> cnn_layout(const CnnShape& cnn) {
     return b.take();
 }
 
+double kaiming(std::int64_t fan_in) {
+    return std::sqrt(2.0 / static_cast<double>(fan_in));
+}
+
+void add_norm(Builder& b, const std::string& name, std::int64_t width) {
+    b.add(name + ".weight", {width}, InitKind::kOne);
+    b.add(name + ".bias", {width}, InitKind::kZero);
+}
+
+/// [in, out], as the "gpt" has them.
+void add_linear(Builder& b, const std::string& name, std::int64_t in, std::int64_t out,
+                double scale) {
+    b.add(name + ".weight", {in, out}, InitKind::kNormal, scale);
+    b.add(name + ".bias", {out}, InitKind::kZero);
+}
+
+void add_conv(Builder& b, const std::string& name, std::int64_t in, std::int64_t out,
+              std::int64_t side) {
+    b.add(name + ".weight", {out, in, side, side}, InitKind::kNormal, kaiming(in * side * side));
+}
+
+/// Convolutions have no bias: the norm after each has one.
+std::vector<ParameterSlot> resnet_layout(const ResnetShape& net) {
+    Builder b;
+    std::int64_t into = net.channels;
+    add_conv(b, "stem", net.image.colors, into, 3);
+    add_norm(b, "stem_norm", into);
+    for (std::uint32_t stage = 0; stage < net.stages; ++stage) {
+        const std::int64_t out = std::int64_t{net.channels} << stage;
+        for (std::uint32_t block = 0; block < net.blocks; ++block) {
+            const std::string name = fmt::format("stage{}.{}.", stage, block);
+            add_conv(b, name + "conv1", into, out, 3);
+            add_norm(b, name + "norm1", out);
+            add_conv(b, name + "conv2", out, out, 3);
+            add_norm(b, name + "norm2", out);
+            if (into != out) {
+                add_conv(b, name + "shortcut", into, out, 1);
+                add_norm(b, name + "shortcut_norm", out);
+            }
+            into = out;
+        }
+    }
+    add_linear(b, "head", into, net.image.classes, 1.0 / std::sqrt(static_cast<double>(into)));
+    return b.take();
+}
+
+std::vector<ParameterSlot> vit_layout(const VitShape& vit) {
+    Builder b;
+    const std::int64_t d = vit.dim;
+    const std::int64_t patches =
+        std::int64_t{vit.image.height / vit.patch} * (vit.image.width / vit.patch);
+    const std::int64_t inputs = std::int64_t{vit.image.colors} * vit.patch * vit.patch;
+    const double residual = 0.02 / std::sqrt(2.0 * vit.depth);
+    add_linear(b, "patch", inputs, d, 1.0 / std::sqrt(static_cast<double>(inputs)));
+    b.add("position", {patches, d}, InitKind::kNormal, 0.02);
+    for (std::uint32_t i = 0; i < vit.depth; ++i) {
+        const std::string layer = fmt::format("layer{}.", i);
+        add_norm(b, layer + "norm1", d);
+        add_linear(b, layer + "qkv", d, 3 * d, 0.02);
+        add_linear(b, layer + "mix", d, d, residual);
+        add_norm(b, layer + "norm2", d);
+        add_linear(b, layer + "up", d, 4 * d, 0.02);
+        add_linear(b, layer + "down", 4 * d, d, residual);
+    }
+    add_norm(b, "norm", d);
+    add_linear(b, "head", d, vit.image.classes, 0.02);
+    return b.take();
+}
+
+std::vector<ParameterSlot> mlp_layout(const MlpShape& mlp) {
+    Builder b;
+    std::int64_t into = std::int64_t{mlp.image.colors} * mlp.image.height * mlp.image.width;
+    for (std::uint32_t i = 0; i < mlp.depth; ++i) {
+        add_linear(b, fmt::format("layer{}", i), into, mlp.hidden, kaiming(into));
+        into = mlp.hidden;
+    }
+    add_linear(b, "head", into, mlp.image.classes, 1.0 / std::sqrt(static_cast<double>(into)));
+    return b.take();
+}
+
+struct LayoutOf {
+    std::vector<ParameterSlot> operator()(const GptShape& shape) const { return gpt_layout(shape); }
+    std::vector<ParameterSlot> operator()(const CnnShape& shape) const { return cnn_layout(shape); }
+    std::vector<ParameterSlot> operator()(const ResnetShape& shape) const {
+        return resnet_layout(shape);
+    }
+    std::vector<ParameterSlot> operator()(const VitShape& shape) const { return vit_layout(shape); }
+    std::vector<ParameterSlot> operator()(const MlpShape& shape) const { return mlp_layout(shape); }
+};
+
 /// Eight uniform 16-bit numbers, centred: mean 0, variance 8·(2^32 − 1)/12.
 std::int32_t integer_normal(const Philox::Block& block) {
     std::int32_t sum = 0;
@@ -87,8 +177,7 @@ std::int32_t integer_normal(const Philox::Block& block) {
 }  // namespace
 
 std::vector<ParameterSlot> parameter_layout(const ModelSpec& model) {
-    if (const auto* gpt = std::get_if<GptShape>(&model)) return gpt_layout(*gpt);
-    return cnn_layout(std::get<CnnShape>(model));
+    return std::visit(LayoutOf{}, model);
 }
 
 void fill_initial(const std::vector<ParameterSlot>& layout, std::uint64_t seed, float* values) {

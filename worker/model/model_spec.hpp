@@ -4,9 +4,11 @@
 #include "ledger/base/bytes.hpp"
 #include "ledger/base/result.hpp"
 #include "worker/kernels/weight_matrix.hpp"
+#include "worker/model/finetune_spec.hpp"
+#include "worker/model/folder_files.hpp"
+#include "worker/model/loop_spec.hpp"
 
 #include <cstdint>
-#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -15,7 +17,7 @@
 /// What a job spec asks for, as plain values. Nothing here knows torch.
 namespace worker::model {
 
-enum class Arch : std::uint8_t { kGpt, kCnn };
+enum class Arch : std::uint8_t { kGpt, kCnn, kResnet, kVit, kMlp };
 
 /// A decoder-only transformer: GPT-2's layers with a head tied to the embedding.
 struct GptShape {
@@ -36,39 +38,93 @@ struct CnnShape {
     friend bool operator==(const CnnShape&, const CnnShape&) = default;
 };
 
-using ModelSpec = std::variant<GptShape, CnnShape>;
+/// What a classifier sees and says.
+struct ImageShape {
+    std::uint32_t classes = 0;
+    std::uint32_t colors = 0;  // 1 or 3
+    std::uint32_t height = 0;
+    std::uint32_t width = 0;
+    friend bool operator==(const ImageShape&, const ImageShape&) = default;
+};
+
+/// A residual network with norms over groups of eight channels, so that no image depends on its
+/// batch. Stage i has channels · 2^i channels; each stage after the first halves the image.
+struct ResnetShape {
+    ImageShape image;
+    std::uint32_t channels = 0;  // of the first stage, a multiple of 8
+    std::uint32_t stages = 0;
+    std::uint32_t blocks = 0;  // a stage, of two 3×3 convolutions
+    friend bool operator==(const ResnetShape&, const ResnetShape&) = default;
+};
+
+/// A vision transformer: pre-norm layers over square patches, learned positions, a mean over
+/// patches before the head.
+struct VitShape {
+    ImageShape image;
+    std::uint32_t patch = 0;  // pixels a side, divides both of the image's
+    std::uint32_t dim = 0;
+    std::uint32_t depth = 0;
+    std::uint32_t heads = 0;
+    friend bool operator==(const VitShape&, const VitShape&) = default;
+};
+
+/// Hidden layers with ReLU over all pixels.
+struct MlpShape {
+    ImageShape image;
+    std::uint32_t hidden = 0;
+    std::uint32_t depth = 0;  // hidden layers
+    friend bool operator==(const MlpShape&, const MlpShape&) = default;
+};
+
+using ModelSpec = std::variant<GptShape, CnnShape, ResnetShape, VitShape, MlpShape>;
 
 [[nodiscard]] Arch arch_of(const ModelSpec& model) noexcept;
-/// "gpt" or "cnn".
+/// "gpt", "cnn", "resnet", "vit" or "mlp".
 [[nodiscard]] std::string_view to_string(Arch arch) noexcept;
 [[nodiscard]] std::uint64_t parameter_count(const ModelSpec& model) noexcept;
+/// Of a model for images; none for "gpt".
+[[nodiscard]] std::optional<ImageShape> image_shape(const ModelSpec& model) noexcept;
 
+/// Text as bytes.
 struct TextData {
     ledger::base::Hash32 blob;
     friend bool operator==(const TextData&, const TextData&) = default;
+};
+/// A text per line, in a field of its JSON object, as bytes.
+struct JsonlData {
+    ledger::base::Hash32 blob;
+    std::string field;
+    friend bool operator==(const JsonlData&, const JsonlData&) = default;
+};
+/// Tokens as a one-dimensional .npy array of uint16 or uint32.
+struct TokenData {
+    ledger::base::Hash32 blob;
+    friend bool operator==(const TokenData&, const TokenData&) = default;
 };
 struct IdxData {
     ledger::base::Hash32 images;
     ledger::base::Hash32 labels;
     friend bool operator==(const IdxData&, const IdxData&) = default;
 };
-using DataSpec = std::variant<TextData, IdxData>;
+/// A tar with a folder of images per label.
+struct TarData {
+    ledger::base::Hash32 blob;
+    friend bool operator==(const TarData&, const TarData&) = default;
+};
+using DataSpec = std::variant<TextData, IdxData, JsonlData, TokenData, TarData>;
 
-enum class Precision : std::uint8_t { kFp32, kBf16 };
+/// The blobs of a data set by the file that each becomes (TrainFiles).
+struct DataBlobs {
+    std::optional<ledger::base::Hash32> text;    // text, jsonl, tokens
+    std::optional<ledger::base::Hash32> images;  // idx, tar
+    std::optional<ledger::base::Hash32> labels;  // idx
+};
+[[nodiscard]] DataBlobs blobs_of(const DataSpec& data) noexcept;
 
-struct TrainSpec {
+struct TrainSpec : LoopSpec {
     ModelSpec model;
     DataSpec data;
     std::uint32_t holdout_bp = 500;  // share of the data kept back, in 1/10,000
-    std::uint32_t batch = 0;
-    std::uint64_t steps = 0;
-    std::uint64_t segment_steps = 0;
-    std::uint32_t eval_batches = 0;
-    double learning_rate = 0;
-    std::uint64_t warmup_steps = 0;
-    double weight_decay = 0;
-    std::uint64_t seed = 0;
-    Precision precision = Precision::kFp32;
     std::optional<ledger::base::Hash32> init;
     std::string numeric_class = "D1";
     /// As the buyer declared it; compare `flops_per_step(spec)` with what the ask allows.
@@ -81,10 +137,9 @@ struct OwnModel {
     ledger::base::Hash32 weights;
 };
 
-/// A folder as model hubs publish them, by the blobs of its files. A name has 1 to 128 letters,
-/// digits, '-', '_' and '.', and does not begin with a dot.
+/// A folder as model hubs publish them, by the blobs of its files.
 struct FolderFiles {
-    std::map<std::string, ledger::base::Hash32> blobs;
+    FileBlobs blobs;
     kernels::WeightFormat format = kernels::WeightFormat::kBf16;
 };
 
@@ -96,8 +151,9 @@ struct ServeSpec {
 /// What receipts say of the model: the hash of its weights, or SHA-256 of a folder's canonical
 /// "files".
 [[nodiscard]] ledger::base::Hash32 model_hash(const ServeSpec& spec);
+[[nodiscard]] ledger::base::Hash32 model_hash(const FileBlobs& files);
 
-using JobSpec = std::variant<TrainSpec, ServeSpec>;
+using JobSpec = std::variant<TrainSpec, ServeSpec, FinetuneSpec>;
 
 /// Parses the canonical job spec of any kind. job_spec_invalid names the field that is wrong;
 /// job_limit says which limit a correct but too large job passes.
@@ -111,7 +167,8 @@ using JobSpec = std::variant<TrainSpec, ServeSpec>;
 [[nodiscard]] std::uint64_t samples_per_step(const TrainSpec& spec) noexcept;
 
 /// An upper estimate of the memory the job needs, in bytes; 0 for a folder, whose sizes the spec
-/// does not tell: there the job's limit decides.
+/// does not tell (finetune_spec.hpp has an estimate that knows the config): there the job's limit
+/// decides.
 [[nodiscard]] std::uint64_t memory_estimate(const JobSpec& spec) noexcept;
 
 }  // namespace worker::model

@@ -49,9 +49,9 @@ struct AttentionSize {
     std::int64_t width;
 };
 
-/// qkv is [batch·tokens, 3·width]; gives [batch·tokens, width].
-at::Tensor causal_attention(const at::Tensor& qkv, const AttentionSize& size,
-                            const at::Tensor& mask) {
+/// qkv is [batch·tokens, 3·width]; gives [batch·tokens, width]. Without a mask every token sees
+/// all.
+at::Tensor attention(const at::Tensor& qkv, const AttentionSize& size, const at::Tensor& mask) {
     const std::int64_t head = size.width / size.heads;
     const auto parts =
         qkv.view({size.batch, size.tokens, 3, size.heads, head}).permute({2, 0, 3, 1, 4});
@@ -60,12 +60,23 @@ at::Tensor causal_attention(const at::Tensor& qkv, const AttentionSize& size,
         return parts[i].reshape({streams, size.tokens, head});
     };
     const double scale = 1.0 / std::sqrt(static_cast<double>(head));
-    // One pass gives mask + scale · q·kᵀ.
-    const auto scores = at::baddbmm(mask, part(0), part(1).transpose(1, 2), 1.0, scale);
+    // With a mask one pass gives mask + scale · q·kᵀ.
+    const auto keys = part(1).transpose(1, 2);
+    const auto scores = mask.defined() ? at::baddbmm(mask, part(0), keys, 1.0, scale)
+                                       : at::bmm(part(0) * scale, keys);
     const auto mixed = at::bmm(at::softmax(scores, -1), part(2));
     return mixed.view({size.batch, size.heads, size.tokens, head})
         .transpose(1, 2)
         .reshape({size.batch * size.tokens, size.width});
+}
+
+/// Pre-norm, exact GELU; x is [batch·tokens, width] in fp32.
+at::Tensor transformer_layer(const at::Tensor& in, const AttentionSize& size,
+                             const at::Tensor& mask, Cursor& p) {
+    const auto qkv = linear(layer_norm(in, p), p);
+    const auto x = in + linear(attention(qkv, size, mask), p);
+    const auto hidden = at::gelu(linear(layer_norm(x, p), p));
+    return x + linear(hidden, p);
 }
 
 at::Tensor gpt_logits(const GptShape& gpt, std::span<const at::Tensor> parameters,
@@ -80,12 +91,8 @@ at::Tensor gpt_logits(const GptShape& gpt, std::span<const at::Tensor> parameter
     auto x = (at::embedding(wte, input) + wpe.slice(0, 0, size.tokens))
                  .view({size.batch * size.tokens, size.width})
                  .to(at::kFloat);
-    for (std::uint32_t i = 0; i < gpt.depth; ++i) {
-        const auto qkv = linear(layer_norm(x, p), p);
-        x = x + linear(causal_attention(qkv, size, mask), p);
-        const auto hidden = at::gelu(linear(layer_norm(x, p), p));
-        x = x + linear(hidden, p);
-    }
+    for (std::uint32_t i = 0; i < gpt.depth; ++i)
+        x = transformer_layer(x, size, mask, p);
     x = layer_norm(x, p);
     p.end();
     return at::mm(x, wte.t()).to(at::kFloat);
@@ -116,11 +123,86 @@ at::Tensor cnn_logits(std::span<const at::Tensor> parameters, const at::Tensor& 
     return at::linear(x.flatten(1), weight, bias).to(at::kFloat);
 }
 
+constexpr std::int64_t kGroupChannels = 8;
+
+at::Tensor conv(const at::Tensor& x, Cursor& p, std::int64_t stride) {
+    const at::Tensor& weight = p.next();
+    const std::int64_t padding = weight.size(2) / 2;
+    return at::conv2d(x, weight, {}, stride, padding);
+}
+
+/// In fp32, given back in the parameters' type.
+at::Tensor group_norm(const at::Tensor& x, Cursor& p) {
+    const at::Tensor& weight = p.next();
+    const at::Tensor& bias = p.next();
+    return at::group_norm(x.to(at::kFloat), x.size(1) / kGroupChannels, weight.to(at::kFloat),
+                          bias.to(at::kFloat), 1e-5)
+        .to(weight.scalar_type());
+}
+
+at::Tensor resnet_logits(const ResnetShape& net, std::span<const at::Tensor> parameters,
+                         const at::Tensor& input) {
+    Cursor p(parameters);
+    auto x = conv(input, p, 1);
+    x = group_norm(x, p).relu();
+    for (std::uint32_t stage = 0; stage < net.stages; ++stage)
+        for (std::uint32_t block = 0; block < net.blocks; ++block) {
+            const std::int64_t stride = stage > 0 && block == 0 ? 2 : 1;
+            auto y = conv(x, p, stride);
+            y = group_norm(y, p).relu();
+            y = conv(y, p, 1);
+            y = group_norm(y, p);
+            if (stride != 1) {
+                x = conv(x, p, stride);
+                x = group_norm(x, p);
+            }
+            x = (x + y).relu();
+        }
+    x = linear(x.mean({2, 3}), p);
+    p.end();
+    return x.to(at::kFloat);
+}
+
+at::Tensor vit_logits(const VitShape& vit, std::span<const at::Tensor> parameters,
+                      const at::Tensor& input) {
+    Cursor p(parameters);
+    const std::int64_t rows = vit.image.height / vit.patch;
+    const std::int64_t columns = vit.image.width / vit.patch;
+    const AttentionSize size{input.size(0), rows * columns, vit.heads, vit.dim};
+    const std::int64_t colors = vit.image.colors;
+    const auto patches = input.view({size.batch, colors, rows, vit.patch, columns, vit.patch})
+                             .permute({0, 2, 4, 1, 3, 5})
+                             .reshape({size.batch * size.tokens, colors * vit.patch * vit.patch});
+    const auto embedded = linear(patches, p).view({size.batch, size.tokens, size.width});
+    auto x = (embedded + p.next()).view({size.batch * size.tokens, size.width}).to(at::kFloat);
+    for (std::uint32_t i = 0; i < vit.depth; ++i)
+        x = transformer_layer(x, size, {}, p);
+    x = layer_norm(x, p).view({size.batch, size.tokens, size.width});
+    x = linear(x.mean(1), p);
+    p.end();
+    return x.to(at::kFloat);
+}
+
+at::Tensor mlp_logits(const MlpShape& mlp, std::span<const at::Tensor> parameters,
+                      const at::Tensor& input) {
+    Cursor p(parameters);
+    auto x = input.flatten(1);
+    for (std::uint32_t i = 0; i < mlp.depth; ++i)
+        x = linear(x, p).relu();
+    x = linear(x, p);
+    p.end();
+    return x.to(at::kFloat);
+}
+
 }  // namespace
 
 at::Tensor network_logits(const ModelSpec& model, std::span<const at::Tensor> parameters,
                           const at::Tensor& input) {
     if (const auto* gpt = std::get_if<GptShape>(&model)) return gpt_logits(*gpt, parameters, input);
+    if (const auto* net = std::get_if<ResnetShape>(&model))
+        return resnet_logits(*net, parameters, input);
+    if (const auto* vit = std::get_if<VitShape>(&model)) return vit_logits(*vit, parameters, input);
+    if (const auto* mlp = std::get_if<MlpShape>(&model)) return mlp_logits(*mlp, parameters, input);
     return cnn_logits(parameters, input);
 }
 

@@ -14,8 +14,8 @@ class Tensor;
 namespace worker::model {
 
 /// Logits in fp32, one row per predicted symbol, of the parameters in layout order. `input` is
-/// int64 [batch, context] for "gpt" and [batch, 1, height, width] for "cnn". The products run in
-/// the parameters' type.
+/// int64 [batch, context] for "gpt" and [batch, colors, height, width] for a model of images. The
+/// products run in the parameters' type.
 [[nodiscard]] at::Tensor network_logits(const ModelSpec& model,
                                         std::span<const at::Tensor> parameters,
                                         const at::Tensor& input);

@@ -66,6 +66,13 @@ inline float update(float value, float& first, float& second, float gradient, co
     return value * f.decay - f.step_size * (first / denominator);
 }
 
+inline float sgd_update(float value, float& velocity, float gradient, const SgdSettings& s) {
+    float g = gradient * s.gradient_scale + s.weight_decay * value;
+    velocity = s.momentum * velocity + g;
+    g = s.nesterov ? g + s.momentum * velocity : velocity;
+    return value - s.learning_rate * g;
+}
+
 double fold(std::array<float, kLanes>& lanes) {
     double total = 0;
     for (const float lane : lanes)
@@ -92,6 +99,33 @@ MILLRACE_CLONES void adamw_bf16(float* __restrict value, float* __restrict first
     const Factors f = factors_of(settings);
     for (std::size_t i = 0; i < count; ++i) {
         value[i] = update(value[i], first[i], second[i], widen(gradient[i]), f);
+        rounded[i] = narrow(value[i]);
+    }
+}
+
+MILLRACE_CLONES void sgd(float* __restrict value, float* __restrict velocity,
+                         const float* __restrict gradient, std::size_t count,
+                         const SgdSettings& settings) {
+    const SgdSettings s = settings;
+    float none = 0;  // without momentum the velocity is the gradient
+    if (velocity == nullptr) {
+        for (std::size_t i = 0; i < count; ++i)
+            value[i] = sgd_update(value[i], none, gradient[i], s);
+    } else {
+        for (std::size_t i = 0; i < count; ++i)
+            value[i] = sgd_update(value[i], velocity[i], gradient[i], s);
+    }
+}
+
+MILLRACE_CLONES void sgd_bf16(float* __restrict value, float* __restrict velocity,
+                              const std::uint16_t* __restrict gradient,
+                              std::uint16_t* __restrict rounded, std::size_t count,
+                              const SgdSettings& settings) {
+    const SgdSettings s = settings;
+    float none = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+        float& v = velocity == nullptr ? none : velocity[i];
+        value[i] = sgd_update(value[i], v, widen(gradient[i]), s);
         rounded[i] = narrow(value[i]);
     }
 }
@@ -138,12 +172,16 @@ MILLRACE_CLONES void round_to_bf16(const float* __restrict values,
         rounded[i] = narrow(values[i]);
 }
 
-double learning_rate_at(double peak, std::uint64_t step, std::uint64_t warmup,
-                        std::uint64_t steps) {
-    if (step < warmup) return peak * static_cast<double>(step + 1) / static_cast<double>(warmup);
-    if (steps <= warmup) return peak;
-    const double done = static_cast<double>(step - warmup) / static_cast<double>(steps - warmup);
-    return peak * (0.1 + 0.45 * (1.0 + std::cos(std::numbers::pi * done)));
+double learning_rate_at(const LoopSpec& loop, std::uint64_t step) {
+    const double peak = loop.learning_rate;
+    if (step < loop.warmup_steps)
+        return peak * static_cast<double>(step + 1) / static_cast<double>(loop.warmup_steps);
+    if (loop.steps <= loop.warmup_steps || loop.schedule == Schedule::kConstant) return peak;
+    const double done = static_cast<double>(step - loop.warmup_steps) /
+                        static_cast<double>(loop.steps - loop.warmup_steps);
+    const double least = loop.min_rate_share;
+    if (loop.schedule == Schedule::kLinear) return peak * (1.0 - (1.0 - least) * done);
+    return peak * (least + (1.0 - least) / 2.0 * (1.0 + std::cos(std::numbers::pi * done)));
 }
 
 }  // namespace worker::model

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "worker/model/loop_spec.hpp"
+
 #include <cstddef>
 #include <cstdint>
 
@@ -25,6 +27,22 @@ void adamw(float* value, float* first, float* second, const float* gradient, std
 void adamw_bf16(float* value, float* first, float* second, const std::uint16_t* gradient,
                 std::uint16_t* rounded, std::size_t count, const AdamWSettings& settings);
 
+struct SgdSettings {
+    float learning_rate = 0;
+    float weight_decay = 0;
+    float momentum = 0;
+    bool nesterov = false;
+    float gradient_scale = 1.0F;  // from clipping
+};
+
+/// One step of SGD. `velocity` may be null when there is no momentum.
+void sgd(float* value, float* velocity, const float* gradient, std::size_t count,
+         const SgdSettings& settings);
+
+/// The same with gradients in bf16, which also writes the rounded values.
+void sgd_bf16(float* value, float* velocity, const std::uint16_t* gradient, std::uint16_t* rounded,
+              std::size_t count, const SgdSettings& settings);
+
 /// Sum of squares in a fixed order (64 lanes, then a tree), so that it is the same on any machine.
 [[nodiscard]] double sum_of_squares(const float* values, std::size_t count);
 [[nodiscard]] double sum_of_squares_bf16(const std::uint16_t* values, std::size_t count);
@@ -32,8 +50,7 @@ void adamw_bf16(float* value, float* first, float* second, const std::uint16_t* 
 /// Round to nearest even, as torch does.
 void round_to_bf16(const float* values, std::uint16_t* rounded, std::size_t count);
 
-/// Learning rate of a step (from 0): linear warm-up, then a cosine down to a tenth.
-[[nodiscard]] double learning_rate_at(double peak, std::uint64_t step, std::uint64_t warmup,
-                                      std::uint64_t steps);
+/// Learning rate of a step (from 0): linear warm-up, then by the spec's schedule.
+[[nodiscard]] double learning_rate_at(const LoopSpec& loop, std::uint64_t step);
 
 }  // namespace worker::model

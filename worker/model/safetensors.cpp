@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "worker/model/safetensors.hpp"
 
+#include "ledger/base/check.hpp"
 #include "ledger/base/checked.hpp"
 #include "ledger/base/sha256.hpp"
 #include "worker/model/json_reader.hpp"
@@ -121,12 +122,20 @@ Result<void> check_tiling(std::vector<TensorView>& tensors, ByteView data) {
     return {};
 }
 
+/// Bytes that type and shape give.
+std::uint64_t bytes_of(const TensorView& tensor) {
+    std::uint64_t bytes = size_of(tensor.dtype);
+    for (const std::int64_t extent : tensor.shape)
+        bytes *= static_cast<std::uint64_t>(extent);
+    return bytes;
+}
+
 std::string encode_header(const std::vector<TensorView>& tensors, const Metadata& metadata) {
     json header = json::object();
     if (!metadata.empty()) header["__metadata__"] = metadata;
     std::uint64_t offset = 0;
     for (const TensorView& tensor : tensors) {
-        const std::uint64_t end = offset + tensor.data.size();
+        const std::uint64_t end = offset + bytes_of(tensor);
         header[tensor.name] = {{"dtype", std::string(to_string(tensor.dtype))},
                                {"shape", tensor.shape},
                                {"data_offsets", {offset, end}}};
@@ -242,6 +251,14 @@ Result<SafetensorsFile> SafetensorsFile::open(const std::filesystem::path& path)
 Result<WrittenFile> write_safetensors(const std::filesystem::path& path,
                                       const std::vector<TensorView>& tensors,
                                       const Metadata& metadata) {
+    return write_safetensors(path, tensors, metadata, [](const TensorView& tensor) {
+        return Result<ByteView>(tensor.data);
+    });
+}
+
+Result<WrittenFile> write_safetensors(const std::filesystem::path& path,
+                                      const std::vector<TensorView>& tensors,
+                                      const Metadata& metadata, const TensorMaker& make) {
     const std::string header = encode_header(tensors, metadata);
     std::array<std::uint8_t, 8> length{};
     const std::uint64_t size = header.size();
@@ -249,8 +266,11 @@ Result<WrittenFile> write_safetensors(const std::filesystem::path& path,
     HashedWriter out(path);
     TRY(out.write(length));
     TRY(out.write(ledger::base::as_bytes(header)));
-    for (const TensorView& tensor : tensors)
-        TRY(out.write(tensor.data));
+    for (const TensorView& tensor : tensors) {
+        TRY_ASSIGN(const ByteView data, make(tensor));
+        MR_CHECK(data.size() == bytes_of(tensor));
+        TRY(out.write(data));
+    }
     return out.commit();
 }
 

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <string>
 #include <string_view>
@@ -66,5 +67,13 @@ struct WrittenFile {
 [[nodiscard]] ledger::base::Result<WrittenFile> write_safetensors(
     const std::filesystem::path& path, const std::vector<TensorView>& tensors,
     const Metadata& metadata);
+
+/// Gives the bytes of a tensor, valid until the next call.
+using TensorMaker = std::function<ledger::base::Result<ledger::base::ByteView>(const TensorView&)>;
+
+/// The same for tensors that are made one at a time: of `tensors` only name, type and shape count.
+[[nodiscard]] ledger::base::Result<WrittenFile> write_safetensors(
+    const std::filesystem::path& path, const std::vector<TensorView>& tensors,
+    const Metadata& metadata, const TensorMaker& make);
 
 }  // namespace worker::model

@@ -4,10 +4,10 @@
 #include "ledger/base/check.hpp"
 #include "ledger/base/sha256.hpp"
 #include "worker/model/checkpoint.hpp"
-#include "worker/model/dataset.hpp"
-#include "worker/model/layout.hpp"
-#include "worker/model/network.hpp"
+#include "worker/model/network_objective.hpp"
 #include "worker/model/optimizer.hpp"
+#include "worker/model/result_file.hpp"
+#include "worker/model/torch_runtime.hpp"
 
 #include <ATen/ATen.h>
 #include <ATen/Context.h>
@@ -22,91 +22,41 @@
 #include <future>
 #include <mutex>
 #include <new>
+#include <optional>
 #include <utility>
 #include <vector>
 
 namespace worker::model {
 
+using ledger::base::Error;
 using ledger::base::ErrorCode;
 using ledger::base::fail;
 using ledger::base::Hash32;
 using ledger::base::Result;
 
-namespace {
-
-constexpr double kGradientNormMax = 1.0;
-
-using Dataset = std::variant<TextDataset, ImageDataset>;
-
-struct Batch {
-    at::Tensor input;
-    at::Tensor target;
-};
-
-/// Runs `work`, turning what torch and the allocator throw into errors.
-template <typename Work>
-auto guarded(Work&& work) -> decltype(work()) {
+Error torch_error() {
+    const auto out_of_memory = [] {
+        return Error(ErrorCode::out_of_memory, "the job needs more memory than it may use");
+    };
     try {
-        return work();
+        throw;
     } catch (const std::bad_alloc&) {
-        return fail(ErrorCode::out_of_memory, "the job needs more memory than it may use");
+        return out_of_memory();
     } catch (const c10::Error& error) {
         const std::string what = error.what_without_backtrace();
-        const bool memory = what.find("out of memory") != std::string::npos ||
-                            what.find("can't allocate memory") != std::string::npos;
-        if (memory)
-            return fail(ErrorCode::out_of_memory, "the job needs more memory than it may use");
-        return fail(ErrorCode::worker_failed, "libtorch: " + what.substr(0, what.find('\n')));
+        if (what.find("out of memory") != std::string::npos ||
+            what.find("can't allocate memory") != std::string::npos)
+            return out_of_memory();
+        return Error(ErrorCode::worker_failed, "libtorch: " + what.substr(0, what.find('\n')));
     }
 }
 
-Result<Dataset> open_dataset(const TrainSpec& spec, const TrainFiles& files) {
-    if (const auto* gpt = std::get_if<GptShape>(&spec.model)) {
-        TRY_ASSIGN(auto text,
-                   TextDataset::open(files.text, gpt->context, spec.holdout_bp, spec.seed));
-        return Dataset(std::move(text));
-    }
-    const auto& cnn = std::get<CnnShape>(spec.model);
-    TRY_ASSIGN(auto images, ImageDataset::open(files.images, files.labels, cnn.height, cnn.width,
-                                               cnn.classes, spec.holdout_bp, spec.seed));
-    return Dataset(std::move(images));
-}
-
-void fill_row(Batch& batch, std::int64_t row, ledger::base::ByteView text) {
-    const auto tokens = static_cast<std::size_t>(batch.input.size(1));
-    auto* in = batch.input.data_ptr<std::int64_t>() + row * batch.input.size(1);
-    auto* out = batch.target.data_ptr<std::int64_t>() + row * batch.input.size(1);
-    for (std::size_t i = 0; i < tokens; ++i) {
-        in[i] = text[i];
-        out[i] = text[i + 1];
-    }
-}
-
-void fill_row(Batch& batch, std::int64_t row, ledger::base::ByteView pixels, std::uint8_t label) {
-    float* in = batch.input.data_ptr<float>() + row * static_cast<std::int64_t>(pixels.size());
-    for (std::size_t i = 0; i < pixels.size(); ++i)
-        in[i] = static_cast<float>(pixels[i]) * (1.0F / 127.5F) - 1.0F;
-    batch.target.data_ptr<std::int64_t>()[row] = label;
-}
-
-Batch make_batch(const ModelSpec& model, std::int64_t rows) {
-    if (const auto* gpt = std::get_if<GptShape>(&model)) {
-        const std::int64_t tokens = gpt->context;
-        return {at::empty({rows, tokens}, at::kLong), at::empty({rows * tokens}, at::kLong)};
-    }
-    const auto& cnn = std::get<CnnShape>(model);
-    return {at::empty({rows, 1, cnn.height, cnn.width}, at::kFloat), at::empty({rows}, at::kLong)};
-}
-
-Result<c10::Device> parse_device(const std::string& name) {
+Result<c10::Device> open_device(const std::string& name) {
     if (name == "cpu") return c10::Device(c10::kCPU);
     if (name != "cuda") return fail(ErrorCode::config_invalid, "device must be cpu or cuda");
-    // Asserted here: a GPU that the sandbox hides must never become a silent run on the CPU.
     if (!at::hasCUDA()) return fail(ErrorCode::worker_failed, "no CUDA device is visible");
     return c10::Device(c10::kCUDA, 0);
 }
-
-}  // namespace
 
 void configure_runtime(const RuntimeOptions& options) {
     static std::once_flag once;
@@ -132,25 +82,29 @@ std::string runtime_name() {
 }
 
 struct TrainingRun::State {
-    State(const TrainSpec& spec_in, Dataset data_in, c10::Device device_in)
+    State(const LoopSpec& spec_in, std::unique_ptr<Objective> objective_in, c10::Device device_in)
         : spec(spec_in),
-          layout(parameter_layout(spec_in.model)),
+          objective(std::move(objective_in)),
+          layout(objective->layout()),
           count(layout.back().offset + layout.back().size),
-          data(std::move(data_in)),
           device(device_in) {}
 
     void allocate();
     void bind_parameters();
-    void load_batch();
+    void run_rank(std::uint32_t rank);
+    void run_step();
     void optimise();
+    void optimise_cpu(float learning_rate);
+    void optimise_gpu(float learning_rate);
     double gradient_norm();
+    Result<void> judge(const EvalReport& report);
     void copy_to(StateBuffer& buffer) const;
     void copy_from(const StateBuffer& buffer);
 
-    TrainSpec spec;
-    std::vector<ParameterSlot> layout;
+    LoopSpec spec;
+    std::unique_ptr<Objective> objective;
+    const std::vector<ParameterSlot>& layout;
     std::uint64_t count;
-    Dataset data;
     c10::Device device;
     std::uint64_t step = 0;
 
@@ -159,15 +113,23 @@ struct TrainingRun::State {
     at::Tensor values;
     at::Tensor rounded;  // bf16 only
     at::Tensor gradients;
-    at::Tensor first;
+    // Sums in fp32, only where a step has such parts: the pieces of a rank in bf16, and the ranks.
+    at::Tensor piece_sum;
+    at::Tensor rank_sum;
+    at::Tensor gradient;  // the step's: one of the three above
+    at::Tensor first;     // undefined where the optimiser has none
     at::Tensor second;
     at::Tensor decay;  // on a GPU only: 1 where weight decay applies
     std::vector<at::Tensor> parameters;
 
-    Batch host;
-    Batch batch;
     at::Tensor loss_sum;
     at::Tensor norm_sum;
+
+    std::unique_ptr<RankGroup> group;  // none: this process does every rank's part
+
+    bool over = false;  // started from what the job left at its end
+    std::optional<Patience> patience;
+    std::uint64_t judged_step = 0;  // of the last evaluation that the patience counts
 
     StateBuffer snapshot;
     std::future<Result<CheckpointInfo>> writing;
@@ -179,10 +141,13 @@ void TrainingRun::State::allocate() {
     const auto options = at::TensorOptions().dtype(at::kFloat).device(device);
     const bool half = spec.precision == Precision::kBf16;
     values = at::zeros({size}, options);
-    first = at::zeros({size}, options);
-    second = at::zeros({size}, options);
+    const bool adam = spec.optimizer.kind == OptimizerKind::kAdamW;
+    if (adam || spec.optimizer.momentum > 0.0F) first = at::zeros({size}, options);
+    if (adam) second = at::zeros({size}, options);
     gradients = at::zeros({size}, half ? options.dtype(at::kBFloat16) : options);
     if (half) rounded = at::zeros({size}, options.dtype(at::kBFloat16));
+    if (half && spec.accumulate > 1) piece_sum = at::zeros({size}, options);
+    if (spec.ranks > 1) rank_sum = at::zeros({size}, options);
     if (!device.is_cpu()) {
         decay = at::zeros({size}, options);
         for (const ParameterSlot& slot : layout)
@@ -192,9 +157,6 @@ void TrainingRun::State::allocate() {
                             static_cast<std::int64_t>(slot.size))
                     .fill_(1);
     }
-    host = make_batch(spec.model, spec.batch);
-    if (!device.is_cpu())
-        batch = {at::empty_like(host.input, device), at::empty_like(host.target, device)};
     loss_sum = at::zeros({}, options.dtype(at::kDouble));
     norm_sum = at::zeros({}, options.dtype(at::kDouble));
 }
@@ -214,79 +176,144 @@ void TrainingRun::State::bind_parameters() {
     }
 }
 
-void TrainingRun::State::load_batch() {
-    if (auto* text = std::get_if<TextDataset>(&data)) {
-        for (std::uint32_t row = 0; row < spec.batch; ++row)
-            fill_row(host, row, text->training_row(step, row));
-    } else {
-        auto& images = std::get<ImageDataset>(data);
-        for (std::uint32_t row = 0; row < spec.batch; ++row) {
-            const std::uint32_t index = images.training_index(step * spec.batch + row);
-            fill_row(host, row, images.pixels(index), images.label(index));
-        }
+/// Leaves the gradient of one rank's rows in `gradient`, and adds their loss.
+void TrainingRun::State::run_rank(std::uint32_t rank) {
+    gradient = piece_sum.defined() ? piece_sum : gradients;
+    gradient.zero_();
+    for (std::uint32_t piece = 0; piece < spec.accumulate; ++piece) {
+        const std::uint32_t rows = micro_batch(spec);
+        const std::uint32_t begin = (rank * spec.accumulate + piece) * rows;
+        if (piece_sum.defined()) gradients.zero_();
+        const auto loss = objective->loss(parameters, {step, begin, rows});
+        loss.backward();  // adds to what `gradients` holds
+        const at::NoGradGuard no_grad;
+        loss_sum.add_(loss.detach());
+        if (piece_sum.defined()) piece_sum.add_(gradients);
     }
-    if (device.is_cpu()) {
-        batch = host;
-    } else {
-        batch.input.copy_(host.input);
-        batch.target.copy_(host.target);
+}
+
+/// Ranks add up in their order, wherever they run, so that their number alone decides the bits.
+void TrainingRun::State::run_step() {
+    if (group) {
+        run_rank(group->rank());
+        const at::NoGradGuard no_grad;
+        rank_sum.copy_(gradient);
+        group->sum(rank_sum);
+        gradient = rank_sum;
+        return;
     }
+    if (rank_sum.defined()) rank_sum.zero_();
+    for (std::uint32_t rank = 0; rank < spec.ranks; ++rank) {
+        run_rank(rank);
+        const at::NoGradGuard no_grad;
+        if (rank_sum.defined()) rank_sum.add_(gradient);
+    }
+    if (rank_sum.defined()) gradient = rank_sum;
 }
 
 double TrainingRun::State::gradient_norm() {
-    if (spec.precision == Precision::kBf16)
+    if (gradient.scalar_type() == at::kBFloat16)
         return std::sqrt(
-            sum_of_squares_bf16(static_cast<const std::uint16_t*>(gradients.data_ptr()), count));
-    return std::sqrt(sum_of_squares(gradients.data_ptr<float>(), count));
+            sum_of_squares_bf16(static_cast<const std::uint16_t*>(gradient.data_ptr()), count));
+    return std::sqrt(sum_of_squares(gradient.data_ptr<float>(), count));
 }
 
 void TrainingRun::State::optimise() {
-    AdamWSettings settings;
-    settings.learning_rate = static_cast<float>(
-        learning_rate_at(spec.learning_rate, step, spec.warmup_steps, spec.steps));
-    settings.step = step + 1;
-    if (!device.is_cpu()) {
-        const auto gradient = gradients.to(at::kFloat);
-        const auto norm = gradient.norm();
-        norm_sum.add_(norm);
-        const auto scale = (kGradientNormMax / (norm + 1e-6)).clamp_max(1.0);
-        const auto scaled = gradient * scale;
-        const double t = static_cast<double>(settings.step);
-        const double correction1 = 1.0 - std::pow(static_cast<double>(settings.beta1), t);
-        const double correction2 = 1.0 - std::pow(static_cast<double>(settings.beta2), t);
-        first.mul_(settings.beta1).add_(scaled, 1.0 - static_cast<double>(settings.beta1));
-        second.mul_(settings.beta2)
-            .addcmul_(scaled, scaled, 1.0 - static_cast<double>(settings.beta2));
-        const double rate = static_cast<double>(settings.learning_rate);
-        values.addcmul_(values, decay, -rate * spec.weight_decay);
-        const auto root = second.sqrt().mul_(1.0 / std::sqrt(correction2)).add_(settings.epsilon);
-        values.addcdiv_(first, root, -rate / correction1);
-        if (rounded.defined()) rounded.copy_(values);
-        return;
+    const auto rate = static_cast<float>(learning_rate_at(spec, step));
+    if (device.is_cpu()) {
+        optimise_cpu(rate);
+    } else {
+        optimise_gpu(rate);
     }
+    ++step;
+}
+
+void TrainingRun::State::optimise_gpu(float learning_rate) {
+    const double rate = static_cast<double>(learning_rate);
+    auto scaled = gradient.to(at::kFloat);
+    const auto norm = scaled.norm();
+    norm_sum.add_(norm);
+    if (spec.clip_norm > 0) scaled = scaled * (spec.clip_norm / (norm + 1e-6)).clamp_max(1.0);
+    if (spec.optimizer.kind == OptimizerKind::kSgd) {
+        const double momentum = static_cast<double>(spec.optimizer.momentum);
+        scaled = scaled.addcmul(values, decay, spec.weight_decay);
+        if (first.defined()) {
+            first.mul_(momentum).add_(scaled);
+            scaled = spec.optimizer.nesterov ? scaled.add(first, momentum) : first;
+        }
+        values.add_(scaled, -rate);
+    } else {
+        const double beta1 = static_cast<double>(spec.optimizer.beta1);
+        const double beta2 = static_cast<double>(spec.optimizer.beta2);
+        const double t = static_cast<double>(step + 1);
+        first.mul_(beta1).add_(scaled, 1.0 - beta1);
+        second.mul_(beta2).addcmul_(scaled, scaled, 1.0 - beta2);
+        values.addcmul_(values, decay, -rate * spec.weight_decay);
+        const auto root = second.sqrt()
+                              .mul_(1.0 / std::sqrt(1.0 - std::pow(beta2, t)))
+                              .add_(spec.optimizer.epsilon);
+        values.addcdiv_(first, root, -rate / (1.0 - std::pow(beta1, t)));
+    }
+    if (rounded.defined()) rounded.copy_(values);
+}
+
+void TrainingRun::State::optimise_cpu(float learning_rate) {
     const double norm = gradient_norm();
     norm_sum.add_(norm);
-    settings.gradient_scale =
-        norm > kGradientNormMax ? static_cast<float>(kGradientNormMax / norm) : 1.0F;
-    float* value = values.data_ptr<float>();
-    float* m = first.data_ptr<float>();
-    float* v = second.data_ptr<float>();
+    const OptimizerSpec& o = spec.optimizer;
+    AdamWSettings adam{learning_rate, 0, o.beta1, o.beta2, o.epsilon, step + 1, 1.0F};
+    SgdSettings plain{learning_rate, 0, o.momentum, o.nesterov, 1.0F};
+    if (spec.clip_norm > 0 && norm > spec.clip_norm)
+        adam.gradient_scale = plain.gradient_scale = static_cast<float>(spec.clip_norm / norm);
+    const bool half = gradient.scalar_type() == at::kBFloat16;
     for (const ParameterSlot& slot : layout) {
-        settings.weight_decay = slot.decay ? static_cast<float>(spec.weight_decay) : 0.0F;
-        const std::uint64_t o = slot.offset;
-        if (rounded.defined()) {
-            adamw_bf16(value + o, m + o, v + o,
-                       static_cast<const std::uint16_t*>(gradients.data_ptr()) + o,
-                       static_cast<std::uint16_t*>(rounded.data_ptr()) + o, slot.size, settings);
-        } else {
-            adamw(value + o, m + o, v + o, gradients.data_ptr<float>() + o, slot.size, settings);
+        adam.weight_decay = slot.decay ? static_cast<float>(spec.weight_decay) : 0.0F;
+        plain.weight_decay = adam.weight_decay;
+        const std::uint64_t offset = slot.offset;
+        float* value = values.data_ptr<float>() + offset;
+        float* m = first.defined() ? first.data_ptr<float>() + offset : nullptr;
+        float* v = second.defined() ? second.data_ptr<float>() + offset : nullptr;
+        std::uint16_t* round =
+            rounded.defined() ? static_cast<std::uint16_t*>(rounded.data_ptr()) + offset : nullptr;
+        if (half) {
+            const auto* g = static_cast<const std::uint16_t*>(gradient.data_ptr()) + offset;
+            if (v != nullptr) {
+                adamw_bf16(value, m, v, g, round, slot.size, adam);
+            } else {
+                sgd_bf16(value, m, g, round, slot.size, plain);
+            }
+            continue;
         }
+        const float* g = gradient.data_ptr<float>() + offset;
+        if (v != nullptr) {
+            adamw(value, m, v, g, slot.size, adam);
+        } else {
+            sgd(value, m, g, slot.size, plain);
+        }
+        if (round != nullptr) round_to_bf16(value, round, slot.size);
     }
 }
 
+/// Counts an evaluation towards the early stop: each step's once, and never that of the start,
+/// which a resumed or audited run does not make.
+Result<void> TrainingRun::State::judge(const EvalReport& report) {
+    if (!patience || report.step == judged_step) return {};
+    if (report.samples == 0)
+        return fail(ErrorCode::data_invalid,
+                    "early_stop needs held-out data, of which there is none");
+    judged_step = report.step;
+    if (report.loss < patience->best_loss - spec.early_stop->min_delta) {
+        *patience = {report.loss, 0};
+    } else {
+        ++patience->stale;
+    }
+    return {};
+}
+
 void TrainingRun::State::copy_to(StateBuffer& buffer) const {
-    buffer.resize(count);
+    buffer.resize(count, spec);
     const auto copy = [&](std::vector<float>& to, const at::Tensor& from) {
+        if (!from.defined()) return;
         const auto local = from.cpu();
         const float* begin = local.data_ptr<float>();
         std::copy(begin, begin + count, to.begin());
@@ -295,10 +322,12 @@ void TrainingRun::State::copy_to(StateBuffer& buffer) const {
     copy(buffer.first, first);
     copy(buffer.second, second);
     buffer.step = step;
+    buffer.patience = patience;
 }
 
 void TrainingRun::State::copy_from(const StateBuffer& buffer) {
     const auto copy = [&](at::Tensor& to, const std::vector<float>& from) {
+        if (!to.defined()) return;
         auto local = at::empty({static_cast<std::int64_t>(count)}, at::kFloat);
         std::copy(from.begin(), from.end(), local.data_ptr<float>());
         to.copy_(local);
@@ -307,6 +336,8 @@ void TrainingRun::State::copy_from(const StateBuffer& buffer) {
     copy(first, buffer.first);
     copy(second, buffer.second);
     step = buffer.step;
+    judged_step = buffer.step;
+    patience = buffer.patience;
 }
 
 TrainingRun::TrainingRun(std::unique_ptr<State> state) noexcept : state_(std::move(state)) {}
@@ -317,27 +348,46 @@ TrainingRun& TrainingRun::operator=(TrainingRun&&) noexcept = default;
 Result<TrainingRun> TrainingRun::create(const TrainSpec& spec, const TrainFiles& files,
                                         const RuntimeOptions& options) {
     configure_runtime(options);
+    TRY_ASSIGN(auto objective, make_network_objective(spec, files, options.device));
+    return start(spec, std::move(objective), {files.init, files.checkpoint}, options);
+}
+
+Result<TrainingRun> TrainingRun::start(const LoopSpec& spec, std::unique_ptr<Objective> objective,
+                                       const StartFiles& files, const RuntimeOptions& options) {
+    MR_CHECK(!objective->layout().empty());
+    configure_runtime(options);
     return guarded([&]() -> Result<TrainingRun> {
-        TRY_ASSIGN(const c10::Device device, parse_device(options.device));
-        TRY_ASSIGN(Dataset data, open_dataset(spec, files));
-        auto state = std::make_unique<State>(spec, std::move(data), device);
+        TRY_ASSIGN(const c10::Device device, open_device(options.device));
+        auto state = std::make_unique<State>(spec, std::move(objective), device);
         const at::NoGradGuard no_grad;
         state->allocate();
         StateBuffer start;
-        start.resize(state->count);
+        start.resize(state->count, spec);
+        std::optional<std::uint64_t> finished;
         if (files.checkpoint) {
+            TRY_ASSIGN(finished, result_step(*files.checkpoint));
+        }
+        if (finished) {
+            start.step = *finished;
+            state->over = true;
+        } else if (files.checkpoint) {
             TRY(read_checkpoint(*files.checkpoint, state->layout, start));
-            if (start.step > spec.steps)
-                return fail(ErrorCode::data_invalid, "the checkpoint is past the job's last step");
         } else if (files.init) {
             TRY(read_weights(*files.init, state->layout, start.values));
         } else {
-            fill_initial(state->layout, spec.seed, start.values.data());
+            TRY(state->objective->fill_start(spec.seed, start.values.data()));
         }
+        if (start.step > spec.steps)
+            return fail(ErrorCode::data_invalid, "the checkpoint is past the job's last step");
         state->copy_from(start);
         state->bind_parameters();
         return TrainingRun(std::move(state));
     });
+}
+
+void TrainingRun::join(std::unique_ptr<RankGroup> group) noexcept {
+    MR_CHECK(state_->spec.ranks > 1);
+    state_->group = std::move(group);
 }
 
 std::uint64_t TrainingRun::step() const noexcept {
@@ -348,24 +398,16 @@ Result<StepReport> TrainingRun::advance(std::uint64_t count) {
     return guarded([&]() -> Result<StepReport> {
         State& s = *state_;
         const std::uint64_t steps = std::min(count, s.spec.steps - s.step);
-        if (steps == 0) return fail(ErrorCode::wrong_state, "the job has reached its last step");
+        if (steps == 0 || s.over)
+            return fail(ErrorCode::wrong_state, "the job has reached its last step");
         s.loss_sum.zero_();
         s.norm_sum.zero_();
         for (std::uint64_t i = 0; i < steps; ++i) {
-            s.load_batch();
-            s.gradients.zero_();
-            const auto logits =
-                network_logits(s.spec.model, s.parameters,
-                               s.rounded.defined() && s.batch.input.is_floating_point()
-                                   ? s.batch.input.to(at::kBFloat16)
-                                   : s.batch.input);
-            const auto loss = at::cross_entropy_loss(logits, s.batch.target);
-            loss.backward();
+            s.run_step();
             const at::NoGradGuard no_grad;
-            s.loss_sum.add_(loss.detach());
             s.optimise();
-            ++s.step;
         }
+        if (s.group) s.group->sum(s.loss_sum);
         const double divisor = static_cast<double>(steps);
         const StepReport report{s.step, s.loss_sum.item<double>() / divisor,
                                 s.norm_sum.item<double>() / divisor};
@@ -384,42 +426,20 @@ Result<EvalReport> TrainingRun::evaluate() {
         const at::NoGradGuard no_grad;
         EvalReport report;
         report.step = s.step;
-        std::uint64_t rows = std::uint64_t{s.spec.eval_batches} * s.spec.batch;
-        const auto* text = std::get_if<TextDataset>(&s.data);
-        const auto* images = std::get_if<ImageDataset>(&s.data);
-        if (images != nullptr) rows = std::min<std::uint64_t>(rows, images->holdout_count());
-        if (text != nullptr && !text->has_holdout()) rows = 0;
-        std::uint64_t right = 0;
-        for (std::uint64_t begin = 0; begin < rows; begin += s.spec.batch) {
-            const std::uint64_t size = std::min<std::uint64_t>(s.spec.batch, rows - begin);
-            Batch batch = make_batch(s.spec.model, static_cast<std::int64_t>(size));
-            for (std::uint64_t row = 0; row < size; ++row) {
-                const auto at_row = static_cast<std::int64_t>(row);
-                if (text != nullptr) {
-                    fill_row(batch, at_row, text->holdout_row(begin + row, rows));
-                } else {
-                    const auto index =
-                        images->holdout_index(static_cast<std::uint32_t>(begin + row));
-                    fill_row(batch, at_row, images->pixels(index), images->label(index));
-                }
-            }
-            auto input = batch.input.to(s.device);
-            if (s.rounded.defined() && input.is_floating_point()) input = input.to(at::kBFloat16);
-            const auto target = batch.target.to(s.device);
-            const auto logits = network_logits(s.spec.model, s.parameters, input);
-            const auto samples = static_cast<std::uint64_t>(target.size(0));
-            report.loss += at::cross_entropy_loss(logits, target).item<double>() *
-                           static_cast<double>(samples);
-            right +=
-                static_cast<std::uint64_t>(logits.argmax(-1).eq(target).sum().item<std::int64_t>());
-            report.samples += samples;
+        TRY_ASSIGN(const EvalSums sums, s.objective->evaluate(s.parameters));
+        report.samples = sums.samples;
+        if (sums.samples > 0) {
+            report.loss = sums.loss / static_cast<double>(sums.samples);
+            report.accuracy = static_cast<double>(sums.right) / static_cast<double>(sums.samples);
         }
-        if (report.samples > 0) {
-            report.loss /= static_cast<double>(report.samples);
-            report.accuracy = static_cast<double>(right) / static_cast<double>(report.samples);
-        }
+        TRY(s.judge(report));
         return report;
     });
+}
+
+bool TrainingRun::stopped_early() const noexcept {
+    const State& s = *state_;
+    return s.over || (s.patience && s.patience->stale >= s.spec.early_stop->patience);
 }
 
 Result<CheckpointInfo> TrainingRun::save_checkpoint(const std::filesystem::path& path) {
@@ -432,8 +452,10 @@ void TrainingRun::begin_checkpoint(const std::filesystem::path& path) {
     MR_CHECK(!s.writing.valid());
     s.copy_to(s.snapshot);
     s.written = false;
-    s.writing = std::async(std::launch::async, [&s, path] {
-        auto result = write_checkpoint(path, s.layout, s.snapshot);
+    const bool last = s.step == s.spec.steps || stopped_early();
+    s.writing = std::async(std::launch::async, [&s, path, last] {
+        auto result = last ? s.objective->write_result(path, s.snapshot)
+                           : write_checkpoint(path, s.layout, s.snapshot);
         s.written = true;
         return result;
     });

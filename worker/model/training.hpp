@@ -2,7 +2,10 @@
 #pragma once
 
 #include "ledger/base/result.hpp"
+#include "worker/model/checkpoint.hpp"
 #include "worker/model/model_spec.hpp"
+#include "worker/model/objective.hpp"
+#include "worker/model/rank_group.hpp"
 
 #include <cstdint>
 #include <filesystem>
@@ -19,6 +22,12 @@ struct TrainFiles {
     std::filesystem::path labels;
     std::optional<std::filesystem::path> init;        // weights to start from
     std::optional<std::filesystem::path> checkpoint;  // goes on from here, bit for bit
+};
+
+/// Where the trained parameters start from; neither: their initial values by the seed.
+struct StartFiles {
+    std::optional<std::filesystem::path> init;
+    std::optional<std::filesystem::path> checkpoint;
 };
 
 struct RuntimeOptions {
@@ -40,12 +49,6 @@ struct EvalReport {
     std::uint64_t samples = 0;
 };
 
-struct CheckpointInfo {
-    std::uint64_t step = 0;
-    ledger::base::Hash32 sha256;  // of the file
-    std::uint64_t bytes = 0;
-};
-
 /// Sets thread counts and deterministic algorithms for this process; call once, before any run.
 void configure_runtime(const RuntimeOptions& options);
 
@@ -55,12 +58,22 @@ void configure_runtime(const RuntimeOptions& options);
 /// One training job in this process. Single-threaded use; torch stays behind the wall.
 class TrainingRun {
  public:
+    /// Trains one of the project's own models.
     [[nodiscard]] static ledger::base::Result<TrainingRun> create(const TrainSpec& spec,
                                                                   const TrainFiles& files,
                                                                   const RuntimeOptions& options);
+    /// The same loop over any objective, whose tensors are on `options.device`. The objective's
+    /// layout must not change while the run lives.
+    [[nodiscard]] static ledger::base::Result<TrainingRun> start(
+        const LoopSpec& spec, std::unique_ptr<Objective> objective, const StartFiles& files,
+        const RuntimeOptions& options);
     ~TrainingRun();
     TrainingRun(TrainingRun&&) noexcept;
     TrainingRun& operator=(TrainingRun&&) noexcept;
+
+    /// From now on this process does one rank's part of every step, and the group the others'; all
+    /// are at the same step. Without a group this process does all ranks' parts, to the same bits.
+    void join(std::unique_ptr<RankGroup> group) noexcept;
 
     /// Steps done, counted from the job's start and not from the checkpoint.
     [[nodiscard]] std::uint64_t step() const noexcept;
@@ -69,15 +82,21 @@ class TrainingRun {
     /// worker_failed when the loss stops being a finite number.
     [[nodiscard]] ledger::base::Result<StepReport> advance(std::uint64_t count);
 
-    /// Loss and accuracy on the held-out tail; changes no state.
+    /// Loss and accuracy on the held-out tail. Changes no state but the patience of a job that may
+    /// stop early: such a job evaluates where `evaluation_due`, before that step's checkpoint.
+    /// data_invalid when such a job has nothing held out.
     [[nodiscard]] ledger::base::Result<EvalReport> evaluate();
+
+    /// The patience of the spec's early stop is used up: no more steps, though `advance` would.
+    [[nodiscard]] bool stopped_early() const noexcept;
 
     /// Writes parameters, both moments, step and data position as safetensors, atomically.
     [[nodiscard]] ledger::base::Result<CheckpointInfo> save_checkpoint(
         const std::filesystem::path& path);
 
     /// Copies the state now and writes it on another thread while training goes on.
-    /// At most one is under way; `finish_checkpoint` waits for it and returns its result.
+    /// At most one is under way; `finish_checkpoint` waits for it and returns its result. Where
+    /// training ends it is what the objective leaves.
     void begin_checkpoint(const std::filesystem::path& path);
     [[nodiscard]] bool checkpoint_ready() const noexcept;
     [[nodiscard]] ledger::base::Result<CheckpointInfo> finish_checkpoint();
@@ -90,10 +109,5 @@ class TrainingRun {
     explicit TrainingRun(std::unique_ptr<State> state) noexcept;
     std::unique_ptr<State> state_;
 };
-
-/// Drops the optimiser state: a weights file that can be served and, for "gpt", read by GPT-2
-/// tools.
-[[nodiscard]] ledger::base::Result<CheckpointInfo> export_weights(
-    const std::filesystem::path& checkpoint, const std::filesystem::path& weights);
 
 }  // namespace worker::model

@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <seccomp.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <array>
@@ -27,12 +28,9 @@ using Filter = std::unique_ptr<std::remove_pointer_t<scmp_filter_ctx>, ReleaseFi
 
 // Names, so that one that a kernel or libseccomp does not know is skipped rather than misread.
 constexpr std::array kRefused{
-    // processes and what belongs to others
-    "fork", "vfork", "ptrace", "process_vm_readv", "process_vm_writev", "process_madvise",
-    "pidfd_open", "pidfd_getfd", "pidfd_send_signal", "kcmp", "setpgid", "setsid",
-    // the network
-    "socket", "socketpair", "connect", "bind", "listen", "accept", "accept4", "sendto", "sendmsg",
-    "sendmmsg", "recvmsg", "recvmmsg",
+    // what belongs to other processes
+    "ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "pidfd_open",
+    "pidfd_getfd", "pidfd_send_signal", "kcmp", "setpgid", "setsid",
     // namespaces and the file system's shape
     "unshare", "setns", "mount", "umount", "umount2", "pivot_root", "chroot", "move_mount",
     "open_tree", "fsopen", "fsconfig", "fsmount", "fspick", "mount_setattr", "mknod", "mknodat",
@@ -44,7 +42,16 @@ constexpr std::array kRefused{
     "settimeofday", "clock_settime", "adjtimex", "clock_adjtime", "sethostname", "setdomainname",
     "personality", "lookup_dcookie", "vhangup", "nfsservctl", "uselib", "modify_ldt"};
 
-Filter build(bool refuse_exec) {
+// New processes and the network: what ranks need until they have met.
+constexpr std::array kRefusedAlone{"fork",    "vfork",    "socket",  "socketpair", "connect",
+                                   "bind",    "listen",   "accept",  "accept4",    "sendto",
+                                   "sendmsg", "sendmmsg", "recvmsg", "recvmmsg"};
+
+// Ranks are plain processes: no namespace of their own.
+constexpr std::array kCloneNamespaces{CLONE_NEWNS,   CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC,
+                                      CLONE_NEWUSER, CLONE_NEWPID,    CLONE_NEWNET};
+
+Filter build(Start start, bool refuse_exec) {
     Filter filter(seccomp_init(SCMP_ACT_ALLOW));
     if (!filter) return nullptr;
     bool fine = true;
@@ -54,15 +61,25 @@ Filter build(bool refuse_exec) {
         fine = fine && seccomp_rule_add(filter.get(), SCMP_ACT_ERRNO(static_cast<unsigned>(error)),
                                         number, 0) == 0;
     };
+    const auto refuse_if = [&](const char* name, const scmp_arg_cmp& condition) {
+        fine = fine && seccomp_rule_add(filter.get(), SCMP_ACT_ERRNO(EPERM),
+                                        seccomp_syscall_resolve_name(name), 1, condition) == 0;
+    };
     for (const char* name : kRefused)
         refuse(name, EPERM);
     // glibc falls back to clone, whose flags a filter can read.
     refuse("clone3", ENOSYS);
-    const int clone_number = seccomp_syscall_resolve_name("clone");
-    const scmp_arg_cmp no_thread =
-        SCMP_A0(SCMP_CMP_MASKED_EQ, static_cast<scmp_datum_t>(CLONE_THREAD), 0);
-    fine = fine &&
-           seccomp_rule_add(filter.get(), SCMP_ACT_ERRNO(EPERM), clone_number, 1, no_thread) == 0;
+    if (start == Start::kRanks) {
+        for (const int flag : kCloneNamespaces) {
+            const auto bit = static_cast<scmp_datum_t>(static_cast<unsigned>(flag));
+            refuse_if("clone", SCMP_A0(SCMP_CMP_MASKED_EQ, bit, bit));
+        }
+        refuse_if("socket", SCMP_A0(SCMP_CMP_NE, static_cast<scmp_datum_t>(AF_INET)));
+    } else {
+        for (const char* name : kRefusedAlone)
+            refuse(name, EPERM);
+        refuse_if("clone", SCMP_A0(SCMP_CMP_MASKED_EQ, static_cast<scmp_datum_t>(CLONE_THREAD), 0));
+    }
     if (refuse_exec) {
         refuse("execve", EPERM);
         refuse("execveat", EPERM);
@@ -73,8 +90,8 @@ Filter build(bool refuse_exec) {
 
 }  // namespace
 
-Result<int> make_filter_fd() {
-    const Filter filter = build(/*refuse_exec=*/false);
+Result<int> make_filter_fd(Start start) {
+    const Filter filter = build(start, /*refuse_exec=*/false);
     if (!filter) return fail(ErrorCode::sandbox_unavailable, "the seccomp filter cannot be built");
     const int fd = ::memfd_create("millrace-seccomp", MFD_CLOEXEC);
     if (fd < 0) return fail(ErrorCode::sandbox_unavailable, "memfd_create is refused here");
@@ -86,7 +103,7 @@ Result<int> make_filter_fd() {
 }
 
 bool load_strict_filter() noexcept {
-    const Filter filter = build(/*refuse_exec=*/true);
+    const Filter filter = build(Start::kAlone, /*refuse_exec=*/true);
     return filter && seccomp_load(filter.get()) == 0;
 }
 

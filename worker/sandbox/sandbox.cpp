@@ -133,7 +133,7 @@ Result<Child> spawn(const Plan& plan, Mode mode) {
     }
     if (::access(kBwrap, X_OK) != 0)
         return fail(ErrorCode::sandbox_unavailable, "bubblewrap is not installed");
-    TRY_ASSIGN(launch.kept_fd, make_filter_fd());
+    TRY_ASSIGN(launch.kept_fd, make_filter_fd(plan.ranks ? Start::kRanks : Start::kAlone));
     launch.arguments = bwrap_arguments(plan);
     launch.arguments.insert(launch.arguments.begin() + 1,
                             {"--seccomp", std::to_string(launch.kept_fd)});

@@ -33,6 +33,7 @@ struct Plan {
     std::vector<std::filesystem::path> read_only;                  // more folders, at the same path
     std::vector<std::pair<std::string, std::string>> environment;  // nothing else is passed on
     bool gpu = false;                                              // bind the NVIDIA devices
+    bool ranks = false;  // may fork and open IPv4 sockets, in its own network, until `forbid_exec`
     std::uint64_t memory_bytes = 0;
     std::uint64_t file_bytes = 0;
     std::uint64_t tmp_bytes = 0;
@@ -56,7 +57,8 @@ struct Child {
 /// the child's parent: when it ends, the child is killed.
 [[nodiscard]] ledger::base::Result<Child> spawn(const Plan& plan, Mode mode);
 
-/// Inside the child, after loading: refuses execve as well. Returns false where seccomp is missing.
+/// Inside the child, after loading and before data: refuses execve as well, and what ranks could
+/// do. Returns false where seccomp is missing.
 [[nodiscard]] bool forbid_exec() noexcept;
 
 /// Whether Mode::kBwrap works here: runs /bin/true in it once. sandbox_unavailable says why not and

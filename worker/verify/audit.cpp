@@ -46,7 +46,7 @@ double relative_distance(const std::vector<float>& claimed, const std::vector<fl
 Result<model::StateBuffer> state_before(const AuditTask& task,
                                         const std::vector<model::ParameterSlot>& layout) {
     model::StateBuffer state;
-    state.resize(model::parameter_count(task.spec.model));
+    state.resize(model::parameter_count(task.spec.model), task.spec);
     if (task.files.checkpoint) {
         TRY(model::read_checkpoint(*task.files.checkpoint, layout, state));
     } else if (task.files.init) {
@@ -97,6 +97,9 @@ Result<AuditReport> audit_segment(const AuditTask& task) {
     report.steps = task.end_step - before.step;
     TRY_ASSIGN(auto run, model::TrainingRun::create(task.spec, task.files, task.runtime));
     TRY(run.advance(report.steps));
+    // How the held-out loss goes is part of the state of a job that may stop early.
+    if (task.spec.early_stop && model::evaluation_due(task.spec, task.end_step))
+        TRY(run.evaluate());
     const fs::path own = task.scratch / "audit.safetensors";
     TRY_ASSIGN(const model::CheckpointInfo info, run.save_checkpoint(own));
     report.found_hash = info.sha256;
@@ -105,8 +108,8 @@ Result<AuditReport> audit_segment(const AuditTask& task) {
     } else {
         model::StateBuffer claimed;
         model::StateBuffer found;
-        claimed.resize(before.values.size());
-        found.resize(before.values.size());
+        claimed.resize(before.values.size(), task.spec);
+        found.resize(before.values.size(), task.spec);
         TRY(model::read_checkpoint(own, layout, found));
         const auto read = model::read_checkpoint(task.claimed, layout, claimed);
         // A receipted file that is no state of this model at that step is the worker's fault.

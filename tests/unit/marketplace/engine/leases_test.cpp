@@ -72,6 +72,33 @@ TEST_CASE("leases: the whole way, every atom accounted for") {
     CHECK(market.engine.reliability_bp(worker(1)) == 10'000);
 }
 
+TEST_CASE("leases: only a job with an early stop may end before its last step, paid for what ran") {
+    for (const bool early : {false, true}) {
+        Market market;
+        market.deposit(buyer(1), 1'000'000);
+        market.list(1, 1);
+        auto job = make_train_job(1, 1);
+        job.terms.may_end_early = early;
+        market.must(job);
+        const Hash32 id = market.lease(1).id;
+        market.start(id);
+        CHECK(market.refused(LeaseFinished{id}) == ErrorCode::wrong_state);
+        market.work(id, 50);
+        if (!early) {
+            CHECK(market.refused(LeaseFinished{id}) == ErrorCode::wrong_state);
+            continue;
+        }
+        market.must(LeaseFinished{id});
+        CHECK(market.job(1).state == JobState::kCompleted);
+        CHECK(market.job(1).units_done == 50);
+        market.must(market.full_voucher(id));
+        market.must(market.full_claim(id));
+        market.must(market.close_of(id));
+        CHECK(market.engine.find_lease(id)->refunded_atoms == 50'000);
+        CHECK(market.engine.balance(buyer(1)).held == 0);
+    }
+}
+
 TEST_CASE("leases: chain events seen twice change nothing") {
     Market market;
     run_job(market);

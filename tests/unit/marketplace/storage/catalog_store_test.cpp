@@ -68,6 +68,26 @@ TEST_CASE("catalog_store: only the owner revokes a key") {
     CHECK(catalog.api_keys(account(2))->empty());
 }
 
+TEST_CASE("catalog_store: files are their owner's alone") {
+    const tests::TempFolder folder;
+    auto database = Database::open(folder.file("market.db"));
+    REQUIRE(database);
+    CatalogStore catalog(**database);
+    REQUIRE(catalog.put_file({"file-1", account(1), "a.jsonl", "fine-tune", hash(1), 7, 5}));
+    REQUIRE(catalog.put_file({"file-2", account(1), "b.jsonl", "fine-tune", hash(1), 7, 4}));
+    CHECK_FALSE(catalog.put_file({"file-1", account(2), "c", "fine-tune", hash(2), 1, 6}));
+    CHECK_FALSE(catalog.file("file-1", account(2))->has_value());
+    CHECK((*catalog.file("file-1", account(1)))->filename == "a.jsonl");
+    CHECK((*catalog.file("file-1", account(1)))->blob == hash(1));
+    const auto files = catalog.files(account(1));
+    REQUIRE(files->size() == 2);
+    CHECK((*files)[0].id == "file-2");
+    CHECK_FALSE(catalog.delete_file("file-1", account(2)));
+    REQUIRE(catalog.delete_file("file-1", account(1)));
+    CHECK_FALSE(catalog.delete_file("file-1", account(1)));
+    CHECK(catalog.files(account(1))->size() == 1);
+}
+
 TEST_CASE("catalog_store: settings are replaced") {
     const tests::TempFolder folder;
     auto database = Database::open(folder.file("market.db"));

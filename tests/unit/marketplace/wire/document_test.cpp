@@ -4,6 +4,7 @@
 #include "ledger/base/hex.hpp"
 
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
 #include <string>
 #include <vector>
@@ -197,6 +198,24 @@ TEST_CASE("document: a train spec gives its terms and blobs") {
     CHECK(ledger::base::to_hex(spec->blobs[0]) == "0x" + kHash);
 }
 
+TEST_CASE(
+    "document: a train spec with an early stop may end early, and other formats name a blob") {
+    CHECK_FALSE(wire::parse_job_spec(kTrain)->terms.may_end_early);
+    const auto early = wire::parse_job_spec(
+        with(kTrain, "\"flops_per_step\"", "\"early_stop\":{\"patience\":2},\"flops_per_step\""));
+    REQUIRE_MESSAGE(early, early.error().message());
+    CHECK(early->terms.may_end_early);
+    for (const char* format : {"jsonl", "tokens", "tar"}) {
+        const auto spec = wire::parse_job_spec(
+            with(kTrain, "\"format\":\"text\"", fmt::format("\"format\":\"{}\"", format)));
+        REQUIRE_MESSAGE(spec, format);
+        CHECK(spec->blobs.size() == 1);
+    }
+    for (const char* arch : {"resnet", "vit", "mlp"})
+        CHECK(wire::parse_job_spec(
+            with(kTrain, "\"arch\":\"gpt\"", fmt::format("\"arch\":\"{}\"", arch))));
+}
+
 TEST_CASE("document: a folder's serve spec names its blobs, or is refused") {
     const auto spec_of = [](const std::string& rest) {
         return wire::canonicalise(R"({"version":1,"kind":"infer.serve","name":"tiny",)" + rest +
@@ -220,6 +239,33 @@ TEST_CASE("document: a folder's serve spec names its blobs, or is refused") {
     CHECK(spec->model_name == "tiny");
     CHECK(spec->blobs.size() == 1);
     CHECK(spec->context == 0);
+}
+
+TEST_CASE("document: a fine-tuning sells steps and names every blob, or is refused") {
+    const auto hash = [](char digit) { return "\"0x" + std::string(64, digit) + "\""; };
+    const std::string files = R"("files":{"config.json":)" + hash('1') + "}";
+    const std::string data = R"("data":{"blob":)" + hash('2') + "}";
+    const std::string validation = R"("validation":{"blob":)" + hash('3') + "}";
+    const std::string steps = R"("steps":30,"segment_steps":10,"flops_per_step":9000)";
+    const auto parse = [](const std::string& rest) {
+        return wire::parse_job_spec(
+            wire::canonicalise(R"({"version":1,"kind":"finetune",)" + rest + "}").value());
+    };
+    for (const std::string& bad :
+         {files + "," + data, files + "," + steps, data + "," + steps,
+          R"("files":{},)" + data + "," + steps, files + R"(,"data":7,)" + steps,
+          files + R"(,"data":{},)" + steps, files + "," + data + R"(,"validation":{},)" + steps}) {
+        const auto refused = parse(bad);
+        REQUIRE_FALSE_MESSAGE(refused, bad);
+        CHECK(refused.error().code() == ErrorCode::job_spec_invalid);
+    }
+    const auto spec = parse(files + "," + data + "," + validation + "," + steps);
+    REQUIRE(spec);
+    CHECK(spec->kind == domain::JobKind::kTrain);
+    CHECK(spec->terms.total_units == 30);
+    CHECK(spec->terms.segment_units == 10);
+    CHECK(spec->terms.flops_per_step == 9000);
+    CHECK(spec->blobs.size() == 3);
 }
 
 TEST_CASE("document: resource and constraints round trip") {

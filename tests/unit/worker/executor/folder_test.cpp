@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Published folders in a serving child: what words cost, chats, and folders that are refused.
+#include "tests/unit/worker/executor/byte_tokenizer.hpp"
 #include "tests/unit/worker/executor/recorder.hpp"
 #include "tests/unit/worker/model/fixture.hpp"
 #include "tests/unit/worker/model/random_model.hpp"
 #include "worker/executor/folder_model.hpp"
 #include "worker/executor/process_executor.hpp"
-#include "worker/text/byte_alphabet.hpp"
 
 #include <doctest/doctest.h>
 #include <fmt/format.h>
@@ -22,39 +22,6 @@ using worker::model::test::TempDir;
 namespace sandbox = worker::sandbox;
 
 namespace {
-
-constexpr std::uint32_t kBegin = 256;  // "<s>"
-constexpr std::uint32_t kTurn = 257;   // "<|turn|>"
-
-/// Every byte a token, and two special ones.
-std::string byte_tokenizer() {
-    json vocabulary = json::object();
-    for (std::uint32_t i = 0; i < 256; ++i)
-        vocabulary[worker::text::byte_alphabet()[i]] = i;
-    const auto special = [](std::uint32_t id, const char* content) {
-        return json{{"id", id},        {"content", content}, {"single_word", false},
-                    {"lstrip", false}, {"rstrip", false},    {"normalized", false},
-                    {"special", true}};
-    };
-    const json bytes{{"type", "ByteLevel"},
-                     {"add_prefix_space", false},
-                     {"trim_offsets", true},
-                     {"use_regex", true}};
-    const json begin{{"SpecialToken", {{"id", "<s>"}, {"type_id", 0}}}};
-    const json text{{"Sequence", {{"id", "A"}, {"type_id", 0}}}};
-    json out{{"version", "1.0"},
-             {"added_tokens", {special(kBegin, "<s>"), special(kTurn, "<|turn|>")}},
-             {"normalizer", nullptr},
-             {"pre_tokenizer", bytes},
-             {"decoder", bytes},
-             {"model", {{"type", "BPE"}, {"vocab", vocabulary}, {"merges", json::array()}}}};
-    out["post_processor"] = {
-        {"type", "TemplateProcessing"},
-        {"single", {begin, text}},
-        {"pair", {begin, text, text}},
-        {"special_tokens", {{"<s>", {{"id", "<s>"}, {"ids", {kBegin}}, {"tokens", {"<s>"}}}}}}};
-    return out.dump();
-}
 
 constexpr const char* kTemplate =
     "{{ bos_token }}{% for m in messages %}{% if m.role == 'assistant' %}"

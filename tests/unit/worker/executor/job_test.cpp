@@ -9,9 +9,16 @@
 
 #include <doctest/doctest.h>
 #include <fmt/format.h>
+#include <sys/mount.h>
+#include <unistd.h>
 
+#include <csignal>
+#include <filesystem>
+#include <fstream>
 #include <map>
+#include <sstream>
 #include <string>
+#include <vector>
 
 using namespace worker::executor;
 using ledger::base::as_bytes;
@@ -38,6 +45,22 @@ const std::string kServeSpec =
     R"({"version":1,"kind":"infer.serve","model":{"arch":"gpt","vocab":256,"width":16,"depth":1,)"
     R"("heads":2,"context":8},"weights":")" +
     kHash + R"(","tokenizer":"bytes","name":"tiny"})";
+
+/// Some process whose parent is `parent`, from /proc; 0 when there is none.
+int a_process_with_parent(int parent) {
+    for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+        std::ifstream in(entry.path() / "stat");
+        std::string line;
+        if (!std::getline(in, line)) continue;
+        const auto end = line.rfind(')');  // the name may hold anything
+        int found = 0;
+        char state = 0;
+        std::istringstream rest(line.substr(end + 1));
+        if (rest >> state >> found && found == parent)
+            return std::stoi(entry.path().filename().string());
+    }
+    return 0;
+}
 
 std::unique_ptr<Executor> executor(sandbox::Mode mode) {
     ProcessExecutorOptions options;
@@ -228,6 +251,112 @@ TEST_CASE("job: a slice ends between segments, and the rest goes on from there t
     REQUIRE(rest.size() == 2);
     CHECK(rest[0].step == 9);
     CHECK(rest[1].sha256 == straight.recorder.all<Segment>().back().sha256);
+}
+
+TEST_CASE("job: a job with an early stop ends at the segment where it stopped, resumed or not") {
+    const auto with = executor(sandbox::Mode::kNone);
+    Setup straight;
+    // No loss falls by 1,000: the first evaluation stays the best, the third is the second without.
+    straight.task.spec_json =
+        train_spec(30, 3, R"(,"early_stop":{"patience":2,"min_delta":"1000"})");
+    straight.run(*with);
+    REQUIRE_MESSAGE(!straight.recorder.failure(), straight.recorder.failure()->message());
+    CHECK(std::get<Finished>(straight.recorder.events().back()).step == 9);
+    const auto segments = straight.recorder.all<Segment>();
+    REQUIRE(segments.size() == 3);
+
+    Setup resumed;
+    resumed.task.spec_json = straight.task.spec_json;
+    resumed.task.files.checkpoint = segments[1].checkpoint;
+    resumed.run(*with);
+    CHECK(std::get<Finished>(resumed.recorder.events().back()).step == 9);
+    CHECK(resumed.recorder.all<Segment>().back().sha256 == segments[2].sha256);
+
+    Setup over;
+    over.task.spec_json = straight.task.spec_json;
+    over.task.files.checkpoint = segments[2].checkpoint;
+    over.run(*with);
+    REQUIRE(over.recorder.all<Segment>().empty());
+    CHECK(std::get<Finished>(over.recorder.events().back()).step == 9);
+}
+
+TEST_CASE("job: ranks in processes of their own give the bits of one process, in every sandbox") {
+    Setup setup;
+    setup.task.spec_json = train_spec(6, 3, R"(,"ranks":2,"accumulate":2)");
+    const auto spec = worker::model::parse_job_spec(setup.task.spec_json);
+    REQUIRE(spec.has_value());
+    auto alone = worker::model::TrainingRun::create(std::get<worker::model::TrainSpec>(*spec),
+                                                    setup.task.files, {});
+    REQUIRE(alone.has_value());
+    const auto report = alone->advance(6);
+    REQUIRE(report.has_value());
+    const auto expected = alone->save_checkpoint(setup.dir / "alone");
+    for (const auto mode : modes())
+        for (int again = 0; again < 2; ++again) {
+            setup.recorder.clear();
+            setup.run(*executor(mode));
+            REQUIRE_MESSAGE(!setup.recorder.failure(), setup.recorder.failure()->message());
+            const auto segments = setup.recorder.all<Segment>();
+            REQUIRE(segments.size() == 2);
+            CHECK(segments[1].sha256 == expected->sha256);
+            const double loss = (segments[0].loss + segments[1].loss) / 2;
+            CHECK(loss == doctest::Approx(report->loss));
+        }
+}
+
+TEST_CASE("job: four ranks, of which one is killed: the job fails and the worker lives") {
+    Setup setup;
+    setup.task.spec_json = train_spec(10'000'000, 5, R"(,"ranks":4)");
+    const auto with = executor(sandbox::Mode::kNone);
+    auto job = with->start_train(setup.task, setup.recorder.sink());
+    REQUIRE(job.has_value());
+    setup.recorder.wait_for<Segment>(1);
+    const int victim = a_process_with_parent(a_process_with_parent(::getpid()));
+    REQUIRE(victim > 0);
+    REQUIRE(::kill(victim, SIGKILL) == 0);
+    setup.recorder.wait_end();
+    CHECK(setup.recorder.failure()->code() == ErrorCode::worker_failed);
+}
+
+TEST_CASE("job: a disk that fills up in the middle of a job ends it as disk_full") {
+    Setup setup;
+    const auto small = setup.dir / "small";
+    std::filesystem::create_directory(small);
+    if (::mount("tmpfs", small.c_str(), "tmpfs", 0, "size=256k") != 0) {
+        MESSAGE("no file system can be mounted here: skipped");
+        return;
+    }
+    setup.task.job_dir = small;
+    setup.task.spec_json = train_spec(1000, 2);
+    setup.run(*executor(sandbox::Mode::kNone));
+    CHECK(setup.recorder.failure()->code() == ErrorCode::disk_full);
+    CHECK_FALSE(setup.recorder.all<Segment>().empty());
+    ::umount(small.c_str());
+}
+
+TEST_CASE("job: data that is none ends its job with the reason, and the worker lives") {
+    struct Bad {
+        const char* format;
+        std::string bytes;
+        const char* why;
+    };
+    const std::vector<Bad> cases{
+        {R"("format":"jsonl","field":"text")", std::string(3'000'000, 'x'), "line 1 is longer"},
+        {R"("format":"jsonl","field":"text")", "\x7f\x45LF\x01", "line 1"},
+        {R"("format":"tokens")", "\x7f\x45LF junk that is no array", ".npy"},
+    };
+    for (const Bad& bad : cases)
+        for (const auto mode : modes()) {
+            Setup setup;
+            std::string spec = train_spec(4, 2);
+            spec.replace(spec.find(R"("format":"text")"), 15, bad.format);
+            setup.task.spec_json = spec;
+            setup.task.files.text = setup.dir.write("bad", bad.bytes);
+            setup.run(*executor(mode));
+            REQUIRE(setup.recorder.failure().has_value());
+            CHECK(setup.recorder.failure()->code() == ErrorCode::data_invalid);
+            CHECK(setup.recorder.failure()->detail().find(bad.why) != std::string::npos);
+        }
 }
 
 TEST_CASE("job: a paused job does no step until it is resumed, a stopped one ends") {

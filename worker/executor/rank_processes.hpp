@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "ledger/base/result.hpp"
+
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+namespace worker::executor {
+
+/// The other ranks of a training job: copies of this process, made before it has threads. They do
+/// the steps that rank 0 tells them to, and end when it does.
+class RankProcesses {
+ public:
+    /// Divides this process's memory limit among the ranks and forks. Returns in every rank;
+    /// worker_failed when the system refuses.
+    [[nodiscard]] static ledger::base::Result<RankProcesses> fork(std::uint32_t ranks);
+
+    RankProcesses() = default;
+    ~RankProcesses();
+    RankProcesses(RankProcesses&& other) noexcept
+        : rank_(other.rank_), pipes_(std::exchange(other.pipes_, {})) {}
+    RankProcesses& operator=(RankProcesses&& other) noexcept {
+        std::swap(rank_, other.rank_);
+        std::swap(pipes_, other.pipes_);
+        return *this;
+    }
+
+    [[nodiscard]] std::uint32_t rank() const noexcept { return rank_; }
+
+    /// Rank 0: the others do `steps` steps with it. A rank that is gone shows in the step itself.
+    void tell(std::uint64_t steps) const noexcept;
+    /// The others: how many steps to do next; 0 when rank 0 is gone.
+    [[nodiscard]] std::uint64_t wait() const noexcept;
+
+ private:
+    std::uint32_t rank_ = 0;
+    std::vector<int> pipes_;  // rank 0: one end per rank; the others: their end
+};
+
+}  // namespace worker::executor

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "ledger/base/result.hpp"
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+
+// Torch stays behind this declaration: its headers cost 14 s per file that includes them.
+namespace at {
+class Tensor;
+}
+
+namespace worker::model {
+
+/// The processes that train one job together, each with the whole model and its rank's part of
+/// every batch. Calls are collective: every rank makes the same ones. One thread.
+class RankGroup {
+ public:
+    virtual ~RankGroup() = default;
+    [[nodiscard]] virtual std::uint32_t rank() const noexcept = 0;
+    /// Adds the ranks' tensors (contiguous, on the CPU, one size and type) in the order of ranks
+    /// and puts the sum into each: the bits that one process gets which adds them in that order.
+    /// Throws what torch throws when a rank is gone.
+    virtual void sum(at::Tensor& values) = 0;
+};
+
+/// Whether this build can train in several processes; without, one process does all ranks' work.
+[[nodiscard]] bool has_rank_groups() noexcept;
+
+/// Joins the other ranks over torch's Gloo and the loopback interface; `meeting` is a file that
+/// does not exist before and that all ranks see. Waits for all at most two minutes. worker_failed
+/// when they do not come; unsupported without Gloo.
+[[nodiscard]] ledger::base::Result<std::unique_ptr<RankGroup>> join_ranks(
+    const std::filesystem::path& meeting, std::uint32_t rank, std::uint32_t ranks);
+
+}  // namespace worker::model
