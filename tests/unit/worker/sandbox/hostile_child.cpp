@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <linux/netlink.h>
 #include <netinet/in.h>
 #include <sched.h>
 #include <sys/mount.h>
@@ -35,8 +36,8 @@ void refused_if(bool refused) {
     say(refused ? "refused" : "allowed");
 }
 
-void try_socket(int family) {
-    const int fd = ::socket(family, SOCK_STREAM, 0);
+void try_socket(int family, int type = SOCK_STREAM, int protocol = 0) {
+    const int fd = ::socket(family, type, protocol);
     refused_if(fd < 0);
 }
 
@@ -112,6 +113,10 @@ int main(int argc, char** argv) {
     const std::string what = argc > 1 ? argv[1] : "";
     const std::string path = argc > 2 ? argv[2] : "";
     if (what == "inet") try_socket(AF_INET);
+    if (what == "inet6") try_socket(AF_INET6);
+    if (what == "packet") try_socket(AF_PACKET, SOCK_RAW);
+    if (what == "route") try_socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
+    if (what == "audit") try_socket(AF_NETLINK, SOCK_RAW, NETLINK_AUDIT);
     if (what == "unix") try_socket(AF_UNIX);
     if (what == "fork") try_fork();
     if (what == "outside") try_outside();

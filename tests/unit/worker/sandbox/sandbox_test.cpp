@@ -111,7 +111,9 @@ TEST_CASE("sandbox: ranks may fork and use their own empty network until their d
     CHECK(says("fork") == "allowed");
     CHECK(says("inet") == "allowed");
     CHECK(says("outside") == "refused");
-    for (const char* attempt : {"unix", "ptrace", "unshare", "mount", "exec", "newuser"}) {
+    CHECK(says("route") == "allowed");
+    for (const char* attempt :
+         {"unix", "inet6", "packet", "audit", "ptrace", "unshare", "mount", "exec", "newuser"}) {
         CAPTURE(attempt);
         CHECK(says(attempt) == "refused");
     }
