@@ -63,7 +63,7 @@ Result<RgbImage> decode_jpeg(ByteView bytes) {
     const auto size = static_cast<unsigned long>(bytes.size());
     if (tjDecompressHeader3(decoder.get(), bytes.data(), size, &width, &height, &sampling,
                             &colors) != 0 ||
-        width < 0 || height < 0)
+        width <= 0 || height <= 0)  // 0 also where the header ends too early
         return fail(ErrorCode::data_invalid,
                     fmt::format("JPEG: {}", tjGetErrorStr2(decoder.get())));
     TRY_ASSIGN(RgbImage out,

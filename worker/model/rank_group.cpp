@@ -25,8 +25,7 @@ class GlooGroup final : public RankGroup {
         : rank_(rank), ranks_(static_cast<std::int64_t>(ranks)) {
         const auto store =
             c10::make_intrusive<c10d::FileStore>(meeting.string(), static_cast<int>(ranks));
-        const auto options = c10d::ProcessGroupGloo::Options::create(std::chrono::minutes(2));
-        // By address: finding an interface by name needs a netlink socket, which no job may have.
+        const auto options = c10d::ProcessGroupGloo::Options::create(std::chrono::minutes(10));
         options->devices.push_back(c10d::ProcessGroupGloo::createDeviceForHostname("127.0.0.1"));
         options->threads = 1;
         group_ = c10::make_intrusive<c10d::ProcessGroupGloo>(store, static_cast<int>(rank),

@@ -30,8 +30,8 @@ class RankGroup {
 [[nodiscard]] bool has_rank_groups() noexcept;
 
 /// Joins the other ranks over torch's Gloo and the loopback interface; `meeting` is a file that
-/// does not exist before and that all ranks see. Waits for all at most two minutes. worker_failed
-/// when they do not come; unsupported without Gloo.
+/// does not exist before and that all ranks see. Waits ten minutes at most, here and in each sum.
+/// worker_failed when a rank does not come; unsupported without Gloo.
 [[nodiscard]] ledger::base::Result<std::unique_ptr<RankGroup>> join_ranks(
     const std::filesystem::path& meeting, std::uint32_t rank, std::uint32_t ranks);
 

@@ -34,6 +34,17 @@ using ledger::base::fail;
 using ledger::base::Hash32;
 using ledger::base::Result;
 
+namespace {
+
+/// Ranks share the job's threads, also where one process does all their work: the count decides
+/// bits.
+RuntimeOptions share_of(const LoopSpec& spec, RuntimeOptions options) {
+    options.threads = std::max(1, options.threads / static_cast<int>(spec.ranks));
+    return options;
+}
+
+}  // namespace
+
 Error torch_error() {
     const auto out_of_memory = [] {
         return Error(ErrorCode::out_of_memory, "the job needs more memory than it may use");
@@ -347,7 +358,7 @@ TrainingRun& TrainingRun::operator=(TrainingRun&&) noexcept = default;
 
 Result<TrainingRun> TrainingRun::create(const TrainSpec& spec, const TrainFiles& files,
                                         const RuntimeOptions& options) {
-    configure_runtime(options);
+    configure_runtime(share_of(spec, options));
     TRY_ASSIGN(auto objective, make_network_objective(spec, files, options.device));
     return start(spec, std::move(objective), {files.init, files.checkpoint}, options);
 }
@@ -355,7 +366,7 @@ Result<TrainingRun> TrainingRun::create(const TrainSpec& spec, const TrainFiles&
 Result<TrainingRun> TrainingRun::start(const LoopSpec& spec, std::unique_ptr<Objective> objective,
                                        const StartFiles& files, const RuntimeOptions& options) {
     MR_CHECK(!objective->layout().empty());
-    configure_runtime(options);
+    configure_runtime(share_of(spec, options));
     return guarded([&]() -> Result<TrainingRun> {
         TRY_ASSIGN(const c10::Device device, open_device(options.device));
         auto state = std::make_unique<State>(spec, std::move(objective), device);

@@ -2,6 +2,7 @@
 #include "worker/sandbox/filter.hpp"
 
 #include <fcntl.h>
+#include <linux/netlink.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <sys/mman.h>
@@ -74,7 +75,16 @@ Filter build(Start start, bool refuse_exec) {
             const auto bit = static_cast<scmp_datum_t>(static_cast<unsigned>(flag));
             refuse_if("clone", SCMP_A0(SCMP_CMP_MASKED_EQ, bit, bit));
         }
-        refuse_if("socket", SCMP_A0(SCMP_CMP_NE, static_cast<scmp_datum_t>(AF_INET)));
+        // IPv4 to meet, and routing's netlink, by which Gloo looks up the interface.
+        refuse_if("socket", SCMP_A0(SCMP_CMP_LT, static_cast<scmp_datum_t>(AF_INET)));
+        refuse_if("socket", SCMP_A0(SCMP_CMP_GT, static_cast<scmp_datum_t>(AF_NETLINK)));
+        for (int family = AF_INET + 1; family < AF_NETLINK; ++family)
+            refuse_if("socket", SCMP_A0(SCMP_CMP_EQ, static_cast<scmp_datum_t>(family)));
+        const scmp_arg_cmp netlink = SCMP_A0(SCMP_CMP_EQ, static_cast<scmp_datum_t>(AF_NETLINK));
+        const scmp_arg_cmp other = SCMP_A2(SCMP_CMP_NE, static_cast<scmp_datum_t>(NETLINK_ROUTE));
+        fine = fine &&
+               seccomp_rule_add(filter.get(), SCMP_ACT_ERRNO(EPERM),
+                                seccomp_syscall_resolve_name("socket"), 2, netlink, other) == 0;
     } else {
         for (const char* name : kRefusedAlone)
             refuse(name, EPERM);

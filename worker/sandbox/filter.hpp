@@ -10,7 +10,7 @@ namespace worker::sandbox {
 /// What a job's child may do before its data is opened.
 enum class Start : std::uint8_t {
     kAlone,
-    kRanks,  // besides: make processes, and IPv4 sockets in its own empty network namespace
+    kRanks,  // besides: fork, and open sockets of its own empty network (IPv4, routing's netlink)
 };
 
 /// A descriptor of a memory file with the child's seccomp program, for `bwrap --seccomp FD`; the

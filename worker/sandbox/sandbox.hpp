@@ -33,7 +33,7 @@ struct Plan {
     std::vector<std::filesystem::path> read_only;                  // more folders, at the same path
     std::vector<std::pair<std::string, std::string>> environment;  // nothing else is passed on
     bool gpu = false;                                              // bind the NVIDIA devices
-    bool ranks = false;  // may fork and open IPv4 sockets, in its own network, until `forbid_exec`
+    bool ranks = false;  // may fork and use its own empty network until `forbid_exec`
     std::uint64_t memory_bytes = 0;
     std::uint64_t file_bytes = 0;
     std::uint64_t tmp_bytes = 0;

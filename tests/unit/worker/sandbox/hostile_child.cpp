@@ -3,16 +3,19 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <linux/netlink.h>
 #include <netinet/in.h>
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -33,8 +36,8 @@ void refused_if(bool refused) {
     say(refused ? "refused" : "allowed");
 }
 
-void try_socket(int family) {
-    const int fd = ::socket(family, SOCK_STREAM, 0);
+void try_socket(int family, int type = SOCK_STREAM, int protocol = 0) {
+    const int fd = ::socket(family, type, protocol);
     refused_if(fd < 0);
 }
 
@@ -49,6 +52,34 @@ void try_fork() {
         }
     }
     refused_if(made == 0);
+}
+
+/// A network namespace of one's own has no way out: the loopback interface is all there is.
+void try_outside() {
+    const int fd = ::socket(AF_INET, SOCK_STREAM, 0);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(80);
+    address.sin_addr.s_addr = htonl(0x01010101);
+    const auto* generic = reinterpret_cast<const sockaddr*>(&address);
+    refused_if(fd >= 0 && ::connect(fd, generic, sizeof(address)) != 0 && errno == ENETUNREACH);
+}
+
+/// A process in a user namespace of its own, by the system call: glibc has no function for it.
+void try_new_user() {
+    const long made =
+        ::syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, nullptr, nullptr, nullptr, nullptr);
+    if (made == 0) ::_exit(0);
+    refused_if(made < 0);
+}
+
+/// What ranks could do at first is over once the strict filter is loaded.
+void try_later() {
+    if (!worker::sandbox::forbid_exec()) return say("no filter");
+    const pid_t pid = ::fork();
+    if (pid == 0) ::_exit(0);
+    std::printf("%s %s\n", pid < 0 ? "refused" : "allowed",
+                ::socket(AF_INET, SOCK_STREAM, 0) < 0 ? "refused" : "allowed");
 }
 
 void try_thread() {
@@ -82,8 +113,15 @@ int main(int argc, char** argv) {
     const std::string what = argc > 1 ? argv[1] : "";
     const std::string path = argc > 2 ? argv[2] : "";
     if (what == "inet") try_socket(AF_INET);
+    if (what == "inet6") try_socket(AF_INET6);
+    if (what == "packet") try_socket(AF_PACKET, SOCK_RAW);
+    if (what == "route") try_socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
+    if (what == "audit") try_socket(AF_NETLINK, SOCK_RAW, NETLINK_AUDIT);
     if (what == "unix") try_socket(AF_UNIX);
     if (what == "fork") try_fork();
+    if (what == "outside") try_outside();
+    if (what == "newuser") try_new_user();
+    if (what == "later") try_later();
     if (what == "thread") try_thread();
     if (what == "fill") fill(path.c_str());
     if (what == "memory") try_memory();

@@ -100,6 +100,26 @@ TEST_CASE("sandbox: network, processes, tracing and mounts are refused") {
     CHECK(output_of(plan_of(dir, {"thread"})) == "works");
 }
 
+TEST_CASE("sandbox: ranks may fork and use their own empty network until their data is opened") {
+    if (!available()) return;
+    const TempDir dir;
+    const auto says = [&](const char* attempt) {
+        Plan plan = plan_of(dir, {attempt});
+        plan.ranks = true;
+        return output_of(plan);
+    };
+    CHECK(says("fork") == "allowed");
+    CHECK(says("inet") == "allowed");
+    CHECK(says("outside") == "refused");
+    CHECK(says("route") == "allowed");
+    for (const char* attempt :
+         {"unix", "inet6", "packet", "audit", "ptrace", "unshare", "mount", "exec", "newuser"}) {
+        CAPTURE(attempt);
+        CHECK(says(attempt) == "refused");
+    }
+    CHECK(says("later") == "refused refused");
+}
+
 TEST_CASE("sandbox: the host's files are not there, the inputs are, read-only") {
     if (!available()) return;
     const TempDir dir;

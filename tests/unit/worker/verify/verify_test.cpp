@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ledger/base/sha256.hpp"
 #include "tests/unit/worker/model/fixture.hpp"
+#include "worker/model/checkpoint.hpp"
+#include "worker/model/layout.hpp"
 #include "worker/model/training.hpp"
 #include "worker/verify/audit.hpp"
 #include "worker/verify/commitment.hpp"
@@ -24,12 +26,13 @@ namespace {
 
 /// A job of four segments of three steps, trained, with all its checkpoints.
 struct Trained {
-    Trained() {
+    explicit Trained(const model::TrainSpec& spec_in = model::test::tiny_gpt()) : spec(spec_in) {
         files.text = dir.write("text", model::test::sample_text(4000));
         auto run = model::TrainingRun::create(spec, files, {});
         REQUIRE(run.has_value());
         for (std::uint64_t step = 3; step <= 12; step += 3) {
             REQUIRE(run->advance(3).has_value());
+            if (spec.early_stop) REQUIRE(run->evaluate().has_value());
             const auto info = run->save_checkpoint(dir / std::to_string(step));
             REQUIRE(info.has_value());
             hashes.push_back(info->sha256);
@@ -48,12 +51,40 @@ struct Trained {
         return out;
     }
     TempDir dir;
-    model::TrainSpec spec = model::test::tiny_gpt();
+    model::TrainSpec spec;
     model::TrainFiles files;
     std::vector<Hash32> hashes;
 };
 
 }  // namespace
+
+TEST_CASE("verify: honest segments with an early stop, ranks and SGD audit as equal") {
+    model::TrainSpec spec = model::test::tiny_gpt();
+    spec.early_stop = model::EarlyStop{2, 0.001};
+    spec.ranks = 2;
+    spec.optimizer.kind = model::OptimizerKind::kSgd;
+    spec.optimizer.momentum = 0.9F;
+    const Trained job(spec);
+    for (std::uint64_t segment = 0; segment < 4; ++segment) {
+        const auto report = audit_segment(job.task(segment));
+        REQUIRE_MESSAGE(report.has_value(), report.error().message());
+        CHECK(report->verdict == Verdict::kEqual);
+    }
+    // A worker that pretends to have stopped: the patience in its checkpoint is not what follows.
+    const auto layout = model::parameter_layout(spec.model);
+    model::StateBuffer state;
+    state.resize(model::parameter_count(spec.model), spec);
+    REQUIRE(model::read_checkpoint(job.dir / "6", layout, state).has_value());
+    state.patience->stale = 2;
+    const auto forged = model::write_checkpoint(job.dir / "forged", layout, state);
+    REQUIRE(forged.has_value());
+    AuditTask task = job.task(1);
+    task.claimed = job.dir / "forged";
+    task.claimed_hash = forged->sha256;
+    const auto report = audit_segment(task);
+    REQUIRE(report.has_value());
+    CHECK(report->verdict == Verdict::kGrey);
+}
 
 TEST_CASE("verify: a chunk that was changed, moved or cut does not open") {
     std::string data(5 * kChunkBytes + 100, 'a');
