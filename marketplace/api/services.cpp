@@ -16,8 +16,16 @@ using ledger::base::fail;
 namespace {
 
 [[nodiscard]] bool is_openai_route(std::string_view path) {
-    return path == "/v1/completions" || path == "/v1/chat/completions" || path == "/v1/models" ||
+    return path == "/v1/completions" || path == "/v1/chat/completions" ||
+           path == "/v1/embeddings" || path == "/v1/models" ||
            path.starts_with("/v1/models/");
+}
+
+/// OpenAI's clients know no 422: what they can correct is 400.
+[[nodiscard]] int openai_status(std::string_view path, int status) {
+    const bool inference =
+        path == "/v1/completions" || path == "/v1/chat/completions" || path == "/v1/embeddings";
+    return inference && status == 422 ? 400 : status;
 }
 
 }  // namespace
@@ -39,6 +47,7 @@ http::Response json_response(const Json& document, int status) {
 http::Response render_error(const http::Request& request, int status, const Error& error) {
     if (status == 0) status = wire::http_status(error.code());
     http::Response response;
+    status = openai_status(request.path, status);
     response.status = status;
     if (is_openai_route(request.path)) {
         response.body = wire::openai_error_json(error, status);

@@ -36,11 +36,24 @@ class ServeSession final : public Session {
 
  private:
     enum class Phase : std::uint8_t { kWaiting, kLoading, kServing, kOver };
-    struct Running {
-        std::string input;  // the prompt or the messages
-        std::uint64_t input_tokens_max = 0;
+    struct Choice {
         std::string text;
-        std::uint64_t max_tokens = 0;
+        std::string finish_reason;  // empty while it runs
+    };
+    struct Running {
+        std::string input;  // the prompt, the messages or the inputs
+        std::uint64_t input_tokens_max = 0;
+        std::uint64_t output_tokens_max = 0;  // of all choices
+        std::vector<Choice> choices;
+        executor::GenerateRequest task;  // of the first choice
+        std::size_t begun = 0;           // choices that the child was given
+        bool aborted = false;
+        executor::GenerationDone total;  // of the choices that ended
+    };
+    /// A choice of a request, as the child knows it: "7", then "7.1", "7.2", …
+    struct ChoiceId {
+        std::uint64_t request = 0;
+        std::size_t choice = 0;
     };
 
     // All below run on the actor's thread.
@@ -48,10 +61,16 @@ class ServeSession final : public Session {
     [[nodiscard]] Result<void> try_start();
     [[nodiscard]] Result<std::filesystem::path> make_folder(const model::FolderFiles& files) const;
     [[nodiscard]] std::filesystem::path folder_path() const;
+    [[nodiscard]] static std::string to_id(std::uint64_t request, std::size_t choice);
+    [[nodiscard]] static std::optional<ChoiceId> parse_id(std::string_view text);
     void on_event(const executor::JobEvent& event);
+    void on_token(const executor::Token& token);
+    void begin_others(std::uint64_t request, Running& running);
+    void end_request(std::uint64_t request);
     void on_done(const executor::GenerationDone& done);
     void accept(const marketplace::wire::Infer& request);
-    [[nodiscard]] Result<void> admit(const marketplace::wire::Infer& request) const;
+    [[nodiscard]] Result<void> admit(const Hash32& input_lease, const Hash32& output_lease,
+                                     const Running& running) const;
     void refuse(std::uint64_t request, const ledger::base::Error& error);
     [[nodiscard]] std::optional<marketplace::wire::SignedReceipt> bill(
         LeaseBook& book, std::uint64_t units, const Running& running,

@@ -116,6 +116,7 @@ struct GenerateRequest {
     // Not given: as the model's publisher advises, where he does.
     bool temperature_given = true;
     bool top_p_given = true;
+    bool repetition_given = true;
 };
 
 /// A job under way. Destroying it kills the child and waits for it. Methods are thread-safe.

@@ -18,6 +18,12 @@
 
 namespace worker::model {
 
+/// What is added to a token's logit before anything else.
+struct TokenBias {
+    std::uint32_t token = 0;
+    double bias = 0;  // -100 to 100
+};
+
 /// How the next token is chosen. Defaults are OpenAI's.
 struct SamplingParams {
     std::uint32_t max_tokens = 16;
@@ -27,6 +33,8 @@ struct SamplingParams {
     double min_p = 0.0;
     double presence_penalty = 0.0;
     double frequency_penalty = 0.0;
+    double repetition_penalty = 1.0;  // of tokens of the prompt and the text, 0.01 to 10
+    std::vector<TokenBias> logit_bias;  // at most 300
     std::uint64_t seed = 0;
     std::vector<std::string> stop;          // at most 4; the text ends before the match
     std::optional<std::uint32_t> logprobs;  // how many alternatives to report, at most 20
@@ -37,7 +45,7 @@ enum class FinishReason : std::uint8_t { kStop, kLength, kCancelled };
 [[nodiscard]] std::string_view to_string(FinishReason reason) noexcept;
 
 struct TokenLogprob {
-    std::string token;
+    std::string token;  // its bytes, which may be part of a character; a special token's name
     double logprob = 0;
 };
 
@@ -45,8 +53,9 @@ struct TokenLogprob {
 struct TokenPiece {
     std::string text;
     std::uint32_t index = 0;  // completion tokens up to and with this piece, less one
-    std::optional<double> logprob;
-    std::vector<TokenLogprob> top;
+    // When asked for: the token, then the alternatives, likeliest first. Each piece is then of one
+    // token, and its text may be empty.
+    std::vector<TokenLogprob> logprobs;
 };
 
 struct CompletionUsage {

@@ -30,6 +30,11 @@ Result<void> check_sampling(const SamplingParams& p) {
     TRY(in_range("min_p", p.min_p, 0.0, 1.0));
     TRY(in_range("presence_penalty", p.presence_penalty, -2.0, 2.0));
     TRY(in_range("frequency_penalty", p.frequency_penalty, -2.0, 2.0));
+    TRY(in_range("repetition_penalty", p.repetition_penalty, 0.01, 10.0));
+    if (p.logit_bias.size() > 300)
+        return fail(ErrorCode::invalid_field, "logit_bias takes at most 300 tokens");
+    for (const TokenBias& bias : p.logit_bias)
+        TRY(in_range("logit_bias", bias.bias, -100.0, 100.0));
     if (p.stop.size() > 4) return fail(ErrorCode::invalid_field, "stop takes at most 4 strings");
     for (const std::string& stop : p.stop)
         if (stop.empty() || stop.size() > 256)
@@ -39,9 +44,23 @@ Result<void> check_sampling(const SamplingParams& p) {
     return {};
 }
 
+Sampler::Sampler(SamplingParams params, std::span<const std::uint32_t> prompt)
+    : params_(std::move(params)) {
+    if (params_.repetition_penalty == 1.0) return;
+    seen_.assign(prompt.begin(), prompt.end());
+    std::sort(seen_.begin(), seen_.end());
+    seen_.erase(std::unique(seen_.begin(), seen_.end()), seen_.end());
+}
+
+/// Biases first, then what repeats: the order that vLLM's users know.
 void Sampler::score(std::span<const float> logits) {
     counts_.resize(logits.size());
     scores_.assign(logits.begin(), logits.end());
+    for (const TokenBias& bias : params_.logit_bias)
+        if (bias.token < scores_.size()) scores_[bias.token] += bias.bias;
+    for (const std::uint32_t token : seen_)
+        scores_[token] *= scores_[token] > 0 ? 1.0 / params_.repetition_penalty
+                                             : params_.repetition_penalty;
     for (std::size_t i = 0; i < counts_.size(); ++i)
         if (counts_[i] > 0)
             scores_[i] -= params_.presence_penalty + params_.frequency_penalty * counts_[i];
@@ -124,7 +143,10 @@ SampledToken Sampler::next(std::span<const float> logits) {
         for (std::size_t i = 0; i < std::min<std::size_t>(*params_.logprobs, logits.size()); ++i)
             out.top.push_back({ranked(i), scores_[ranked(i)] - log_total});
     }
-    ++counts_[out.token];
+    const bool again = counts_[out.token]++ > 0;
+    if (params_.repetition_penalty != 1.0 && !again &&
+        std::find(seen_.begin(), seen_.end(), out.token) == seen_.end())
+        seen_.push_back(out.token);
     ++position_;
     return out;
 }

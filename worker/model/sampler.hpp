@@ -35,7 +35,8 @@ struct SampledToken {
 /// only, so it is the same in any batch.
 class Sampler {
  public:
-    explicit Sampler(SamplingParams params) : params_(std::move(params)) {}
+    /// `prompt` counts for the repetition penalty only.
+    explicit Sampler(SamplingParams params, std::span<const std::uint32_t> prompt = {});
     [[nodiscard]] SampledToken next(std::span<const float> logits);
 
  private:
@@ -46,6 +47,7 @@ class Sampler {
     SamplingParams params_;
     std::uint32_t position_ = 0;
     std::vector<std::uint32_t> counts_;  // of generated tokens, for the penalties
+    std::vector<std::uint32_t> seen_;    // with a repetition penalty: tokens so far, each once
     std::vector<double> scores_;         // logits with penalties
     std::vector<std::uint32_t> order_;   // tokens, the first sorted_ of them by falling score
     std::size_t sorted_ = 0;

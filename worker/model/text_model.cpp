@@ -30,7 +30,7 @@ struct Sequence {
              std::unique_ptr<TokenStream> stream)
         : id(std::move(id_in)),
           tokens(std::move(tokens_in)),
-          sampler(params),
+          sampler(params, tokens),
           text(std::move(stream), params.stop),
           with_logprobs(params.logprobs.has_value()) {}
 
@@ -74,6 +74,7 @@ struct TextModel::State {
 
     static KvCache::Options cache_options(const DecoderModel& model, const Options& options);
     [[nodiscard]] std::size_t capacity() const noexcept;
+    [[nodiscard]] std::string name_of(std::uint32_t token) const;
     [[nodiscard]] Result<void> check_tokens(const std::vector<std::uint32_t>& tokens) const;
     void admit();
     void drop_cancelled(std::vector<GenerationEvent>& out);
@@ -116,6 +117,11 @@ KvCache::Options TextModel::State::cache_options(const DecoderModel& model,
 /// Tokens that one sequence can have.
 std::size_t TextModel::State::capacity() const noexcept {
     return std::min<std::size_t>(config.context, cache.pages() * kernels::KvShape::kPageTokens);
+}
+
+std::string TextModel::State::name_of(std::uint32_t token) const {
+    std::string bytes = vocabulary->bytes(token);
+    return bytes.empty() ? vocabulary->label(token) : bytes;
 }
 
 Result<void> TextModel::State::check_tokens(const std::vector<std::uint32_t>& tokens) const {
@@ -190,9 +196,11 @@ void TextModel::State::take_token(Sequence& s, const SampledToken& token,
         TokenPiece piece;
         piece.text = std::move(text.text);
         piece.index = static_cast<std::uint32_t>(s.usage.completion_tokens - 1);
-        piece.logprob = token.logprob;
-        for (const TokenShare& share : token.top)
-            piece.top.push_back({vocabulary->label(share.token), share.logprob});
+        if (token.logprob && !ended) {
+            piece.logprobs.push_back({name_of(token.token), *token.logprob});
+            for (const TokenShare& share : token.top)
+                piece.logprobs.push_back({name_of(share.token), share.logprob});
+        }
         out.push_back({s.id, std::move(piece), std::nullopt});
     }
     if (text.stopped || ended) {
@@ -256,6 +264,11 @@ Result<void> TextModel::State::add(std::string id, std::vector<std::uint32_t> to
         return fail(ErrorCode::queue_full, "too many requests wait for this model");
     if (tokens.empty()) return fail(ErrorCode::invalid_field, "the prompt has no tokens");
     TRY(check_tokens(tokens));
+    for (const TokenBias& bias : params.logit_bias)
+        if (bias.token >= config.vocab)
+            return fail(ErrorCode::out_of_range,
+                        fmt::format("'logit_bias' names token {}, the model has {}", bias.token,
+                                    config.vocab));
     const std::uint64_t most = capacity();
     const std::uint64_t room = tokens.size() > most ? 0 : most - tokens.size() + 1;
     const std::uint64_t wanted = params.max_tokens > 0 ? params.max_tokens : room;

@@ -50,7 +50,8 @@ TEST_CASE("completions: requests are read as OpenAI writes them") {
     CHECK(refusal(text, R"({"model":"m","prompt":"a","max_tokens":0})") == ErrorCode::out_of_range);
     CHECK(refusal(text, R"({"model":"m","prompt":"a","temperature":3})") ==
           ErrorCode::out_of_range);
-    CHECK(refusal(text, R"({"model":"m","prompt":"a","n":2})") == ErrorCode::unsupported);
+    CHECK(refusal(text, R"({"model":"m","prompt":"a","n":0})") == ErrorCode::out_of_range);
+    CHECK(refusal(text, R"({"model":"m","prompt":"a","n":17})") == ErrorCode::out_of_range);
     CHECK(refusal(text, R"({"model":"m","prompt":"a","stop":["1","2","3","4","5"]})") ==
           ErrorCode::invalid_field);
     CHECK(refusal(CompletionKind::kChat, R"({"model":"m","messages":[]})") ==
@@ -61,7 +62,7 @@ TEST_CASE("completions: requests are read as OpenAI writes them") {
         parse_completion(CompletionKind::kChat,
                          R"({"model":"m","messages":[{"role":"system","content":"be brief"},
             {"role":"user","content":[{"type":"text","text":"hi"}]}],"max_completion_tokens":9,
-            "temperature":0.7,"seed":-1,"stop":"x","stream":true,"logit_bias":{},
+            "temperature":0.7,"seed":-1,"stop":"x","stream":true,"whiskers":{},
             "stream_options":{"include_usage":true}})");
     REQUIRE(chat);
     CHECK(chat->prompt == "system: be brief\nuser: hi\nassistant:");
@@ -69,10 +70,10 @@ TEST_CASE("completions: requests are read as OpenAI writes them") {
           R"([{"content":"be brief","role":"system"},{"content":"hi","role":"user"}])");
     CHECK(chat->has_temperature);
     CHECK_FALSE(chat->has_top_p);
-    CHECK(chat->max_tokens == 9);
-    CHECK(chat->temperature == "0.7");
+    CHECK(chat->sampling.max_tokens == 9);
+    CHECK(chat->sampling.temperature == "0.7");
     CHECK(chat->include_usage);
-    CHECK(chat->ignored == std::vector<std::string>{"logit_bias"});
+    CHECK(chat->ignored == std::vector<std::string>{"whiskers"});
 }
 
 TEST_CASE("completions: refusals are OpenAI error objects with their status") {
@@ -107,7 +108,7 @@ TEST_CASE("completions: whole answers have OpenAI's shape and our bill") {
     CHECK(text["usage"]["total_tokens"] == 8);
     CHECK(text["millrace"]["cost_atoms"] == "42");
     CHECK(f.inference.last.buyer == f.key.address());
-    CHECK(f.inference.last.max_tokens == 5);
+    CHECK(f.inference.last.sampling.max_tokens == 5);
     const json chat =
         f.post("/v1/chat/completions",
                R"({"model":"moby","messages":[{"role":"user","content":"hi"}]})", 200, f.header);
@@ -123,11 +124,11 @@ TEST_CASE("completions: streams begin with the role, end with usage and [DONE]")
     const auto answer =
         client.request("POST", "/v1/chat/completions",
                        R"({"model":"moby","stream":true,"stream_options":{"include_usage":true},
-            "messages":[{"role":"user","content":"hi"}],"top_k":3})",
+            "messages":[{"role":"user","content":"hi"}],"whiskers":3})",
                        f.header);
     CHECK(answer.status == 200);
     CHECK(answer.header("content-type") == "text/event-stream");
-    CHECK(answer.header("x-ignored-parameters") == "top_k");
+    CHECK(answer.header("x-ignored-parameters") == "whiskers");
     const auto events = events_of(answer.body);
     REQUIRE(events.size() == 7);
     CHECK(json::parse(events[0])["choices"][0]["delta"]["role"] == "assistant");

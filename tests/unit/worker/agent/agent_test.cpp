@@ -297,7 +297,7 @@ TEST_CASE("agent: a served completion gives one receipt on each lease") {
     infer.input_lease = input.lease;
     infer.output_lease = output.lease;
     infer.prompt = "Call me";
-    infer.max_tokens = 16;
+    infer.sampling.max_tokens = 16;
     tell(*agent, infer);
     const auto done = world.ear.wait_for<wire::CompletionDone>(1);
     REQUIRE(done.size() == 1);
@@ -340,8 +340,8 @@ TEST_CASE("agent: a folder is served from links beside the job's folder, under t
     infer.input_lease = input.lease;
     infer.output_lease = output.lease;
     infer.messages = R"([{"content":"Call me","role":"user"}])";
-    infer.temperature.clear();
-    infer.max_tokens = 5;
+    infer.sampling.temperature.clear();
+    infer.sampling.max_tokens = 5;
     tell(*agent, infer);
     const auto done = world.ear.wait_for<wire::CompletionDone>(1);
     REQUIRE(done.size() == 1);
@@ -373,7 +373,7 @@ TEST_CASE("agent: a completion that may pass the lease's tokens is refused") {
     infer.input_lease = input.lease;
     infer.output_lease = output.lease;
     infer.prompt = "Call me";
-    infer.max_tokens = 101;
+    infer.sampling.max_tokens = 101;
     tell(*agent, infer);
     const auto refused = world.ear.wait_for<wire::CompletionRefused>(1);
     REQUIRE(refused.size() == 1);

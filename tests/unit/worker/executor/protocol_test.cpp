@@ -65,14 +65,15 @@ TEST_CASE("protocol: events come back as they were") {
     token.id = "r1";
     token.piece.text = "quote \" and \n and \xC3\xBC";
     token.piece.index = 4;
-    token.piece.logprob = -0.25;
-    token.piece.top = {{"a", -0.25}, {"b", -2.0}};
+    token.piece.logprobs = {{"\xC3", -0.25}, {"b", -2.0}};
     event = decode_event(encode_event(token));
     REQUIRE(event.has_value());
     const auto& t = std::get<Token>(*event);
     CHECK(t.piece.text == token.piece.text);
-    CHECK(*t.piece.logprob == -0.25);
-    CHECK(t.piece.top[1].token == "b");
+    REQUIRE(t.piece.logprobs.size() == 2);
+    CHECK(t.piece.logprobs[0].token == "\xC3");
+    CHECK(t.piece.logprobs[0].logprob == -0.25);
+    CHECK(t.piece.logprobs[1].token == "b");
 
     event = decode_event(encode_event(Failed{Error(ErrorCode::out_of_memory, "too big")}));
     CHECK(std::get<Failed>(*event).error == Error(ErrorCode::out_of_memory, "too big"));

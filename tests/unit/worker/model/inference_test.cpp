@@ -207,13 +207,12 @@ TEST_CASE("inference: log probabilities belong to the token and add up to one") 
     SamplingParams params = params_of(4, 5);
     params.logprobs = 20;
     const auto usage = model.generate("hello", params, [&](const TokenPiece& piece) {
-        REQUIRE(piece.logprob.has_value());
-        CHECK(*piece.logprob <= 0);
-        REQUIRE(piece.top.size() == 20);
+        REQUIRE(piece.logprobs.size() == 21);
+        CHECK(piece.logprobs[0].logprob <= 0);
         double mass = 0;
-        for (std::size_t i = 0; i < 20; ++i) {
-            mass += std::exp(piece.top[i].logprob);
-            if (i > 0) CHECK(piece.top[i].logprob <= piece.top[i - 1].logprob);
+        for (std::size_t i = 1; i <= 20; ++i) {
+            mass += std::exp(piece.logprobs[i].logprob);
+            if (i > 1) CHECK(piece.logprobs[i].logprob <= piece.logprobs[i - 1].logprob);
         }
         CHECK(mass <= 1.0 + 1e-9);
         return true;
