@@ -14,6 +14,7 @@ void add_order_routes(RouteTable& table, Services& services);
 void add_job_routes(RouteTable& table, Services& services);
 void add_blob_routes(RouteTable& table, Services& services);
 void add_model_routes(RouteTable& table, Services& services);
+void add_embedding_routes(RouteTable& table, Services& services);
 void add_completion_routes(RouteTable& table, Services& services);
 void add_ledger_routes(RouteTable& table, Services& services);
 

@@ -3,6 +3,7 @@
 
 #include "ledger/base/hex.hpp"
 #include "ledger/base/money.hpp"
+#include "marketplace/wire/base64.hpp"
 
 #include <fmt/format.h>
 
@@ -164,6 +165,22 @@ void ServeSession::infer(const wire::Infer& request) {
             wire::CompletionRefused{request.request, "unavailable", "the worker is stopping"});
 }
 
+void ServeSession::embed(const wire::Embed& request) {
+    if (!actor_.post([this, request] { accept(request); }))
+        context_.outbox.send(
+            wire::CompletionRefused{request.request, "unavailable", "the worker is stopping"});
+}
+
+void ServeSession::pace(const wire::HoldCompletion& message) {
+    actor_.post([this, message] {
+        const auto found = running_.find(message.request);
+        if (!job_ || found == running_.end()) return;
+        using Pace = model::TextModel::Pace;
+        for (std::size_t i = 0; i < found->second.begun; ++i)
+            job_->pace(to_id(message.request, i), message.hold != 0 ? Pace::kHold : Pace::kGo);
+    });
+}
+
 void ServeSession::abort(std::uint64_t request) {
     actor_.post([this, request] {
         const auto found = running_.find(request);
@@ -278,6 +295,8 @@ void ServeSession::on_event(const executor::JobEvent& event) {
         announce();
     } else if (const auto* token = std::get_if<executor::Token>(&event)) {
         on_token(*token);
+    } else if (const auto* embedded = std::get_if<executor::Embedded>(&event)) {
+        on_embedded(*embedded);
     } else if (const auto* done = std::get_if<executor::GenerationDone>(&event)) {
         on_done(*done);
     } else if (const auto* refused = std::get_if<executor::GenerationRefused>(&event)) {
@@ -314,6 +333,18 @@ void ServeSession::on_token(const executor::Token& token) {
         message.logprobs.push_back({one.token, one.logprob});
     context_.outbox.send(message);
     begin_others(id->request, running);
+}
+
+void ServeSession::on_embedded(const executor::Embedded& embedded) {
+    const auto id = parse_id(embedded.id);
+    const auto found = id ? running_.find(id->request) : running_.end();
+    if (found == running_.end() || !found->second.embeds) return;
+    Running& running = found->second;
+    if (embedded.index != running.vectors) return;
+    ++running.vectors;
+    wire::Embedding message{id->request, embedded.index, wire::encode_floats(embedded.vector)};
+    running.choices.front().text += message.vector + "\n";
+    context_.outbox.send(message);
 }
 
 /// The other choices begin when the first has run its prompt: they find its keys and values.
@@ -369,6 +400,25 @@ void ServeSession::accept(const wire::Infer& request) {
     Result<void> admitted = admit(request.input_lease, request.output_lease, running);
     if (admitted) {
         admitted = job_->generate(running.task);
+        running_[request.request] = std::move(running);
+    }
+    if (!admitted) refuse(request.request, admitted.error());
+}
+
+void ServeSession::accept(const wire::Embed& request) {
+    executor::EmbedRequest task;
+    task.id = to_id(request.request, 0);
+    task.inputs = request.inputs;
+    task.prompt_tokens_max = wire::embed_tokens_max(request.inputs);
+    Running running;
+    running.input = request.inputs;
+    running.input_tokens_max = task.prompt_tokens_max;
+    running.choices.resize(1);
+    running.embeds = true;
+    running.begun = 1;
+    Result<void> admitted = admit(request.input_lease, request.output_lease, running);
+    if (admitted) {
+        admitted = job_->embed(task);
         running_[request.request] = std::move(running);
     }
     if (!admitted) refuse(request.request, admitted.error());
@@ -439,9 +489,10 @@ void ServeSession::end_request(std::uint64_t request) {
     message.prompt_tokens = std::min(running.total.prompt_tokens, running.input_tokens_max);
     message.completion_tokens =
         std::min(running.total.completion_tokens, running.output_tokens_max);
-    for (const Choice& choice : running.choices)
-        message.finish_reasons.push_back(choice.finish_reason.empty() ? "cancelled"
-                                                                      : choice.finish_reason);
+    for (std::size_t i = 0; !running.embeds && i < running.choices.size(); ++i)
+        message.finish_reasons.push_back(running.choices[i].finish_reason.empty()
+                                             ? "cancelled"
+                                             : running.choices[i].finish_reason);
     if (auto receipt = bill(*input_, message.prompt_tokens, running, running.total))
         message.receipts.push_back(std::move(*receipt));
     if (auto receipt = bill(*output_, message.completion_tokens, running, running.total))

@@ -28,6 +28,8 @@ class ServeSession final : public Session {
     void cancel(const std::string& reason) override;
     void tick() override;
     void infer(const marketplace::wire::Infer& request) override;
+    void embed(const marketplace::wire::Embed& request) override;
+    void pace(const marketplace::wire::HoldCompletion& message) override;
     void abort(std::uint64_t request) override;
     [[nodiscard]] bool active() const override;
     void stop() override;
@@ -47,6 +49,8 @@ class ServeSession final : public Session {
         std::vector<Choice> choices;
         executor::GenerateRequest task;  // of the first choice
         std::size_t begun = 0;           // choices that the child was given
+        bool embeds = false;  // texts of the only choice are then vectors
+        std::uint64_t vectors = 0;
         bool aborted = false;
         executor::GenerationDone total;  // of the choices that ended
     };
@@ -65,10 +69,12 @@ class ServeSession final : public Session {
     [[nodiscard]] static std::optional<ChoiceId> parse_id(std::string_view text);
     void on_event(const executor::JobEvent& event);
     void on_token(const executor::Token& token);
+    void on_embedded(const executor::Embedded& embedded);
     void begin_others(std::uint64_t request, Running& running);
     void end_request(std::uint64_t request);
     void on_done(const executor::GenerationDone& done);
     void accept(const marketplace::wire::Infer& request);
+    void accept(const marketplace::wire::Embed& request);
     [[nodiscard]] Result<void> admit(const Hash32& input_lease, const Hash32& output_lease,
                                      const Running& running) const;
     void refuse(std::uint64_t request, const ledger::base::Error& error);

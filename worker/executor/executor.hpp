@@ -50,6 +50,13 @@ struct Token {
     std::string id;
     model::TokenPiece piece;
 };
+/// The vector of one input of an EmbedRequest, in the order of the inputs.
+struct Embedded {
+    std::string id;
+    std::uint64_t index = 0;
+    std::vector<float> vector;
+};
+/// Ends an EmbedRequest as well, with no completion tokens and no finish reason.
 struct GenerationDone {
     std::string id;
     std::uint64_t prompt_tokens = 0;
@@ -72,7 +79,7 @@ struct Failed {
     ledger::base::Error error;
 };
 
-using JobEvent = std::variant<Ready, Metrics, Evaluated, Segment, Token, GenerationDone,
+using JobEvent = std::variant<Ready, Metrics, Evaluated, Segment, Token, Embedded, GenerationDone,
                               GenerationRefused, Finished, Failed>;
 
 /// Called on the job's own thread, one event at a time; must not block for long and must not
@@ -119,6 +126,13 @@ struct GenerateRequest {
     bool repetition_given = true;
 };
 
+struct EmbedRequest {
+    std::string id;
+    std::string inputs;  // JSON: a list of strings, or of lists of token numbers
+    // As in GenerateRequest, of all inputs together.
+    std::uint64_t prompt_tokens_max = std::numeric_limits<std::uint64_t>::max();
+};
+
 /// A job under way. Destroying it kills the child and waits for it. Methods are thread-safe.
 class Job {
  public:
@@ -133,6 +147,10 @@ class Job {
     /// Serving only. An error here means that the child is gone or the queue is full; a refusal by
     /// the model comes as GenerationRefused.
     [[nodiscard]] virtual ledger::base::Result<void> generate(const GenerateRequest& request) = 0;
+    /// Serving only; errors and refusals as for `generate`.
+    [[nodiscard]] virtual ledger::base::Result<void> embed(const EmbedRequest& request) = 0;
+    /// Holds a completion whose reader is slow, or lets it go on.
+    virtual void pace(const std::string& id, model::TextModel::Pace pace) = 0;
     /// Ends a request; GenerationDone with "cancelled" follows.
     virtual void abort(const std::string& id) = 0;
 };

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include <bit>
 #include <charconv>
 #include <cmath>
 #include <limits>
@@ -153,6 +154,16 @@ struct EventEncoder {
                                        {"logprob", decimal(one.logprob)}});
         return out;
     }
+    json operator()(const Embedded& e) const {
+        ledger::base::Bytes bytes;
+        for (const float value : e.vector)
+            for (std::uint32_t bits = std::bit_cast<std::uint32_t>(value), i = 0; i < 4; ++i)
+                bytes.push_back(static_cast<std::uint8_t>(bits >> (8 * i)));
+        return {{"event", "embedding"},
+                {"id", e.id},
+                {"index", e.index},
+                {"vector", ledger::base::to_hex(bytes)}};
+    }
     json operator()(const GenerationDone& e) const {
         return {{"event", "done"},
                 {"id", e.id},
@@ -217,6 +228,24 @@ Result<JobEvent> decode_token(const FieldReader& in) {
         one.token.assign(bytes.begin(), bytes.end());
         TRY_ASSIGN(one.logprob, read_decimal(entry, "logprob"));
         e.piece.logprobs.push_back(std::move(one));
+    }
+    return JobEvent(std::move(e));
+}
+
+Result<JobEvent> decode_embedding(const FieldReader& in) {
+    TRY(in.only({"event", "id", "index", "vector"}));
+    Embedded e;
+    TRY_ASSIGN(e.id, in.text("id", kIdMax));
+    TRY_ASSIGN(e.index, in.integer("index", 0, UINT32_MAX));
+    TRY_ASSIGN(const std::string hex, in.text("vector", kLineBytesMax));
+    TRY_ASSIGN(const auto bytes, ledger::base::parse_hex(hex, kLineBytesMax));
+    if (bytes.empty() || bytes.size() % 4 != 0) return in.refuse("vector", "must be floats");
+    for (std::size_t at = 0; at < bytes.size(); at += 4) {
+        std::uint32_t bits = 0;
+        for (std::size_t i = 4; i > 0; --i)
+            bits = bits << 8U | bytes[at + i - 1];
+        e.vector.push_back(std::bit_cast<float>(bits));
+        if (!std::isfinite(e.vector.back())) return in.refuse("vector", "must be finite");
     }
     return JobEvent(std::move(e));
 }
@@ -315,6 +344,16 @@ std::string encode_command(const Command& command) {
         json operator()(const Resume&) const { return {{"op", "continue"}}; }
         json operator()(const Stop&) const { return {{"op", "stop"}}; }
         json operator()(const Abort& c) const { return {{"op", "abort"}, {"id", c.id}}; }
+        json operator()(const Hold& c) const {
+            const bool hold = c.pace == model::TextModel::Pace::kHold;
+            return {{"op", hold ? "hold" : "release"}, {"id", c.id}};
+        }
+        json operator()(const EmbedRequest& c) const {
+            return {{"op", "embed"},
+                    {"id", c.id},
+                    {"inputs", c.inputs},
+                    {"prompt_tokens_max", c.prompt_tokens_max}};
+        }
         json operator()(const GenerateRequest& c) const {
             return {{"op", "generate"},
                     {"id", c.id},
@@ -333,15 +372,26 @@ std::string encode_command(const Command& command) {
 Result<Command> decode_command(std::string_view line) {
     TRY_ASSIGN(const auto value, parse_line(line));
     const FieldReader in(value, "command", ErrorCode::invalid_field);
-    TRY(in.only({"op", "id", "prompt", "messages", "prompt_tokens_max", "temperature_given",
+    TRY(in.only({"op", "id", "inputs", "prompt", "messages", "prompt_tokens_max", "temperature_given",
                  "top_p_given", "repetition_given", "params"}));
     TRY_ASSIGN(const std::string op, in.text("op", 16));
     if (op == "pause") return Command(Pause{});
     if (op == "continue") return Command(Resume{});
     if (op == "stop") return Command(Stop{});
-    if (op != "abort" && op != "generate") return in.refuse("op", "is not known");
+    const bool known = op == "abort" || op == "hold" || op == "release" || op == "embed" ||
+                       op == "generate";
+    if (!known) return in.refuse("op", "is not known");
     TRY_ASSIGN(const std::string id, in.text("id", kIdMax));
     if (op == "abort") return Command(Abort{id});
+    if (op == "hold") return Command(Hold{id, model::TextModel::Pace::kHold});
+    if (op == "release") return Command(Hold{id, model::TextModel::Pace::kGo});
+    if (op == "embed") {
+        EmbedRequest embed;
+        embed.id = id;
+        TRY_ASSIGN(embed.inputs, in.text("inputs", kLineBytesMax));
+        TRY_ASSIGN(embed.prompt_tokens_max, in.integer("prompt_tokens_max", 0, kAny));
+        return Command(std::move(embed));
+    }
     GenerateRequest request;
     request.id = id;
     TRY_ASSIGN(request.prompt, in.text("prompt", kLineBytesMax));
@@ -369,6 +419,7 @@ Result<JobEvent> decode_event(std::string_view line) {
     if (kind == "metrics" || kind == "eval") return decode_report(in, kind);
     if (kind == "segment") return decode_segment(in);
     if (kind == "token") return decode_token(in);
+    if (kind == "embedding") return decode_embedding(in);
     if (kind == "done") return decode_done(in);
     if (kind == "ready" || kind == "finished") {
         TRY(in.only({"event", "step"}));

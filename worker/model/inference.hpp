@@ -8,6 +8,7 @@
 #include "worker/model/vocabulary.hpp"
 
 #include <cstdint>
+#include <deque>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -73,13 +74,15 @@ struct GenerationEvent {
 
 /// A served language model of any family on CPU with continuous batching: requests join and leave
 /// at each step. The same seed gives the same text at any batch size. A prompt that begins as an
-/// earlier one did reuses its keys and values. Not thread-safe.
+/// earlier one did reuses its keys and values. Keys and values take memory as sequences grow; when
+/// it runs out, the youngest gives its part up and is computed again later. Not thread-safe.
 class TextModel {
  public:
     struct Options {
         std::uint32_t max_sequences = 16;   // running at once; the rest wait in order
         std::uint32_t max_waiting = 64;     // then queue_full
-        std::uint32_t prefill_chunk = 128;  // prompt tokens taken in one step
+        // Prompt tokens taken in one step; fewer beside texts under way, which wait for them.
+        std::uint32_t prefill_chunk = 128;
         std::uint32_t cache_pages = 0;      // of 16 tokens; 0: all sequences at full context
         std::uint32_t threads = 1;          // change no bit of any result
         std::uint64_t cache_bytes = 0;      // no more pages than these hold; 0: any
@@ -112,8 +115,26 @@ class TextModel {
     /// Ends a request; its `done` event (cancelled) comes with the next step. Unknown ids are
     /// ignored.
     void cancel(std::string_view id);
-    /// True while a request is running or waiting.
+    /// Holds a request whose reader is slow, or lets it go on; a held one takes no turns. Unknown
+    /// ids are ignored.
+    enum class Pace : std::uint8_t { kGo, kHold };
+    void pace(std::string_view id, Pace pace);
+    /// True while a step has something to do.
     [[nodiscard]] bool busy() const noexcept;
+    /// How often a sequence gave its memory up, for tests and people.
+    [[nodiscard]] std::uint64_t preemptions() const noexcept;
+
+    /// A vector of length 1 for a text: the mean of its last hidden states. The same bits whatever
+    /// runs besides. context_length_exceeded; out_of_range: no such token; queue_full while
+    /// others hold the memory.
+    [[nodiscard]] ledger::base::Result<std::vector<float>> embed(
+        const std::vector<std::uint32_t>& tokens);
+    /// Whether `embed` would take each of the texts, but for memory.
+    [[nodiscard]] ledger::base::Result<void> check_embed(
+        const std::deque<std::vector<std::uint32_t>>& texts) const;
+    /// The tokens of a text of a model of the project's own.
+    [[nodiscard]] ledger::base::Result<std::vector<std::uint32_t>> encode(
+        std::string_view text) const;
     /// One pass through the model for every running request.
     [[nodiscard]] std::vector<GenerationEvent> step();
 

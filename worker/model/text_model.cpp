@@ -3,6 +3,7 @@
 #include "worker/kernels/pool.hpp"
 #include "worker/model/decoder.hpp"
 #include "worker/model/decoder_model.hpp"
+#include "worker/model/embeddings.hpp"
 #include "worker/model/inference.hpp"
 #include "worker/model/kv_cache.hpp"
 #include "worker/model/model_folder.hpp"
@@ -11,6 +12,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <deque>
 #include <limits>
@@ -42,7 +44,9 @@ struct Sequence {
     Sampler sampler;
     TextStream text;
     bool with_logprobs;
+    std::uint64_t arrival = 0;  // the lower, the older
     bool cancelled = false;
+    bool held = false;
     bool finished = false;
     KvSequence cache;
 };
@@ -76,7 +80,13 @@ struct TextModel::State {
     [[nodiscard]] std::size_t capacity() const noexcept;
     [[nodiscard]] std::string name_of(std::uint32_t token) const;
     [[nodiscard]] Result<void> check_tokens(const std::vector<std::uint32_t>& tokens) const;
+    using Sequences = std::deque<std::unique_ptr<Sequence>>;
     void admit();
+    void park();
+    void give_up(Sequence& sequence);
+    [[nodiscard]] bool make_room(Sequence& sequence);
+    [[nodiscard]] std::size_t prompt_budget() const;
+    void learn(double seconds, std::size_t rows, bool decoding);
     void drop_cancelled(std::vector<GenerationEvent>& out);
     std::vector<DecoderRow> plan(std::vector<Sequence*>& sampled);
     void take_token(Sequence& sequence, const SampledToken& token,
@@ -93,9 +103,38 @@ struct TextModel::State {
     std::unique_ptr<kernels::Pool> pool;
     KvCache cache;
     Decoder decoder;
-    std::deque<std::unique_ptr<Sequence>> waiting;
-    std::vector<std::unique_ptr<Sequence>> running;
+    // Each in order of arrival.
+    Sequences waiting;
+    Sequences running;
+    Sequences parked;  // held; their memory goes first
+    std::uint64_t arrivals = 0;
+    std::uint64_t preemptions = 0;
+    // What steps took lately, in seconds; 0: not known yet. They decide how prompts are cut, never
+    // what comes out.
+    double decode_step_s = 0;
+    double prompt_row_s = 0;
 };
+
+namespace {
+
+void insert_by_arrival(std::deque<std::unique_ptr<Sequence>>& list,
+                       std::unique_ptr<Sequence> sequence) {
+    const auto place = std::upper_bound(
+        list.begin(), list.end(), sequence->arrival,
+        [](std::uint64_t arrival, const auto& other) { return arrival < other->arrival; });
+    list.insert(place, std::move(sequence));
+}
+
+/// Moves what `wanted` picks, keeping both lists in order.
+template <typename Wanted>
+void move_if(std::deque<std::unique_ptr<Sequence>>& from,
+             std::deque<std::unique_ptr<Sequence>>& to, Wanted wanted) {
+    for (auto& sequence : from)
+        if (wanted(*sequence)) insert_by_arrival(to, std::move(sequence));
+    std::erase(from, nullptr);
+}
+
+}  // namespace
 
 KvCache::Options TextModel::State::cache_options(const DecoderModel& model,
                                                  const Options& options) {
@@ -135,14 +174,61 @@ Result<void> TextModel::State::check_tokens(const std::vector<std::uint32_t>& to
 void TextModel::State::admit() {
     while (!waiting.empty() && running.size() < options.max_sequences) {
         Sequence& next = *waiting.front();
-        // The last token is sampled but never fed back, so it needs no place of its own.
-        auto pages = cache.begin(next.tokens, next.tokens.size() + next.tokens_max - 1);
+        auto pages = cache.begin(next.tokens, next.tokens.size());
+        while (!pages) {
+            const auto full = std::find_if(parked.rbegin(), parked.rend(),
+                                           [](const auto& s) { return s->cache.capacity() > 0; });
+            if (full == parked.rend()) break;
+            give_up(**full);
+            pages = cache.begin(next.tokens, next.tokens.size());
+        }
         if (!pages) return;  // the pages of a running sequence become free
         next.cache = std::move(*pages);
         next.done = next.cache.reused();
-        running.push_back(std::move(waiting.front()));
+        auto sequence = std::move(waiting.front());
         waiting.pop_front();
+        insert_by_arrival(running, std::move(sequence));
     }
+}
+
+/// Who is held leaves its turn to others and keeps its memory until it is needed.
+void TextModel::State::park() {
+    const auto held = [](const Sequence& s) { return s.held; };
+    move_if(waiting, parked, held);
+    move_if(running, parked, held);
+    // Its pages may be gone: it begins again where they end.
+    move_if(parked, waiting, [](const Sequence& s) { return !s.held && s.cache.capacity() == 0; });
+    for (auto& sequence : parked)
+        if (!sequence->held && running.size() < options.max_sequences)
+            insert_by_arrival(running, std::move(sequence));
+    std::erase(parked, nullptr);
+}
+
+/// Its keys and values go; the tokens stay and are run again.
+void TextModel::State::give_up(Sequence& sequence) {
+    sequence.cache = KvSequence();
+    sequence.done = 0;
+    ++preemptions;
+}
+
+/// A page for the next token of a running sequence: from who is held, then from the youngest. False
+/// when it was its own turn to give up.
+bool TextModel::State::make_room(Sequence& sequence) {
+    while (!cache.grow(sequence.cache, sequence.tokens.size())) {
+        const auto full = std::find_if(parked.rbegin(), parked.rend(),
+                                       [](const auto& s) { return s->cache.capacity() > 0; });
+        if (full != parked.rend()) {
+            give_up(**full);
+            continue;
+        }
+        auto youngest = std::move(running.back());
+        running.pop_back();
+        Sequence& victim = *youngest;
+        give_up(victim);
+        insert_by_arrival(waiting, std::move(youngest));
+        if (&victim == &sequence) return false;
+    }
+    return true;
 }
 
 void TextModel::State::finish(Sequence& sequence, FinishReason reason,
@@ -160,19 +246,60 @@ void TextModel::State::drop_cancelled(std::vector<GenerationEvent>& out) {
     };
     drop(waiting);
     drop(running);
+    drop(parked);
 }
 
+/// Prompt rows that a step may take: beside texts under way only as many as keep it below twice
+/// the time of a step without prompts.
+std::size_t TextModel::State::prompt_budget() const {
+    const bool decoding = std::any_of(running.begin(), running.end(), [](const auto& s) {
+        return s->tokens.size() - s->done == 1;
+    });
+    if (!decoding || decode_step_s <= 0 || prompt_row_s <= 0) return options.prefill_chunk;
+    constexpr double kShare = 0.8;
+    constexpr double kLeast = 8;  // prompts move on, whatever the clock says
+    const double rows = std::max(kLeast, kShare * decode_step_s / prompt_row_s);
+    return std::min<std::size_t>(options.prefill_chunk, static_cast<std::size_t>(rows));
+}
+
+void TextModel::State::learn(double seconds, std::size_t prompt_rows, bool decoding) {
+    constexpr double kNew = 0.2;
+    const auto blend = [](double& known, double now) {
+        known = known <= 0 ? now : known + kNew * (now - known);
+    };
+    if (prompt_rows == 0) {
+        blend(decode_step_s, seconds);
+    } else if (!decoding) {
+        blend(prompt_row_s, seconds / static_cast<double>(prompt_rows));
+    } else if (seconds > decode_step_s) {
+        blend(prompt_row_s, (seconds - decode_step_s) / static_cast<double>(prompt_rows));
+    }
+}
+
+/// A text under way always moves. Half of the prompts' share goes to the oldest prompt first, half
+/// to all alike, so that neither a long prompt nor many short ones stop the others.
 std::vector<DecoderRow> TextModel::State::plan(std::vector<Sequence*>& sampled) {
     std::vector<DecoderRow> rows;
-    std::size_t budget = options.prefill_chunk;
-    for (auto& sequence : running) {
-        Sequence& s = *sequence;
+    std::size_t budget = prompt_budget();
+    const auto prompts = static_cast<std::size_t>(
+        std::count_if(running.begin(), running.end(),
+                      [](const auto& s) { return s->tokens.size() - s->done > 1; }));
+    const std::size_t least = prompts == 0 ? 0 : std::max<std::size_t>(1, budget / (2 * prompts));
+    std::size_t later = prompts;
+    // By number: making room takes sequences from the end.
+    for (std::size_t i = 0; i < running.size(); ++i) {
+        Sequence& s = *running[i];
+        if (!make_room(s)) break;
         const std::size_t left = s.tokens.size() - s.done;
-        // A decoding sequence always moves; prompts share the chunk in order of arrival.
-        const std::size_t take = left == 1 ? 1 : std::min(left, budget);
-        if (left > 1) budget -= take;
-        for (std::size_t i = 0; i < take; ++i) {
-            const std::size_t place = s.done + i;
+        std::size_t take = 1;
+        if (left > 1) {
+            --later;
+            const std::size_t kept = std::min(budget, later * least);
+            take = std::min(left, std::min(budget, std::max(least, budget - kept)));
+            budget -= take;
+        }
+        for (std::size_t j = 0; j < take; ++j) {
+            const std::size_t place = s.done + j;
             const bool last = place + 1 == s.tokens.size();
             rows.push_back({s.tokens[place], static_cast<std::uint32_t>(place), &s.cache, last});
             if (last) sampled.push_back(&s);
@@ -281,30 +408,70 @@ Result<void> TextModel::State::add(std::string id, std::vector<std::uint32_t> to
         std::make_unique<Sequence>(std::move(id), std::move(tokens), params, vocabulary->stream());
     sequence->usage.prompt_tokens = prompt_tokens;
     sequence->tokens_max = wanted;
+    sequence->arrival = arrivals++;
     waiting.push_back(std::move(sequence));
     return {};
 }
 
 void TextModel::cancel(std::string_view id) {
-    for (auto& sequence : state_->waiting)
-        if (sequence->id == id) sequence->cancelled = true;
-    for (auto& sequence : state_->running)
-        if (sequence->id == id) sequence->cancelled = true;
+    for (auto* list : {&state_->waiting, &state_->running, &state_->parked})
+        for (auto& sequence : *list)
+            if (sequence->id == id) sequence->cancelled = true;
+}
+
+void TextModel::pace(std::string_view id, Pace pace) {
+    for (auto* list : {&state_->waiting, &state_->running, &state_->parked})
+        for (auto& sequence : *list)
+            if (sequence->id == id) sequence->held = pace == Pace::kHold;
 }
 
 bool TextModel::busy() const noexcept {
-    return !state_->running.empty() || !state_->waiting.empty();
+    const State& s = *state_;
+    return !s.running.empty() || !s.waiting.empty() ||
+           std::any_of(s.parked.begin(), s.parked.end(),
+                       [](const auto& one) { return !one->held || one->cancelled; });
+}
+
+std::uint64_t TextModel::preemptions() const noexcept {
+    return state_->preemptions;
+}
+
+Result<std::vector<float>> TextModel::embed(const std::vector<std::uint32_t>& tokens) {
+    return embed_text(state_->decoder, state_->cache, tokens, Pooling::kMean);
+}
+
+Result<void> TextModel::check_embed(
+    const std::deque<std::vector<std::uint32_t>>& texts) const {
+    for (const std::vector<std::uint32_t>& tokens : texts) {
+        TRY(state_->check_tokens(tokens));
+        if (tokens.empty() || tokens.size() > state_->capacity())
+            return fail(ErrorCode::context_length_exceeded,
+                        fmt::format("'input' has a text of {} tokens; from 1 to {} are taken",
+                                    tokens.size(), state_->capacity()));
+    }
+    return {};
+}
+
+Result<std::vector<std::uint32_t>> TextModel::encode(std::string_view text) const {
+    return state_->vocabulary->encode(text);
 }
 
 std::vector<GenerationEvent> TextModel::step() {
     State& s = *state_;
     std::vector<GenerationEvent> out;
     s.drop_cancelled(out);
+    s.park();
     s.admit();
     if (s.running.empty()) return out;
     std::vector<Sequence*> sampled;
+    const auto began = std::chrono::steady_clock::now();
     const std::vector<DecoderRow> rows = s.plan(sampled);
+    if (rows.empty()) return out;
     const std::span<const float> logits = s.decoder.logits(rows);
+    const bool decoding =
+        std::any_of(rows.begin(), rows.end(), [](const auto& row) { return row.wanted; });
+    s.learn(std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count(),
+            rows.size() - sampled.size(), decoding);
     for (auto& sequence : s.running)
         s.cache.publish(sequence->cache, std::span(sequence->tokens).first(sequence->done));
     for (std::size_t i = 0; i < sampled.size(); ++i)
