@@ -27,6 +27,7 @@ constexpr std::size_t kStopMax = 4;
 constexpr std::size_t kStopBytesMax = 256;
 constexpr std::size_t kMessagesMax = 1000;
 
+constexpr std::size_t kSchemaBytesMax = 16 * 1024;
 constexpr std::size_t kBiasesMax = 300;
 constexpr std::uint64_t kChoicesMax = 16;
 constexpr std::uint64_t kChatLogprobsMax = 20;
@@ -258,14 +259,30 @@ Result<void> read_logprobs(const json& body, CompletionInput& out) {
     return {};
 }
 
-/// Only text is made; what shape it has to have is not offered.
-Result<void> read_response_format(const json& body) {
+/// Any text, any JSON object, or what a schema says; the worker knows which schemas it can keep.
+Result<void> read_response_format(const json& body, CompletionInput& out) {
     const json* value = find(body, "response_format");
     if (value == nullptr) return {};
     const json* type = value->is_object() ? find(*value, "type") : nullptr;
     if (type == nullptr || !type->is_string())
         return invalid("response_format", "must have a type");
-    if (*type != "text") return fail(ErrorCode::unsupported, "'response_format' must be text");
+    if (*type == "text") return {};
+    if (!out.sampling.stop.empty())
+        return fail(ErrorCode::unsupported, "'stop' cannot cut a text that has to be JSON");
+    if (*type == "json_object") {
+        out.sampling.schema = R"({"type":"object"})";
+        return {};
+    }
+    if (*type != "json_schema")
+        return fail(ErrorCode::unsupported,
+                    "'response_format' is text, json_object or json_schema");
+    const json* named = find(*value, "json_schema");
+    const json* schema = named != nullptr && named->is_object() ? find(*named, "schema") : nullptr;
+    if (schema == nullptr || !schema->is_object())
+        return invalid("response_format", "must have a json_schema with a schema");
+    out.sampling.schema = ledger::rpc::to_text(*schema);
+    if (out.sampling.schema.size() > kSchemaBytesMax)
+        return fail(ErrorCode::too_large, "'response_format' has a schema above 16 KiB");
     return {};
 }
 
@@ -331,7 +348,7 @@ Result<CompletionInput> parse_completion(CompletionKind kind, std::string_view t
     TRY(read_flag(body, "stream", out.stream));
     TRY(read_flag(body, "echo", out.echo));
     TRY(read_sampling(body, out));
-    TRY(read_response_format(body));
+    TRY(read_response_format(body, out));
     if (const json* user = find(body, "user"); user != nullptr && !user->is_string())
         return invalid("user", "must be a string");
     if (const json* options = find(body, "stream_options")) {

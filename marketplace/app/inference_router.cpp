@@ -276,7 +276,7 @@ void InferenceRouter::on_refused(const domain::Address& worker,
     // What is wrong with the request itself no other worker of the model would take.
     for (const ErrorCode code :
          {ErrorCode::context_length_exceeded, ErrorCode::unsupported, ErrorCode::invalid_request,
-          ErrorCode::invalid_field, ErrorCode::out_of_range})
+          ErrorCode::invalid_field, ErrorCode::out_of_range, ErrorCode::job_limit})
         if (refused.code == to_string(code))
             return finish(refused.request, fail(code, refused.detail));
     retry_or_fail(refused.request, Error(ErrorCode::worker_failed, "the worker refused"));

@@ -63,6 +63,7 @@ Result<model::SamplingParams> to_params(const wire::Sampling& from) {
         out.logprobs = static_cast<std::uint32_t>(std::min(from.logprobs - 1, kU32Max));
     out.seed = from.seed;
     out.stop = from.stop;
+    out.schema = from.schema;
     return out;
 }
 

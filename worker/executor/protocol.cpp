@@ -73,7 +73,8 @@ json encode_params(const model::SamplingParams& p) {
              {"frequency_penalty", decimal(p.frequency_penalty)},
              {"repetition_penalty", decimal(p.repetition_penalty)},
              {"seed", p.seed},
-             {"stop", p.stop}};
+             {"stop", p.stop},
+             {"schema", p.schema}};
     for (const model::TokenBias& one : p.logit_bias)
         out["logit_bias"].push_back({{"token", one.token}, {"bias", decimal(one.bias)}});
     if (p.logprobs) out["logprobs"] = *p.logprobs;
@@ -82,8 +83,8 @@ json encode_params(const model::SamplingParams& p) {
 
 Result<model::SamplingParams> decode_params(const FieldReader& in) {
     TRY(in.only({"max_tokens", "temperature", "top_p", "top_k", "min_p", "presence_penalty",
-                 "frequency_penalty", "repetition_penalty", "seed", "stop", "logprobs",
-                 "logit_bias"}));
+                 "frequency_penalty", "repetition_penalty", "seed", "stop", "schema",
+                 "logprobs", "logit_bias"}));
     model::SamplingParams p;
     TRY_ASSIGN(const auto max_tokens, in.integer("max_tokens", 0, UINT32_MAX));
     TRY_ASSIGN(const auto top_k, in.integer("top_k", 0, UINT32_MAX));
@@ -96,6 +97,7 @@ Result<model::SamplingParams> decode_params(const FieldReader& in) {
     TRY_ASSIGN(p.seed, in.integer("seed", 0, kAny));
     p.max_tokens = static_cast<std::uint32_t>(max_tokens);
     p.top_k = static_cast<std::uint32_t>(top_k);
+    TRY_ASSIGN(p.schema, in.text("schema", kLineBytesMax));
     if (in.has("logprobs")) {
         TRY_ASSIGN(const auto count, in.integer("logprobs", 0, 256));
         p.logprobs = static_cast<std::uint32_t>(count);

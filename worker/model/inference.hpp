@@ -38,6 +38,9 @@ struct SamplingParams {
     std::vector<TokenBias> logit_bias;  // at most 300
     std::uint64_t seed = 0;
     std::vector<std::string> stop;          // at most 4; the text ends before the match
+    // A JSON schema (JsonGrammar) that the text follows; empty: any text. It ends, with "stop", when
+    // the value is whole; it goes without stop strings.
+    std::string schema;
     std::optional<std::uint32_t> logprobs;  // how many alternatives to report, at most 20
 };
 

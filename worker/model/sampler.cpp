@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 namespace worker::model {
@@ -39,6 +40,8 @@ Result<void> check_sampling(const SamplingParams& p) {
     for (const std::string& stop : p.stop)
         if (stop.empty() || stop.size() > 256)
             return fail(ErrorCode::invalid_field, "a stop string has 1 to 256 bytes");
+    if (!p.schema.empty() && !p.stop.empty())
+        return fail(ErrorCode::invalid_field, "'stop' cannot cut a text that has to be JSON");
     if (p.logprobs && *p.logprobs > 20)
         return fail(ErrorCode::invalid_field, "logprobs must be at most 20");
     return {};
@@ -87,7 +90,7 @@ std::uint32_t Sampler::ranked(std::size_t rank) {
 }
 
 std::uint32_t Sampler::draw() {
-    const std::size_t size = scores_.size();
+    const std::size_t size = choosable_;
     const double best = scores_[ranked(0)];
     const auto share = [&](std::uint32_t token) {  // relative to the best, which is 1
         return std::exp((scores_[token] - best) / params_.temperature);
@@ -101,7 +104,7 @@ std::uint32_t Sampler::draw() {
             sum += one;
         }
     } else {
-        for (std::uint32_t token = 0; token < size; ++token) {
+        for (std::uint32_t token = 0; token < scores_.size(); ++token) {
             const double one = share(token);
             if (one >= params_.min_p) sum += one;
         }
@@ -126,8 +129,12 @@ std::uint32_t Sampler::draw() {
     return ranked(last - 1);
 }
 
-SampledToken Sampler::next(std::span<const float> logits) {
+SampledToken Sampler::next(std::span<const float> logits, const TokenMasks::Mask* allowed) {
     score(logits);
+    choosable_ = allowed != nullptr ? allowed->count : scores_.size();
+    for (std::size_t i = 0; allowed != nullptr && i < scores_.size(); ++i)
+        if ((allowed->bits[i / 64] >> (i % 64) & 1U) == 0)
+            scores_[i] = -std::numeric_limits<double>::infinity();
     SampledToken out;
     out.token = params_.temperature > 0 ? draw() : ranked(0);
     if (params_.logprobs) {

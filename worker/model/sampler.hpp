@@ -3,6 +3,7 @@
 
 #include "ledger/base/result.hpp"
 #include "worker/model/inference.hpp"
+#include "worker/model/json_grammar.hpp"
 #include "worker/model/vocabulary.hpp"
 
 #include <cstddef>
@@ -37,7 +38,10 @@ class Sampler {
  public:
     /// `prompt` counts for the repetition penalty only.
     explicit Sampler(SamplingParams params, std::span<const std::uint32_t> prompt = {});
-    [[nodiscard]] SampledToken next(std::span<const float> logits);
+    /// With a mask only its tokens are chosen, of which there is one at least; log probabilities
+    /// are those without it.
+    [[nodiscard]] SampledToken next(std::span<const float> logits,
+                                    const TokenMasks::Mask* allowed = nullptr);
 
  private:
     void score(std::span<const float> logits);
@@ -51,6 +55,7 @@ class Sampler {
     std::vector<double> scores_;         // logits with penalties
     std::vector<std::uint32_t> order_;   // tokens, the first sorted_ of them by falling score
     std::size_t sorted_ = 0;
+    std::size_t choosable_ = 0;  // tokens that may be chosen, the first ones by rank
 };
 
 /// Turns tokens into text and finds stop strings in it. Text that may be the start of a stop string

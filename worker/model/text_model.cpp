@@ -27,6 +27,17 @@ using ledger::base::Result;
 
 namespace {
 
+/// What a text has to be, and how far it is.
+struct JsonText {
+    JsonText(std::shared_ptr<const JsonGrammar> grammar_in,
+             std::shared_ptr<const TokenMasks::Table> table)
+        : grammar(std::move(grammar_in)), state(*grammar), masks(std::move(table)) {}
+
+    std::shared_ptr<const JsonGrammar> grammar;
+    JsonState state;
+    TokenMasks masks;
+};
+
 struct Sequence {
     Sequence(std::string id_in, std::vector<std::uint32_t> tokens_in, const SamplingParams& params,
              std::unique_ptr<TokenStream> stream)
@@ -43,6 +54,7 @@ struct Sequence {
     std::uint64_t tokens_max = 0;
     Sampler sampler;
     TextStream text;
+    std::unique_ptr<JsonText> json;  // none: any text
     bool with_logprobs;
     std::uint64_t arrival = 0;  // the lower, the older
     bool cancelled = false;
@@ -78,6 +90,10 @@ struct TextModel::State {
 
     static KvCache::Options cache_options(const DecoderModel& model, const Options& options);
     [[nodiscard]] std::size_t capacity() const noexcept;
+    [[nodiscard]] Result<std::unique_ptr<JsonText>> make_json(const std::string& schema);
+    [[nodiscard]] bool token_ends(std::uint32_t token) const;
+    void sample(Sequence& sequence, std::span<const float> logits,
+                std::vector<GenerationEvent>& out);
     [[nodiscard]] std::string name_of(std::uint32_t token) const;
     [[nodiscard]] Result<void> check_tokens(const std::vector<std::uint32_t>& tokens) const;
     using Sequences = std::deque<std::unique_ptr<Sequence>>;
@@ -107,6 +123,7 @@ struct TextModel::State {
     Sequences waiting;
     Sequences running;
     Sequences parked;  // held; their memory goes first
+    std::shared_ptr<const TokenMasks::Table> table;  // made when it is first needed
     std::uint64_t arrivals = 0;
     std::uint64_t preemptions = 0;
     // What steps took lately, in seconds; 0: not known yet. They decide how prompts are cut, never
@@ -309,16 +326,50 @@ std::vector<DecoderRow> TextModel::State::plan(std::vector<Sequence*>& sampled) 
     return rows;
 }
 
+Result<std::unique_ptr<JsonText>> TextModel::State::make_json(const std::string& schema) {
+    if (schema.empty()) return nullptr;
+    TRY_ASSIGN(auto grammar, JsonGrammar::parse(schema));
+    if (!table) table = std::make_shared<TokenMasks::Table>(*vocabulary, config.vocab);
+    return std::make_unique<JsonText>(std::move(grammar), table);
+}
+
+void TextModel::State::sample(Sequence& s, std::span<const float> logits,
+                              std::vector<GenerationEvent>& out) {
+    if (!s.json) return take_token(s, s.sampler.next(logits), out);
+    const TokenMasks::Mask* mask = &s.json->masks.allowed(s.json->state);
+    TokenMasks::Mask with_ends;
+    if (s.json->state.complete()) {  // a number, which only the model can end
+        with_ends = *mask;
+        for (const std::uint32_t token : defaults.end_tokens) {
+            std::uint64_t& word = with_ends.bits[token / 64];
+            const std::uint64_t bit = std::uint64_t{1} << (token % 64);
+            with_ends.count += (word & bit) == 0 ? 1 : 0;
+            word |= bit;
+        }
+        mask = &with_ends;
+    }
+    // A vocabulary that cannot say what has to come: the text stays a part.
+    if (mask->count == 0) return finish(s, FinishReason::kLength, out);
+    const SampledToken token = s.sampler.next(logits, mask);
+    if (!s.json->state.advance(table->bytes(token.token))) MR_CHECK(token_ends(token.token));
+    take_token(s, token, out);
+}
+
+bool TextModel::State::token_ends(std::uint32_t token) const {
+    const auto& ends = defaults.end_tokens;
+    return std::find(ends.begin(), ends.end(), token) != ends.end();
+}
+
 void TextModel::State::take_token(Sequence& s, const SampledToken& token,
                                   std::vector<GenerationEvent>& out) {
     s.tokens.push_back(token.token);
     ++s.usage.completion_tokens;
-    const auto& ends = defaults.end_tokens;
-    const bool ended = std::find(ends.begin(), ends.end(), token.token) != ends.end();
+    const bool ended = token_ends(token.token);
+    const bool closed = s.json && s.json->state.closed();
     const bool full = s.usage.completion_tokens >= s.tokens_max;
     TextStream::Out text;
     if (!ended) text = s.text.push(token.token);  // the end itself is no text
-    if ((ended || full) && !text.stopped) text.text += s.text.flush();
+    if ((ended || closed || full) && !text.stopped) text.text += s.text.flush();
     if (!text.text.empty() || (s.with_logprobs && !ended)) {
         TokenPiece piece;
         piece.text = std::move(text.text);
@@ -330,7 +381,7 @@ void TextModel::State::take_token(Sequence& s, const SampledToken& token,
         }
         out.push_back({s.id, std::move(piece), std::nullopt});
     }
-    if (text.stopped || ended) {
+    if (text.stopped || ended || closed) {
         finish(s, FinishReason::kStop, out);
     } else if (full) {
         finish(s, FinishReason::kLength, out);
@@ -407,6 +458,7 @@ Result<void> TextModel::State::add(std::string id, std::vector<std::uint32_t> to
     auto sequence =
         std::make_unique<Sequence>(std::move(id), std::move(tokens), params, vocabulary->stream());
     sequence->usage.prompt_tokens = prompt_tokens;
+    TRY_ASSIGN(sequence->json, make_json(params.schema));
     sequence->tokens_max = wanted;
     sequence->arrival = arrivals++;
     waiting.push_back(std::move(sequence));
@@ -475,9 +527,7 @@ std::vector<GenerationEvent> TextModel::step() {
     for (auto& sequence : s.running)
         s.cache.publish(sequence->cache, std::span(sequence->tokens).first(sequence->done));
     for (std::size_t i = 0; i < sampled.size(); ++i)
-        s.take_token(*sampled[i],
-                     sampled[i]->sampler.next(logits.subspan(i * s.config.vocab, s.config.vocab)),
-                     out);
+        s.sample(*sampled[i], logits.subspan(i * s.config.vocab, s.config.vocab), out);
     std::erase_if(s.running, [](const auto& sequence) { return sequence->finished; });
     return out;
 }
