@@ -117,12 +117,20 @@ TEST_CASE("protocol: start and commands come back as they were") {
     request.messages = R"([{"content":"hi","role":"user"}])";
     request.prompt_tokens_max = 1060;
     request.top_p_given = false;
+    request.params.logit_bias = {{7, -100.0}, {9, 0.5}};
+    request.params.repetition_penalty = 1.1;
+    request.params.schema = R"({"type":"object"})";
     const auto command = decode_command(encode_command(request));
     REQUIRE(command.has_value());
     const auto& r = std::get<GenerateRequest>(*command);
     CHECK(r.prompt == "Call me");
     CHECK(r.params.temperature == doctest::Approx(0.7));
     CHECK(r.messages == request.messages);
+    REQUIRE(r.params.logit_bias.size() == 2);
+    CHECK(r.params.logit_bias[0].token == 7);
+    CHECK(r.params.logit_bias[0].bias == -100.0);
+    CHECK(r.params.repetition_penalty == doctest::Approx(1.1));
+    CHECK(r.params.schema == request.params.schema);
     CHECK(r.prompt_tokens_max == 1060);
     CHECK(r.temperature_given);
     CHECK_FALSE(r.top_p_given);
@@ -130,5 +138,17 @@ TEST_CASE("protocol: start and commands come back as they were") {
     CHECK(r.params.stop == std::vector<std::string>{"\n"});
     CHECK(std::holds_alternative<Pause>(*decode_command(encode_command(Pause{}))));
     CHECK(std::get<Abort>(*decode_command(encode_command(Abort{"q"}))).id == "q");
+    const auto embed = decode_command(encode_command(EmbedRequest{"e", R"(["a"])", 17}));
+    CHECK(std::get<EmbedRequest>(*embed).inputs == R"(["a"])");
+    CHECK(std::get<EmbedRequest>(*embed).prompt_tokens_max == 17);
+    using Pace = worker::model::TextModel::Pace;
+    for (const Pace pace : {Pace::kHold, Pace::kGo})
+        CHECK(std::get<Hold>(*decode_command(encode_command(Hold{"q", pace}))).pace == pace);
+    const auto vector = decode_event(encode_event(Embedded{"e", 3, {1.5F, -0.0F, 1e-40F}}));
+    CHECK(std::get<Embedded>(*vector).index == 3);
+    CHECK(std::get<Embedded>(*vector).vector == std::vector<float>{1.5F, -0.0F, 1e-40F});
+    CHECK_FALSE(decode_event(
+                    R"({"event":"embedding","id":"e","index":0,"vector":"0x0000807f"})")
+                    .has_value());  // infinite
     CHECK_FALSE(decode_command(R"({"op":"dance"})").has_value());
 }
