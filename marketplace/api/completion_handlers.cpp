@@ -78,10 +78,10 @@ class Completion : public std::enable_shared_from_this<Completion> {
  private:
     /// What came of one choice so far.
     struct Choice {
-        std::string text;               // whole answers
-        Json content = Json::array();   // chats with log probabilities
-        TextLogprobs logprobs;          // text completions with them
-        bool begun = false;             // streams: something was sent
+        std::string text;              // whole answers
+        Json content = Json::array();  // chats with log probabilities
+        TextLogprobs logprobs;         // text completions with them
+        bool begun = false;            // streams: something was sent
     };
 
     void on_token(const wire::Token& token) {

@@ -138,9 +138,9 @@ void embed(Services& services, const http::RequestPtr& request, const http::Repl
     const bool queued = services.desk.post([&services, request, reply, buyer = *account,
                                             input = std::move(*input)] {
         if (!services.context.catalog.model(input.model))
-            return reply(error_response(*request, Error(ErrorCode::unknown_model,
-                                                        "The model '" + input.model +
-                                                            "' does not exist")));
+            return reply(error_response(
+                *request,
+                Error(ErrorCode::unknown_model, "The model '" + input.model + "' does not exist")));
         InferenceRequest asked;
         asked.buyer = buyer;
         asked.model = input.model;

@@ -17,8 +17,7 @@ namespace {
 
 [[nodiscard]] bool is_openai_route(std::string_view path) {
     return path == "/v1/completions" || path == "/v1/chat/completions" ||
-           path == "/v1/embeddings" || path == "/v1/models" ||
-           path.starts_with("/v1/models/");
+           path == "/v1/embeddings" || path == "/v1/models" || path.starts_with("/v1/models/");
 }
 
 /// OpenAI's clients know no 422: what they can correct is 400.

@@ -142,7 +142,8 @@ void InferenceRouter::tick() {
         const std::scoped_lock lock(mutex_);
         const domain::TimeMs now = clock_.now_ms();
         for (const auto& [id, completion] : completions_)
-            if (now > completion.heard_ms + (completion.held ? kHeldMs : kSilenceMs)) silent.push_back(id);
+            if (now > completion.heard_ms + (completion.held ? kHeldMs : kSilenceMs))
+                silent.push_back(id);
     }
     for (const std::uint64_t id : silent) {
         abort(id);
@@ -288,8 +289,7 @@ void InferenceRouter::on_worker_gone(const domain::Address& worker) {
         const std::scoped_lock lock(mutex_);
         std::erase_if(endpoints_, [&](const auto& e) { return e.second.worker == worker; });
         for (const auto& [id, completion] : completions_)
-            if (completion.worker == worker && !completion.settling)
-                affected.push_back(id);
+            if (completion.worker == worker && !completion.settling) affected.push_back(id);
     }
     for (const std::uint64_t id : affected)
         retry_or_fail(id, Error(ErrorCode::worker_lost, "the worker went away"));

@@ -178,9 +178,9 @@ constexpr auto fields = [](auto& v, auto& m) {
     }
 };
 
-constexpr const char* kWorkerTypes[] = {"hello",  "started",  "metrics", "receipt",
-                                        "voucher", "failed",   "finished", "serving",
-                                        "token",  "embedding", "done",    "refused"};
+constexpr const char* kWorkerTypes[] = {"hello",   "started",   "metrics",  "receipt",
+                                        "voucher", "failed",    "finished", "serving",
+                                        "token",   "embedding", "done",     "refused"};
 constexpr const char* kMarketTypes[] = {"welcome", "assign", "ack",  "voucher", "cancel",
                                         "infer",   "embed",  "hold", "abort",   "error"};
 static_assert(std::size(kWorkerTypes) == std::variant_size_v<WorkerMessage>);

@@ -116,10 +116,10 @@ struct Embedding {
 };
 struct CompletionDone {
     std::uint64_t request = 0;
-    std::uint64_t prompt_tokens = 0;      ///< once, whatever the number of choices
-    std::uint64_t completion_tokens = 0;  ///< of all choices
+    std::uint64_t prompt_tokens = 0;          ///< once, whatever the number of choices
+    std::uint64_t completion_tokens = 0;      ///< of all choices
     std::vector<std::string> finish_reasons;  ///< by choice; none for embeddings
-    std::vector<SignedReceipt> receipts;  ///< one on the input lease, one on the output lease
+    std::vector<SignedReceipt> receipts;      ///< one on the input lease, one on the output lease
     friend bool operator==(const CompletionDone&, const CompletionDone&) = default;
 };
 struct CompletionRefused {

@@ -49,7 +49,7 @@ class ServeSession final : public Session {
         std::vector<Choice> choices;
         executor::GenerateRequest task;  // of the first choice
         std::size_t begun = 0;           // choices that the child was given
-        bool embeds = false;  // texts of the only choice are then vectors
+        bool embeds = false;             // texts of the only choice are then vectors
         std::uint64_t vectors = 0;
         bool aborted = false;
         executor::GenerationDone total;  // of the choices that ended

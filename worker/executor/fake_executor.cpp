@@ -152,8 +152,7 @@ class FakeServing final : public Job {
         std::uint64_t index = 0;
         for (const model::JsonValue& one : inputs->items()) {
             const std::size_t size = one.text() != nullptr ? one.text()->size() : one.size();
-            sink_(Embedded{request.id, index++,
-                           {static_cast<float>(size), 1.0F}});
+            sink_(Embedded{request.id, index++, {static_cast<float>(size), 1.0F}});
             done.prompt_tokens += size;
         }
         sink_(done);

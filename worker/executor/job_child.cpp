@@ -164,9 +164,8 @@ class ServeLoop {
     Result<Outcome> run() {
         io_.emit(Ready{0});
         for (;;) {
-            std::optional<Command> command = model_.busy() || !embeds_.empty()
-                                                 ? io_.poll()
-                                                 : std::optional<Command>(io_.wait());
+            std::optional<Command> command =
+                model_.busy() || !embeds_.empty() ? io_.poll() : std::optional<Command>(io_.wait());
             while (command) {
                 if (std::holds_alternative<Stop>(*command)) return Outcome::kStopped;
                 take(*command);

@@ -83,8 +83,8 @@ json encode_params(const model::SamplingParams& p) {
 
 Result<model::SamplingParams> decode_params(const FieldReader& in) {
     TRY(in.only({"max_tokens", "temperature", "top_p", "top_k", "min_p", "presence_penalty",
-                 "frequency_penalty", "repetition_penalty", "seed", "stop", "schema",
-                 "logprobs", "logit_bias"}));
+                 "frequency_penalty", "repetition_penalty", "seed", "stop", "schema", "logprobs",
+                 "logit_bias"}));
     model::SamplingParams p;
     TRY_ASSIGN(const auto max_tokens, in.integer("max_tokens", 0, UINT32_MAX));
     TRY_ASSIGN(const auto top_k, in.integer("top_k", 0, UINT32_MAX));
@@ -151,9 +151,9 @@ struct EventEncoder {
             {"event", "token"}, {"id", e.id}, {"text", e.piece.text}, {"index", e.piece.index}};
         // The bytes of a token need not be text.
         for (const auto& one : e.piece.logprobs)
-            out["logprobs"].push_back({{"token", ledger::base::to_hex(ledger::base::as_bytes(
-                                                     one.token))},
-                                       {"logprob", decimal(one.logprob)}});
+            out["logprobs"].push_back(
+                {{"token", ledger::base::to_hex(ledger::base::as_bytes(one.token))},
+                 {"logprob", decimal(one.logprob)}});
         return out;
     }
     json operator()(const Embedded& e) const {
@@ -374,14 +374,14 @@ std::string encode_command(const Command& command) {
 Result<Command> decode_command(std::string_view line) {
     TRY_ASSIGN(const auto value, parse_line(line));
     const FieldReader in(value, "command", ErrorCode::invalid_field);
-    TRY(in.only({"op", "id", "inputs", "prompt", "messages", "prompt_tokens_max", "temperature_given",
-                 "top_p_given", "repetition_given", "params"}));
+    TRY(in.only({"op", "id", "inputs", "prompt", "messages", "prompt_tokens_max",
+                 "temperature_given", "top_p_given", "repetition_given", "params"}));
     TRY_ASSIGN(const std::string op, in.text("op", 16));
     if (op == "pause") return Command(Pause{});
     if (op == "continue") return Command(Resume{});
     if (op == "stop") return Command(Stop{});
-    const bool known = op == "abort" || op == "hold" || op == "release" || op == "embed" ||
-                       op == "generate";
+    const bool known =
+        op == "abort" || op == "hold" || op == "release" || op == "embed" || op == "generate";
     if (!known) return in.refuse("op", "is not known");
     TRY_ASSIGN(const std::string id, in.text("id", kIdMax));
     if (op == "abort") return Command(Abort{id});

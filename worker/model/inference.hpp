@@ -34,12 +34,12 @@ struct SamplingParams {
     double min_p = 0.0;
     double presence_penalty = 0.0;
     double frequency_penalty = 0.0;
-    double repetition_penalty = 1.0;  // of tokens of the prompt and the text, 0.01 to 10
+    double repetition_penalty = 1.0;    // of tokens of the prompt and the text, 0.01 to 10
     std::vector<TokenBias> logit_bias;  // at most 300
     std::uint64_t seed = 0;
-    std::vector<std::string> stop;          // at most 4; the text ends before the match
-    // A JSON schema (JsonGrammar) that the text follows; empty: any text. It ends, with "stop", when
-    // the value is whole; it goes without stop strings.
+    std::vector<std::string> stop;  // at most 4; the text ends before the match
+    // A JSON schema (JsonGrammar) that the text follows; empty: any text. It ends, with "stop",
+    // when the value is whole; it goes without stop strings.
     std::string schema;
     std::optional<std::uint32_t> logprobs;  // how many alternatives to report, at most 20
 };
@@ -82,13 +82,13 @@ struct GenerationEvent {
 class TextModel {
  public:
     struct Options {
-        std::uint32_t max_sequences = 16;   // running at once; the rest wait in order
-        std::uint32_t max_waiting = 64;     // then queue_full
+        std::uint32_t max_sequences = 16;  // running at once; the rest wait in order
+        std::uint32_t max_waiting = 64;    // then queue_full
         // Prompt tokens taken in one step; fewer beside texts under way, which wait for them.
         std::uint32_t prefill_chunk = 128;
-        std::uint32_t cache_pages = 0;      // of 16 tokens; 0: all sequences at full context
-        std::uint32_t threads = 1;          // change no bit of any result
-        std::uint64_t cache_bytes = 0;      // no more pages than these hold; 0: any
+        std::uint32_t cache_pages = 0;  // of 16 tokens; 0: all sequences at full context
+        std::uint32_t threads = 1;      // change no bit of any result
+        std::uint64_t cache_bytes = 0;  // no more pages than these hold; 0: any
     };
 
     /// Loads weights (a checkpoint or an exported file) that must fit `spec` exactly.

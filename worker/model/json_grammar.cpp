@@ -21,10 +21,8 @@ using ledger::base::Result;
 namespace {
 
 constexpr std::size_t kNodesMax = 1024;
-constexpr std::size_t kBitsMax = 64;       // properties or literals of a node
-constexpr std::uint8_t kSpacesMax = 24;    // in a row, or a model could go on for ever
-constexpr std::size_t kTokenBytesMax = 128;  // longer tokens never come
-constexpr std::size_t kMasksMax = 256;
+constexpr std::size_t kBitsMax = 64;     // properties or literals of a node
+constexpr std::uint8_t kSpacesMax = 24;  // in a row, or a model could go on for ever
 constexpr std::uint8_t kAnyType = 127;
 
 std::uint64_t all_bits(std::size_t count) {
@@ -210,21 +208,21 @@ Result<std::shared_ptr<const JsonGrammar>> JsonGrammar::parse(std::string_view s
 namespace {
 
 // Steps of an object and an array.
-constexpr std::uint8_t kOpened = 0;      // a first member or the end
-constexpr std::uint8_t kNamed = 1;       // a colon
-constexpr std::uint8_t kGiven = 2;       // a comma or the end
-constexpr std::uint8_t kWanted = 3;      // after a comma: a member
-constexpr std::uint8_t kInName = 4;      // one of the names that the schema gives
-constexpr std::uint8_t kNameFree = 5;    // any name was written
+constexpr std::uint8_t kOpened = 0;    // a first member or the end
+constexpr std::uint8_t kNamed = 1;     // a colon
+constexpr std::uint8_t kGiven = 2;     // a comma or the end
+constexpr std::uint8_t kWanted = 3;    // after a comma: a member
+constexpr std::uint8_t kInName = 4;    // one of the names that the schema gives
+constexpr std::uint8_t kNameFree = 5;  // any name was written
 // Steps of a text.
 constexpr std::uint8_t kPlain = 0;
 constexpr std::uint8_t kEscape = 1;
-constexpr std::uint8_t kHexFirst = 2;    // after \u; 3 digits follow
+constexpr std::uint8_t kHexFirst = 2;      // after \u; 3 digits follow
 constexpr std::uint8_t kHexSurrogate = 3;  // after \ud: not the half of a pair
 constexpr std::uint8_t kHex2 = 4;
 constexpr std::uint8_t kHex3 = 5;
 constexpr std::uint8_t kHex4 = 6;
-constexpr std::uint8_t kTail1 = 8;       // so many bytes of a character are missing
+constexpr std::uint8_t kTail1 = 8;  // so many bytes of a character are missing
 constexpr std::uint8_t kTail3 = 10;
 constexpr std::uint8_t kAfterE0 = 11;
 constexpr std::uint8_t kAfterEd = 12;
@@ -406,10 +404,9 @@ bool JsonState::begin_value(Frame& frame, std::uint8_t byte) {
         return in_literal(frame, byte);
     }
     const auto takes = [&](std::uint8_t types) { return (node.types & types) != 0; };
-    const std::size_t nested = static_cast<std::size_t>(
-        std::count_if(frames_.begin(), frames_.begin() + depth_, [](const Frame& f) {
-            return f.kind == Kind::kObject || f.kind == Kind::kArray;
-        }));
+    const std::size_t nested = static_cast<std::size_t>(std::count_if(
+        frames_.begin(), frames_.begin() + depth_,
+        [](const Frame& f) { return f.kind == Kind::kObject || f.kind == Kind::kArray; }));
     if ((byte == '{' || byte == '[') && nested >= JsonGrammar::kDepthMax) return false;
     if (byte == '{' && takes(JsonGrammar::kObject)) {
         next.kind = Kind::kObject;
@@ -427,8 +424,8 @@ bool JsonState::begin_value(Frame& frame, std::uint8_t byte) {
         // A word: `node` 0 has no literals, and its words are those of JSON.
         next.kind = Kind::kLiteral;
         next.node = 0;
-        next.fitting = (takes(JsonGrammar::kBoolean) ? 3U : 0U) |
-                       (takes(JsonGrammar::kNull) ? 4U : 0U);
+        next.fitting =
+            (takes(JsonGrammar::kBoolean) ? 3U : 0U) | (takes(JsonGrammar::kNull) ? 4U : 0U);
         frame = next;
         return in_literal(frame, byte);
     }
@@ -579,69 +576,6 @@ bool JsonState::in_text(Frame& frame, std::uint8_t byte) {
             step = step == kHex4 ? kPlain : static_cast<std::uint8_t>(step + 1);
             return is_hex(byte);
     }
-}
-
-// ---- tokens ----
-
-TokenMasks::Table::Table(const Vocabulary& vocabulary, std::uint32_t size) : size_(size) {
-    for (std::uint32_t token = 0; token < size; ++token) {
-        const std::string bytes = vocabulary.bytes(token);
-        Entry entry;
-        entry.token = token;
-        entry.begin = static_cast<std::uint32_t>(text_.size());
-        const bool usable = bytes.size() <= kTokenBytesMax;
-        entry.size = static_cast<std::uint16_t>(usable ? bytes.size() : 0);
-        places_.emplace_back(entry.begin, entry.size);
-        if (entry.size == 0) continue;
-        text_ += bytes;
-        entries_.push_back(entry);
-    }
-    const auto view = [this](const Entry& e) {
-        return std::string_view(text_).substr(e.begin, e.size);
-    };
-    std::sort(entries_.begin(), entries_.end(),
-              [&](const Entry& a, const Entry& b) { return view(a) < view(b); });
-    for (std::size_t i = 1; i < entries_.size(); ++i) {
-        const auto before = view(entries_[i - 1]);
-        const auto here = view(entries_[i]);
-        const auto differ = std::mismatch(before.begin(), before.end(), here.begin(), here.end());
-        entries_[i].shared = static_cast<std::uint16_t>(differ.first - before.begin());
-    }
-}
-
-std::string_view TokenMasks::Table::bytes(std::uint32_t token) const noexcept {
-    const auto [begin, size] = places_[token];
-    return std::string_view(text_).substr(begin, size);
-}
-
-const TokenMasks::Mask& TokenMasks::allowed(const JsonState& state) {
-    std::string key = state.key();
-    const auto found = known_.find(key);
-    if (found != known_.end()) return found->second;
-    if (known_.size() >= kMasksMax) known_.clear();
-    return known_.emplace(std::move(key), find(state)).first->second;
-}
-
-/// Goes through the tokens in the order of their bytes: what two have in common is run once, and
-/// where it fails all that begin with it are passed over.
-TokenMasks::Mask TokenMasks::find(const JsonState& state) {
-    Mask out;
-    out.bits.assign((table_->size_ + 63) / 64, 0);
-    states_.resize(kTokenBytesMax + 1, state);
-    state.copy_to(states_[0]);
-    std::size_t good = 0;  // bytes of the last token that were taken
-    for (const TokenMasks::Table::Entry& entry : table_->entries_) {
-        if (entry.shared > good) continue;  // it fails where the last one did
-        const std::string_view bytes = table_->bytes(entry.token);
-        for (good = entry.shared; good < bytes.size(); ++good) {
-            states_[good].copy_to(states_[good + 1]);
-            if (!states_[good + 1].advance(static_cast<std::uint8_t>(bytes[good]))) break;
-        }
-        if (good < bytes.size()) continue;
-        out.bits[entry.token / 64] |= std::uint64_t{1} << (entry.token % 64);
-        ++out.count;
-    }
-    return out;
 }
 
 }  // namespace worker::model

@@ -62,8 +62,8 @@ void Sampler::score(std::span<const float> logits) {
     for (const TokenBias& bias : params_.logit_bias)
         if (bias.token < scores_.size()) scores_[bias.token] += bias.bias;
     for (const std::uint32_t token : seen_)
-        scores_[token] *= scores_[token] > 0 ? 1.0 / params_.repetition_penalty
-                                             : params_.repetition_penalty;
+        scores_[token] *=
+            scores_[token] > 0 ? 1.0 / params_.repetition_penalty : params_.repetition_penalty;
     for (std::size_t i = 0; i < counts_.size(); ++i)
         if (counts_[i] > 0)
             scores_[i] -= params_.presence_penalty + params_.frequency_penalty * counts_[i];

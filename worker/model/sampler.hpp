@@ -3,7 +3,7 @@
 
 #include "ledger/base/result.hpp"
 #include "worker/model/inference.hpp"
-#include "worker/model/json_grammar.hpp"
+#include "worker/model/token_masks.hpp"
 #include "worker/model/vocabulary.hpp"
 
 #include <cstddef>

@@ -122,7 +122,7 @@ struct TextModel::State {
     // Each in order of arrival.
     Sequences waiting;
     Sequences running;
-    Sequences parked;  // held; their memory goes first
+    Sequences parked;                                // held; their memory goes first
     std::shared_ptr<const TokenMasks::Table> table;  // made when it is first needed
     std::uint64_t arrivals = 0;
     std::uint64_t preemptions = 0;
@@ -144,8 +144,8 @@ void insert_by_arrival(std::deque<std::unique_ptr<Sequence>>& list,
 
 /// Moves what `wanted` picks, keeping both lists in order.
 template <typename Wanted>
-void move_if(std::deque<std::unique_ptr<Sequence>>& from,
-             std::deque<std::unique_ptr<Sequence>>& to, Wanted wanted) {
+void move_if(std::deque<std::unique_ptr<Sequence>>& from, std::deque<std::unique_ptr<Sequence>>& to,
+             Wanted wanted) {
     for (auto& sequence : from)
         if (wanted(*sequence)) insert_by_arrival(to, std::move(sequence));
     std::erase(from, nullptr);
@@ -298,9 +298,10 @@ void TextModel::State::learn(double seconds, std::size_t prompt_rows, bool decod
 std::vector<DecoderRow> TextModel::State::plan(std::vector<Sequence*>& sampled) {
     std::vector<DecoderRow> rows;
     std::size_t budget = prompt_budget();
-    const auto prompts = static_cast<std::size_t>(
-        std::count_if(running.begin(), running.end(),
-                      [](const auto& s) { return s->tokens.size() - s->done > 1; }));
+    const auto prompts =
+        static_cast<std::size_t>(std::count_if(running.begin(), running.end(), [](const auto& s) {
+            return s->tokens.size() - s->done > 1;
+        }));
     const std::size_t least = prompts == 0 ? 0 : std::max<std::size_t>(1, budget / (2 * prompts));
     std::size_t later = prompts;
     // By number: making room takes sequences from the end.
@@ -492,8 +493,7 @@ Result<std::vector<float>> TextModel::embed(const std::vector<std::uint32_t>& to
     return embed_text(state_->decoder, state_->cache, tokens, Pooling::kMean);
 }
 
-Result<void> TextModel::check_embed(
-    const std::deque<std::vector<std::uint32_t>>& texts) const {
+Result<void> TextModel::check_embed(const std::deque<std::vector<std::uint32_t>>& texts) const {
     for (const std::vector<std::uint32_t>& tokens : texts) {
         TRY(state_->check_tokens(tokens));
         if (tokens.empty() || tokens.size() > state_->capacity())

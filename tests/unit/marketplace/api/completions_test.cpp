@@ -256,8 +256,8 @@ TEST_CASE("completions: choices and log probabilities, whole and streamed") {
         CHECK(roles[index] == 1);
         CHECK(ends[index] == 1);
     }
-    const json text = f.post("/v1/completions", R"({"model":"moby","prompt":"a","logprobs":1})",
-                             200, f.header);
+    const json text =
+        f.post("/v1/completions", R"({"model":"moby","prompt":"a","logprobs":1})", 200, f.header);
     const json& all = text["choices"][0]["logprobs"];
     CHECK(all["tokens"] == json::array({"Call ", "me ", "Ishmael"}));
     CHECK(all["token_logprobs"] == json::array({-0.5, -0.5, -0.5}));
@@ -277,8 +277,8 @@ TEST_CASE("completions: what is refused names its parameter; strict refuses what
     CHECK(f.post("/v1/completions?strict=true", odd, 400, f.header)["error"]["param"] ==
           "whiskers");
     f.post("/v1/completions", odd, 200, f.header);
-    const json range = f.post("/v1/completions",
-                              R"({"model":"moby","prompt":"a","temperature":3})", 400, f.header);
+    const json range = f.post("/v1/completions", R"({"model":"moby","prompt":"a","temperature":3})",
+                              400, f.header);
     CHECK(range["error"]["param"] == "temperature");
 }
 
@@ -306,13 +306,13 @@ TEST_CASE("embeddings: floats and base64, shortened at length 1, billed as input
     CHECK(floats["data"][1]["embedding"] == json::array({1.0, -2.0}));
     CHECK(floats["usage"] == json{{"prompt_tokens", 5}, {"total_tokens", 5}});
     CHECK(floats["millrace"]["cost_atoms"] == "42");
-    const json text = f.post("/v1/embeddings",
-                             R"({"model":"moby","input":[1,2],"encoding_format":"base64"})", 200,
-                             f.header);
+    const json text =
+        f.post("/v1/embeddings", R"({"model":"moby","input":[1,2],"encoding_format":"base64"})",
+               200, f.header);
     CHECK(f.inference.last.embed == "[[1,2]]");
     CHECK(text["data"][0]["embedding"] == "AACAPwAAAMA=");
-    const json shorter = f.post("/v1/embeddings",
-                                R"({"model":"moby","input":"a","dimensions":1})", 200, f.header);
+    const json shorter =
+        f.post("/v1/embeddings", R"({"model":"moby","input":"a","dimensions":1})", 200, f.header);
     CHECK(shorter["data"][0]["embedding"] == json::array({1.0}));
     CHECK(f.post("/v1/embeddings", R"({"model":"nope","input":"a"})", 404,
                  f.header)["error"]["code"] == "model_not_found");

@@ -8,6 +8,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <map>
 
 using namespace worker::agent;        // NOLINT: the room under test
 using namespace worker::agent::test;  // NOLINT

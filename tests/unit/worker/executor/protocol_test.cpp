@@ -147,8 +147,7 @@ TEST_CASE("protocol: start and commands come back as they were") {
     const auto vector = decode_event(encode_event(Embedded{"e", 3, {1.5F, -0.0F, 1e-40F}}));
     CHECK(std::get<Embedded>(*vector).index == 3);
     CHECK(std::get<Embedded>(*vector).vector == std::vector<float>{1.5F, -0.0F, 1e-40F});
-    CHECK_FALSE(decode_event(
-                    R"({"event":"embedding","id":"e","index":0,"vector":"0x0000807f"})")
+    CHECK_FALSE(decode_event(R"({"event":"embedding","id":"e","index":0,"vector":"0x0000807f"})")
                     .has_value());  // infinite
     CHECK_FALSE(decode_command(R"({"op":"dance"})").has_value());
 }

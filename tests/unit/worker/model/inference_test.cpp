@@ -245,8 +245,8 @@ TEST_CASE("inference: who gives its memory up comes to the same text") {
             SamplingParams p = params_of(40, i);
             p.frequency_penalty = 0.5;
             p.repetition_penalty = 1.1;
-            REQUIRE(model.add(std::to_string(i), std::string(10 + i, static_cast<char>('a' + i)),
-                              p));
+            REQUIRE(
+                model.add(std::to_string(i), std::string(10 + i, static_cast<char>('a' + i)), p));
         }
         while (model.busy())
             for (const GenerationEvent& event : model.step())
