@@ -2,6 +2,7 @@
 #include "marketplace/app/inference_router.hpp"
 
 #include "ledger/base/hex.hpp"
+#include "ledger/base/limits.hpp"
 
 #include <algorithm>
 
@@ -105,6 +106,9 @@ void InferenceRouter::route_with(std::uint64_t id, const engine::Engine& engine)
     if (!message)
         return finish(id, fail(ErrorCode::no_capacity,
                                "no open serving lease of yours has room for this request"));
+    if (wire::encode(*message).size() > ledger::base::limits::kWsMessageBytes)
+        return finish(id, fail(ErrorCode::too_large,
+                               "a request takes at most 64 KiB on its way to the worker"));
     if (!gateway_.send(worker, *message))
         retry_or_fail(id, Error(ErrorCode::worker_lost, "the worker is away"));
 }

@@ -29,6 +29,7 @@ using ledger::base::TimeMs;
 namespace {
 
 constexpr std::size_t kEmbedsMax = 64;
+constexpr std::uint32_t kEmbeddingMax = 8192;  // numbers of a vector, which is one message
 
 enum class Outcome : std::uint8_t { kFinished, kStopped };
 
@@ -224,6 +225,9 @@ class ServeLoop {
     Result<void> begin_embed(const EmbedRequest& request) {
         if (embeds_.size() >= kEmbedsMax)
             return ledger::base::fail(ErrorCode::queue_full, "too many requests wait");
+        if (model_.width() > kEmbeddingMax)
+            return ledger::base::fail(ErrorCode::unsupported,
+                                      "the model's vectors are too long to be sent");
         TRY_ASSIGN(const auto list, model::JsonValue::parse(request.inputs, 3));
         Embed out;
         std::uint64_t total = 0;

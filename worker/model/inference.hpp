@@ -132,6 +132,8 @@ class TextModel {
     /// others hold the memory.
     [[nodiscard]] ledger::base::Result<std::vector<float>> embed(
         const std::vector<std::uint32_t>& tokens);
+    /// Numbers of an embedding.
+    [[nodiscard]] std::uint32_t width() const noexcept;
     /// Whether `embed` would take each of the texts, but for memory.
     [[nodiscard]] ledger::base::Result<void> check_embed(
         const std::deque<std::vector<std::uint32_t>>& texts) const;

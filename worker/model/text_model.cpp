@@ -493,6 +493,10 @@ Result<std::vector<float>> TextModel::embed(const std::vector<std::uint32_t>& to
     return embed_text(state_->decoder, state_->cache, tokens, Pooling::kMean);
 }
 
+std::uint32_t TextModel::width() const noexcept {
+    return state_->config.width;
+}
+
 Result<void> TextModel::check_embed(const std::deque<std::vector<std::uint32_t>>& texts) const {
     for (const std::vector<std::uint32_t>& tokens : texts) {
         TRY(state_->check_tokens(tokens));
