@@ -200,6 +200,8 @@ void TextModel::State::admit() {
             pages = cache.begin(next.tokens, next.tokens.size());
         }
         if (!pages) return;  // the pages of a running sequence become free
+        // Each that runs may need a page soon: who comes in now is not to be put out at once.
+        if (cache.pages() - cache.counts().pages_used < running.size()) return;
         next.cache = std::move(*pages);
         next.done = next.cache.reused();
         auto sequence = std::move(waiting.front());

@@ -347,6 +347,20 @@ TEST_CASE("completions: a client that leaves ends its completion") {
     f.inference.aborted = true;
 }
 
+TEST_CASE("completions: a client that does not read holds its completion") {
+    Served f;
+    f.inference.endless = true;
+    auto client = f.client();
+    const std::string body = R"({"model":"moby","stream":true,"prompt":"a"})";
+    client.send("POST /v1/completions HTTP/1.1\r\nHost: a\r\n" + f.header +
+                "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body);
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+    while (!f.inference.held && std::chrono::steady_clock::now() < until)
+        std::this_thread::yield();
+    CHECK(f.inference.held);
+    f.inference.aborted = true;
+}
+
 TEST_CASE("models: published by name, listed as OpenAI lists them") {
     Served f;
     const std::string weights = "some weights";
