@@ -266,6 +266,11 @@ std::optional<std::uint8_t> number_step(std::uint8_t step, std::uint8_t byte, bo
     }
 }
 
+/// Digits in a row, so that every reader can hold the number.
+std::uint64_t digits_max(std::uint8_t step) {
+    return step == kExponentDigits ? 2 : 16;
+}
+
 /// The step of a text inside a character of several bytes; none: it is no UTF-8.
 std::optional<std::uint8_t> tail_step(std::uint8_t step, std::uint8_t byte) {
     if (byte < 0x80 || byte > 0xBF) return std::nullopt;
@@ -361,8 +366,9 @@ bool JsonState::advance(std::uint8_t byte) {
         Frame& number = top();
         const auto step = number_step(number.step, byte, number.count == 1);
         if (step) {
+            number.left = *step == number.step ? number.left + 1 : 1;
             number.step = *step;
-            return true;
+            return number.left <= digits_max(*step);
         }
         if (number.step % 2 != 0) return false;
         pop();
