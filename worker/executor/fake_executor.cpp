@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "worker/executor/fake_executor.hpp"
 
+#include "worker/model/json_reader.hpp"
 #include "worker/model/safetensors.hpp"
 
 #include <fmt/format.h>

@@ -19,7 +19,8 @@ namespace worker::model {
 /// "additionalProperties", "items", "minItems", "maxItems", "enum" and "const" of scalars (at most
 /// 64), and notes (title, description, default, examples, $schema, $id). Named properties come in
 /// any order, each at most once, and no others beside them. A schema without "type" takes any
-/// value. Strings have no limits; texts nest at most 32 deep.
+/// value. Strings have no limits; texts nest at most 32 deep, and a number has at most 16 digits in
+/// a row and two of its exponent.
 class JsonGrammar {
  public:
     static constexpr std::size_t kDepthMax = 32;
@@ -81,7 +82,7 @@ class JsonState {
         std::uint8_t step = 0;
         std::uint16_t node = 0;
         std::uint32_t count = 0;    // items so far, or the place in a name or literal
-        std::uint64_t left = 0;     // properties not yet given
+        std::uint64_t left = 0;     // properties not yet given; digits in a row
         std::uint64_t fitting = 0;  // names or literals that begin as the text does
     };
     [[nodiscard]] bool push(Frame frame);

@@ -120,6 +120,9 @@ TEST_CASE("json_grammar: takes what parses and nothing else") {
         deep += "[";
     CHECK(takes("{}", deep + std::string(32, ']')));
     CHECK_FALSE(takes("{}", "[" + deep + std::string(33, ']')));
+    CHECK(takes("{}", "1.5e99"));
+    CHECK_FALSE(takes("{}", "1e100"));
+    CHECK_FALSE(takes("{}", std::string(20, '9')));
     CHECK_FALSE(takes(kAnyObject, "{" + std::string(30, ' ') + "}"));  // space without an end
 }
 
