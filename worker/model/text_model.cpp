@@ -27,15 +27,20 @@ using ledger::base::Result;
 
 namespace {
 
+/// A schema and the masks found for it, which its requests share.
+struct JsonRules {
+    std::string schema;
+    std::shared_ptr<const JsonGrammar> grammar;
+    TokenMasks masks;
+};
+
 /// What a text has to be, and how far it is.
 struct JsonText {
-    JsonText(std::shared_ptr<const JsonGrammar> grammar_in,
-             std::shared_ptr<const TokenMasks::Table> table)
-        : grammar(std::move(grammar_in)), state(*grammar), masks(std::move(table)) {}
+    explicit JsonText(std::shared_ptr<JsonRules> rules_in)
+        : rules(std::move(rules_in)), state(*rules->grammar) {}
 
-    std::shared_ptr<const JsonGrammar> grammar;
+    std::shared_ptr<JsonRules> rules;
     JsonState state;
-    TokenMasks masks;
 };
 
 struct Sequence {
@@ -124,6 +129,7 @@ struct TextModel::State {
     Sequences running;
     Sequences parked;                                // held; their memory goes first
     std::shared_ptr<const TokenMasks::Table> table;  // made when it is first needed
+    std::deque<std::shared_ptr<JsonRules>> rules;    // of the latest schemas
     std::uint64_t arrivals = 0;
     std::uint64_t preemptions = 0;
     // What steps took lately, in seconds; 0: not known yet. They decide how prompts are cut, never
@@ -331,15 +337,22 @@ std::vector<DecoderRow> TextModel::State::plan(std::vector<Sequence*>& sampled) 
 
 Result<std::unique_ptr<JsonText>> TextModel::State::make_json(const std::string& schema) {
     if (schema.empty()) return nullptr;
+    const auto known = std::find_if(rules.begin(), rules.end(),
+                                    [&](const auto& one) { return one->schema == schema; });
+    if (known != rules.end()) return std::make_unique<JsonText>(*known);
     TRY_ASSIGN(auto grammar, JsonGrammar::parse(schema));
     if (!table) table = std::make_shared<TokenMasks::Table>(*vocabulary, config.vocab);
-    return std::make_unique<JsonText>(std::move(grammar), table);
+    rules.push_back(
+        std::make_shared<JsonRules>(JsonRules{schema, std::move(grammar), TokenMasks(table)}));
+    constexpr std::size_t kSchemasMax = 8;
+    if (rules.size() > kSchemasMax) rules.pop_front();
+    return std::make_unique<JsonText>(rules.back());
 }
 
 void TextModel::State::sample(Sequence& s, std::span<const float> logits,
                               std::vector<GenerationEvent>& out) {
     if (!s.json) return take_token(s, s.sampler.next(logits), out);
-    const TokenMasks::Mask* mask = &s.json->masks.allowed(s.json->state);
+    const TokenMasks::Mask* mask = &s.json->rules->masks.allowed(s.json->state);
     TokenMasks::Mask with_ends;
     if (s.json->state.complete()) {  // a number, which only the model can end
         with_ends = *mask;
