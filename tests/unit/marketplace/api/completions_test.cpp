@@ -241,7 +241,8 @@ TEST_CASE("completions: choices and log probabilities, whole and streamed") {
     std::map<int, int> ends;
     for (const std::string& event : events_of(answer.body)) {
         if (event == "[DONE]") continue;
-        for (const json& choice : json::parse(event)["choices"]) {
+        const json document = json::parse(event);
+        for (const json& choice : document["choices"]) {
             const int index = choice["index"];
             roles[index] += choice["delta"].contains("role") ? 1 : 0;
             texts[index] += choice["delta"].value("content", "");
