@@ -59,7 +59,8 @@ Result<std::vector<std::string>> list_model_files(const fs::path& folder) {
     };
     if (!has("config.json"))
         return fail(ErrorCode::data_missing, folder.string() + " has no config.json");
-    // Workers read tokenizer.json only; a folder without it would fail after it was sent and paid for.
+    // Workers read tokenizer.json only; a folder without it would fail after it was sent and paid
+    // for.
     if (!has("tokenizer.json") && has("tokenizer.model"))
         return fail(ErrorCode::unsupported,
                     folder.string() +
