@@ -4,12 +4,14 @@
 #include "ledger/rpc/json.hpp"
 #include "marketplace/api/completion_input.hpp"
 #include "marketplace/api/handlers.hpp"
+#include "marketplace/api/token_view.hpp"
 #include "marketplace/wire/document.hpp"
 #include "marketplace/wire/problem_json.hpp"
 
 #include <fmt/format.h>
 
 #include <chrono>
+#include <utility>
 
 namespace marketplace::api {
 
@@ -21,6 +23,9 @@ namespace {
 
 /// A whole answer may take this long; the port itself notices a worker that falls silent.
 constexpr std::chrono::minutes kWholeAnswerTimeout{15};
+
+/// What may wait for a slow client before its completion is held.
+constexpr std::size_t kHoldBytes = 64UL * 1024;
 
 /// Whether the model has words and a chat template of its own.
 enum class FromFolder : std::uint8_t { kNo, kYes };
@@ -35,7 +40,8 @@ class Completion : public std::enable_shared_from_this<Completion> {
           request_(std::move(request)),
           reply_(std::move(reply)),
           input_(std::move(input)),
-          created_s_(services.context.clock.now_ms() / 1000) {
+          created_s_(services.context.clock.now_ms() / 1000),
+          choices_(input_.sampling.choices) {
         const auto random = ledger::crypto::random_bytes(12);
         id_ = input_.kind == CompletionKind::kChat ? "chatcmpl-" : "cmpl-";
         for (const std::uint8_t byte : random)
@@ -47,22 +53,18 @@ class Completion : public std::enable_shared_from_this<Completion> {
         request.buyer = buyer;
         request.model = input_.model;
         request.prompt = input_.prompt;
-        request.max_tokens = input_.max_tokens;
-        request.temperature = input_.temperature;
-        request.top_p = input_.top_p;
-        request.seed = input_.seed;
-        request.stop = input_.stop;
+        request.sampling = input_.sampling;
         if (folder == FromFolder::kYes) {
             if (input_.kind == CompletionKind::kChat) {
                 request.messages = input_.messages;
                 request.prompt.clear();
             }
-            if (!input_.has_temperature) request.temperature.clear();
-            if (!input_.has_top_p) request.top_p.clear();
+            if (!input_.has_temperature) request.sampling.temperature.clear();
+            if (!input_.has_top_p) request.sampling.top_p.clear();
         }
         const auto self = shared_from_this();
         const std::uint64_t id = services_.context.inference.start(
-            std::move(request), [self](std::string text) { self->on_token(std::move(text)); },
+            std::move(request), [self](const wire::Token& token) { self->on_token(token); },
             [self](Result<InferenceDone> done) { self->on_done(std::move(done)); });
         bool abort_now = false;
         {
@@ -74,19 +76,35 @@ class Completion : public std::enable_shared_from_this<Completion> {
     }
 
  private:
-    void on_token(std::string text) {
+    /// What came of one choice so far.
+    struct Choice {
+        std::string text;              // whole answers
+        Json content = Json::array();  // chats with log probabilities
+        TextLogprobs logprobs;         // text completions with them
+        bool begun = false;            // streams: something was sent
+    };
+
+    void on_token(const wire::Token& token) {
         std::unique_lock lock(mutex_);
-        if (ended_) return;
+        if (ended_ || token.choice >= choices_.size()) return;
+        Choice& choice = choices_[token.choice];
+        if (!token.logprobs.empty() && input_.sampling.logprobs > 0) {
+            if (input_.kind == CompletionKind::kChat)
+                choice.content.push_back(chat_logprob(token.logprobs));
+            else
+                choice.logprobs.add(token.logprobs);
+        }
         if (!input_.stream) {
-            text_ += text;
+            choice.text += token.text;
             return;
         }
+        std::string text = token.text;
         std::string events;
-        if (!answered_) {
-            if (input_.kind == CompletionKind::kChat) events += event(first_delta());
+        if (!std::exchange(choice.begun, true)) {
+            if (input_.kind == CompletionKind::kChat) events += event(first_delta(token.choice));
             if (input_.echo) text = input_.prompt + text;
         }
-        events += event(piece(text, nullptr));
+        events += event(piece(token.choice, text, nullptr));
         write(std::move(events), lock);
     }
 
@@ -106,10 +124,13 @@ class Completion : public std::enable_shared_from_this<Completion> {
             return;
         }
         std::string events;
-        if (!answered_ && input_.kind == CompletionKind::kChat) events += event(first_delta());
-        Json last = piece("", done->finish_reason.c_str());
-        if (!input_.include_usage) last["millrace"] = bill(*done);
-        events += event(last);
+        for (std::size_t i = 0; i < choices_.size(); ++i) {
+            if (!choices_[i].begun && input_.kind == CompletionKind::kChat)
+                events += event(first_delta(i));
+            Json last = piece(i, "", done->finish_reasons[i].c_str());
+            if (!input_.include_usage && i + 1 == choices_.size()) last["millrace"] = bill(*done);
+            events += event(last);
+        }
         if (input_.include_usage) {
             Json usage_chunk = chunk(Json::array());
             usage_chunk["usage"] = usage(*done);
@@ -138,6 +159,10 @@ class Completion : public std::enable_shared_from_this<Completion> {
         if (writer_) {
             const bool alive = writer_->write(std::move(events));
             if (closing_) writer_->close();
+            if (alive && !ended_ && !held_ && writer_->queued_bytes() > kHoldBytes) {
+                held_ = true;
+                services_.context.inference.pace(port_id_, InferencePort::Pace::kHold);
+            }
             if (!alive && !closing_) leave(lock);
             return;
         }
@@ -158,6 +183,12 @@ class Completion : public std::enable_shared_from_this<Completion> {
             if (!self->pending_.empty()) self->writer_->write(std::move(self->pending_));
             self->pending_.clear();
             if (self->closing_) self->writer_->close();
+        };
+        // Comes while nothing is queued.
+        stream->on_tick = [self = shared_from_this()](http::StreamWriter&) {
+            const std::lock_guard lock(self->mutex_);
+            if (!std::exchange(self->held_, false) || self->ended_) return;
+            self->services_.context.inference.pace(self->port_id_, InferencePort::Pace::kGo);
         };
         stream->on_gone = [self = shared_from_this()] {
             std::unique_lock lock(self->mutex_);
@@ -197,22 +228,30 @@ class Completion : public std::enable_shared_from_this<Completion> {
         return out;
     }
 
-    [[nodiscard]] Json first_delta() const {
-        Json choice{{"index", 0},
+    [[nodiscard]] Json first_delta(std::size_t index) const {
+        Json choice{{"index", index},
                     {"delta", {{"role", "assistant"}, {"content", ""}}},
                     {"logprobs", nullptr},
                     {"finish_reason", nullptr}};
         return chunk(Json::array({std::move(choice)}));
     }
 
-    [[nodiscard]] Json piece(const std::string& text, const char* finish_reason) const {
-        Json choice{{"index", 0}, {"logprobs", nullptr}};
+    /// With the log probabilities that came since the last one.
+    [[nodiscard]] Json piece(std::size_t index, const std::string& text,
+                             const char* finish_reason) {
+        Json choice{{"index", index}, {"logprobs", logprobs(choices_[index])}};
         choice["finish_reason"] = finish_reason == nullptr ? Json(nullptr) : Json(finish_reason);
         if (input_.kind == CompletionKind::kText)
             choice["text"] = text;
         else
             choice["delta"] = finish_reason == nullptr ? Json{{"content", text}} : Json::object();
         return chunk(Json::array({std::move(choice)}));
+    }
+
+    [[nodiscard]] Json logprobs(Choice& choice) const {
+        if (input_.kind == CompletionKind::kText) return choice.logprobs.take();
+        if (choice.content.empty()) return nullptr;
+        return {{"content", std::exchange(choice.content, Json::array())}, {"refusal", nullptr}};
     }
 
     [[nodiscard]] static Json usage(const InferenceDone& done) {
@@ -225,19 +264,27 @@ class Completion : public std::enable_shared_from_this<Completion> {
         return {{"cost_atoms", std::to_string(done.cost_atoms)}, {"receipts", done.receipts}};
     }
 
-    [[nodiscard]] Json whole(const InferenceDone& done) const {
-        Json choice{{"index", 0}, {"finish_reason", done.finish_reason}, {"logprobs", nullptr}};
-        if (input_.kind == CompletionKind::kChat)
-            choice["message"] = {{"role", "assistant"}, {"content", text_}, {"refusal", nullptr}};
-        else
-            choice["text"] = input_.echo ? input_.prompt + text_ : text_;
+    [[nodiscard]] Json whole(const InferenceDone& done) {
+        Json list = Json::array();
+        for (std::size_t i = 0; i < choices_.size(); ++i) {
+            Choice& from = choices_[i];
+            Json choice{{"index", i},
+                        {"finish_reason", done.finish_reasons[i]},
+                        {"logprobs", logprobs(from)}};
+            if (input_.kind == CompletionKind::kChat)
+                choice["message"] = {
+                    {"role", "assistant"}, {"content", from.text}, {"refusal", nullptr}};
+            else
+                choice["text"] = input_.echo ? input_.prompt + from.text : from.text;
+            list.push_back(std::move(choice));
+        }
         Json out;
         out["id"] = id_;
         out["object"] =
             input_.kind == CompletionKind::kChat ? "chat.completion" : "text_completion";
         out["created"] = created_s_;
         out["model"] = input_.model;
-        out["choices"] = Json::array({std::move(choice)});
+        out["choices"] = std::move(list);
         out["usage"] = usage(done);
         out["millrace"] = bill(done);
         return out;
@@ -252,13 +299,14 @@ class Completion : public std::enable_shared_from_this<Completion> {
 
     std::mutex mutex_;
     std::uint64_t port_id_ = 0;
-    std::string text_;     // whole answers
+    std::vector<Choice> choices_;
     std::string pending_;  // events before the stream is open
     http::StreamWriterPtr writer_;
     bool answered_ = false;
     bool ended_ = false;
     bool closing_ = false;
     bool client_gone_ = false;
+    bool held_ = false;  // the client reads slowly, and the worker was told
 };
 
 /// The model exists, and the prompt fits it where that can be told here. On the desk.
@@ -284,9 +332,13 @@ void complete(Services& services, const http::RequestPtr& request, const http::R
     if (!account) return reply(error_response(*request, account.error()));
     auto input = parse_completion(kind, request->body);
     if (!input) return reply(error_response(*request, input.error()));
+    if (!input->ignored.empty() && request->query_value("strict") == "true")
+        return reply(error_response(
+            *request, Error(ErrorCode::unknown_field,
+                            "'" + input->ignored.front() + "' is not a known parameter")));
     if (!input->has_seed) {
         for (const std::uint8_t byte : ledger::crypto::random_bytes(6))
-            input->seed = input->seed * 256 + byte;
+            input->sampling.seed = input->sampling.seed * 256 + byte;
     }
     const auto completion = std::make_shared<Completion>(services, request, reply, *input);
     const bool queued = services.desk.post(

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "marketplace/api/completion_input.hpp"
 
+#include "ledger/base/hex.hpp"
 #include "ledger/base/limits.hpp"
+#include "ledger/base/money.hpp"
 #include "ledger/rpc/json.hpp"
 
 #include <fmt/format.h>
@@ -25,11 +27,63 @@ constexpr std::size_t kStopMax = 4;
 constexpr std::size_t kStopBytesMax = 256;
 constexpr std::size_t kMessagesMax = 1000;
 
+constexpr std::size_t kSchemaBytesMax = 16 * 1024;
+constexpr std::size_t kBiasesMax = 300;
+constexpr std::uint64_t kChoicesMax = 16;
+constexpr std::uint64_t kChatLogprobsMax = 20;
+constexpr std::uint64_t kTextLogprobsMax = 5;
+constexpr std::uint64_t kTokenMax = (1ULL << 32U) - 1;
+
 /// Taken, whether they have an effect here or not.
-constexpr std::array<std::string_view, 15> kTaken{
-    "model",          "prompt", "messages", "max_tokens", "max_completion_tokens",
-    "temperature",    "top_p",  "seed",     "stop",       "stream",
-    "stream_options", "n",      "echo",     "user",       "best_of"};
+constexpr std::array<std::string_view, 27> kTaken{"model",
+                                                  "prompt",
+                                                  "messages",
+                                                  "max_tokens",
+                                                  "max_completion_tokens",
+                                                  "temperature",
+                                                  "top_p",
+                                                  "top_k",
+                                                  "min_p",
+                                                  "presence_penalty",
+                                                  "frequency_penalty",
+                                                  "repetition_penalty",
+                                                  "logit_bias",
+                                                  "logprobs",
+                                                  "top_logprobs",
+                                                  "seed",
+                                                  "stop",
+                                                  "stream",
+                                                  "stream_options",
+                                                  "n",
+                                                  "echo",
+                                                  "user",
+                                                  "best_of",
+                                                  "response_format",
+                                                  "parallel_tool_calls",
+                                                  "safety_identifier",
+                                                  "prompt_cache_key"};
+
+/// Known to OpenAI's clients and not offered here. `harmless` is the value, as JSON, that asks for
+/// nothing; null, false and what is empty always do.
+struct NotOffered {
+    const char* name;
+    const char* harmless;
+};
+constexpr std::array<NotOffered, 15> kNotOffered{{{"tools", ""},
+                                                  {"tool_choice", "\"none\""},
+                                                  {"functions", ""},
+                                                  {"function_call", "\"none\""},
+                                                  {"audio", ""},
+                                                  {"modalities", "[\"text\"]"},
+                                                  {"prediction", ""},
+                                                  {"suffix", ""},
+                                                  {"web_search_options", ""},
+                                                  {"reasoning_effort", "\"none\""},
+                                                  {"verbosity", "\"medium\""},
+                                                  {"store", ""},
+                                                  {"service_tier", "\"auto\""},
+                                                  {"best_of", "1"},
+                                                  {"use_beam_search", ""}}};
 
 tl::unexpected<ledger::base::Error> invalid(std::string_view name, std::string_view problem) {
     return fail(ErrorCode::invalid_field, fmt::format("'{}' {}", name, problem));
@@ -51,17 +105,23 @@ Result<void> read_count(const json& body, const char* name, std::uint64_t most,
     return {};
 }
 
-Result<void> read_decimal(const json& body, const char* name, double most, std::string& out) {
+std::string to_decimal(double number) {
+    std::string text = fmt::format("{:.6f}", number);
+    text.erase(text.find_last_not_of('0') + 1);
+    if (text.back() == '.') text.pop_back();
+    return text == "-0" ? "0" : text;
+}
+
+Result<void> read_decimal(const json& body, const char* name, double least, double most,
+                          std::string& out) {
     const json* value = find(body, name);
     if (value == nullptr) return {};
     if (!value->is_number()) return invalid(name, "must be a number");
     const double number = value->get<double>();
-    if (!(number >= 0 && number <= most))
-        return fail(ErrorCode::out_of_range, fmt::format("'{}' must be from 0 to {}", name, most));
-    std::string text = fmt::format("{:.6f}", number);
-    text.erase(text.find_last_not_of('0') + 1);
-    if (text.back() == '.') text.pop_back();
-    out = std::move(text);
+    if (!(number >= least && number <= most))
+        return fail(ErrorCode::out_of_range,
+                    fmt::format("'{}' must be from {} to {}", name, least, most));
+    out = to_decimal(number);
     return {};
 }
 
@@ -82,7 +142,7 @@ Result<void> read_stop(const json& body, CompletionInput& out) {
         if (!item.is_string() || item.get_ref<const std::string&>().empty() ||
             item.get_ref<const std::string&>().size() > kStopBytesMax)
             return invalid("stop", "must be a string of 1 to 256 bytes, or a list of them");
-        out.stop.push_back(item.get<std::string>());
+        out.sampling.stop.push_back(item.get<std::string>());
     }
     return {};
 }
@@ -141,16 +201,130 @@ Result<void> read_seed(const json& body, CompletionInput& out) {
     const json* value = find(body, "seed");
     if (value == nullptr) return {};
     if (!value->is_number_integer()) return invalid("seed", "must be an integer");
-    out.seed = value->is_number_unsigned() ? value->get<std::uint64_t>()
-                                           : static_cast<std::uint64_t>(value->get<std::int64_t>());
+    out.sampling.seed = value->is_number_unsigned()
+                            ? value->get<std::uint64_t>()
+                            : static_cast<std::uint64_t>(value->get<std::int64_t>());
     out.has_seed = true;
     return {};
 }
 
-Result<void> read_single(const json& body, const char* name) {
-    std::uint64_t count = 1;
-    TRY(read_count(body, name, UINT64_MAX, count));
-    if (count != 1) return fail(ErrorCode::unsupported, fmt::format("'{}' must be 1", name));
+/// vLLM's: 0 and -1 mean no limit.
+Result<void> read_top_k(const json& body, CompletionInput& out) {
+    const json* value = find(body, "top_k");
+    if (value == nullptr) return {};
+    if (!value->is_number_integer()) return invalid("top_k", "must be an integer");
+    const bool all = *value == 0 || *value == -1;
+    if (!all && (!value->is_number_unsigned() || value->get<std::uint64_t>() > kTokenMax))
+        return fail(ErrorCode::out_of_range, "'top_k' must be -1, or from 0 to 2^32 - 1");
+    // On the wire 0 leaves it to the model's publisher.
+    out.sampling.top_k = all ? kTokenMax : value->get<std::uint64_t>();
+    return {};
+}
+
+Result<void> read_logit_bias(const json& body, CompletionInput& out) {
+    const json* value = find(body, "logit_bias");
+    if (value == nullptr) return {};
+    if (!value->is_object()) return invalid("logit_bias", "must map token numbers to biases");
+    if (value->size() > kBiasesMax) return invalid("logit_bias", "has at most 300 tokens");
+    for (const auto& [key, bias] : value->items()) {
+        const auto token = ledger::base::parse_u64(key);
+        if (!token || *token > kTokenMax) return invalid("logit_bias", "must name token numbers");
+        if (!bias.is_number()) return invalid("logit_bias", "must map to numbers");
+        const double number = bias.get<double>();
+        if (!(number >= -100 && number <= 100))
+            return fail(ErrorCode::out_of_range, "'logit_bias' must be from -100 to 100");
+        out.sampling.logit_bias.push_back({*token, to_decimal(number)});
+    }
+    return {};
+}
+
+/// A chat says whether and how many, a text completion just how many.
+Result<void> read_logprobs(const json& body, CompletionInput& out) {
+    const json* top = find(body, "top_logprobs");
+    std::uint64_t alternatives = 0;
+    if (out.kind == CompletionKind::kText) {
+        if (top != nullptr) return invalid("top_logprobs", "is for chats; use 'logprobs'");
+        if (find(body, "logprobs") == nullptr) return {};
+        TRY(read_count(body, "logprobs", kTextLogprobsMax, alternatives));
+        if (out.echo)
+            return fail(ErrorCode::unsupported, "'logprobs' do not cover what 'echo' repeats");
+        out.sampling.logprobs = alternatives + 1;
+        return {};
+    }
+    bool wanted = false;
+    TRY(read_flag(body, "logprobs", wanted));
+    TRY(read_count(body, "top_logprobs", kChatLogprobsMax, alternatives));
+    if (top != nullptr && !wanted) return invalid("top_logprobs", "needs 'logprobs' true");
+    if (wanted) out.sampling.logprobs = alternatives + 1;
+    return {};
+}
+
+/// Any text, any JSON object, or what a schema says; the worker knows which schemas it can keep.
+Result<void> read_response_format(const json& body, CompletionInput& out) {
+    const json* value = find(body, "response_format");
+    if (value == nullptr) return {};
+    const json* type = value->is_object() ? find(*value, "type") : nullptr;
+    if (type == nullptr || !type->is_string())
+        return invalid("response_format", "must have a type");
+    if (*type == "text") return {};
+    if (!out.sampling.stop.empty())
+        return fail(ErrorCode::unsupported, "'stop' cannot cut a text that has to be JSON");
+    if (*type == "json_object") {
+        out.sampling.schema = R"({"type":"object"})";
+        return {};
+    }
+    if (*type != "json_schema")
+        return fail(ErrorCode::unsupported,
+                    "'response_format' is text, json_object or json_schema");
+    const json* named = find(*value, "json_schema");
+    const json* schema = named != nullptr && named->is_object() ? find(*named, "schema") : nullptr;
+    if (schema == nullptr || !schema->is_object())
+        return invalid("response_format", "must have a json_schema with a schema");
+    out.sampling.schema = ledger::rpc::to_text(*schema);
+    if (out.sampling.schema.size() > kSchemaBytesMax)
+        return fail(ErrorCode::too_large, "'response_format' has a schema above 16 KiB");
+    return {};
+}
+
+Result<void> refuse_not_offered(const json& body) {
+    for (const NotOffered& one : kNotOffered) {
+        const json* value = find(body, one.name);
+        if (value == nullptr || *value == false || ledger::rpc::to_text(*value) == one.harmless)
+            continue;
+        const bool empty = (value->is_array() || value->is_object()) && value->empty();
+        if (empty || *value == "") continue;
+        if (one.name == std::string_view("best_of") && body.contains("n") && *value == body["n"])
+            continue;
+        return fail(ErrorCode::unsupported, fmt::format("'{}' is not supported here", one.name));
+    }
+    return {};
+}
+
+Result<void> read_sampling(const json& body, CompletionInput& out) {
+    wire::Sampling& s = out.sampling;
+    TRY(read_count(body, "max_tokens", kMaxTokens, s.max_tokens));
+    TRY(read_count(body, "max_completion_tokens", kMaxTokens, s.max_tokens));
+    if (s.max_tokens == 0)
+        return fail(ErrorCode::out_of_range,
+                    fmt::format("'{}' must be at least 1", find(body, "max_completion_tokens")
+                                                               ? "max_completion_tokens"
+                                                               : "max_tokens"));
+    TRY(read_decimal(body, "temperature", 0, 2, s.temperature));
+    TRY(read_decimal(body, "top_p", 0, 1, s.top_p));
+    TRY(read_decimal(body, "min_p", 0, 1, s.min_p));
+    TRY(read_decimal(body, "presence_penalty", -2, 2, s.presence_penalty));
+    TRY(read_decimal(body, "frequency_penalty", -2, 2, s.frequency_penalty));
+    TRY(read_decimal(body, "repetition_penalty", 0.01, 10, s.repetition_penalty));
+    out.has_temperature = find(body, "temperature") != nullptr;
+    out.has_top_p = find(body, "top_p") != nullptr;
+    TRY(read_top_k(body, out));
+    TRY(read_logit_bias(body, out));
+    TRY(read_logprobs(body, out));
+    TRY(read_seed(body, out));
+    TRY(read_stop(body, out));
+    TRY(read_count(body, "n", UINT64_MAX, s.choices));
+    if (s.choices < 1 || s.choices > kChoicesMax)
+        return fail(ErrorCode::out_of_range, fmt::format("'n' must be from 1 to {}", kChoicesMax));
     return {};
 }
 
@@ -168,27 +342,26 @@ Result<CompletionInput> parse_completion(CompletionKind kind, std::string_view t
         return fail(ErrorCode::missing_field, "you must provide a 'model'");
     out.model = model->get<std::string>();
     TRY(kind == CompletionKind::kChat ? read_messages(body, out) : read_prompt(body, out));
-    out.max_tokens = kind == CompletionKind::kChat ? kDefaultChatTokens : kDefaultTextTokens;
-    TRY(read_count(body, "max_tokens", kMaxTokens, out.max_tokens));
-    TRY(read_count(body, "max_completion_tokens", kMaxTokens, out.max_tokens));
-    if (out.max_tokens == 0)
-        return fail(ErrorCode::out_of_range, "'max_tokens' must be at least 1");
-    TRY(read_decimal(body, "temperature", 2, out.temperature));
-    TRY(read_decimal(body, "top_p", 1, out.top_p));
-    out.has_temperature = find(body, "temperature") != nullptr;
-    out.has_top_p = find(body, "top_p") != nullptr;
-    TRY(read_seed(body, out));
-    TRY(read_stop(body, out));
+    TRY(refuse_not_offered(body));
+    out.sampling.max_tokens =
+        kind == CompletionKind::kChat ? kDefaultChatTokens : kDefaultTextTokens;
     TRY(read_flag(body, "stream", out.stream));
     TRY(read_flag(body, "echo", out.echo));
-    TRY(read_single(body, "n"));
-    TRY(read_single(body, "best_of"));
+    TRY(read_sampling(body, out));
+    TRY(read_response_format(body, out));
+    if (const json* user = find(body, "user"); user != nullptr && !user->is_string())
+        return invalid("user", "must be a string");
     if (const json* options = find(body, "stream_options")) {
         if (!options->is_object()) return invalid("stream_options", "must be an object");
         TRY(read_flag(*options, "include_usage", out.include_usage));
     }
+    const auto refused = [](const std::string& key) {  // unless it asked for nothing
+        return std::any_of(kNotOffered.begin(), kNotOffered.end(),
+                           [&](const NotOffered& one) { return key == one.name; });
+    };
     for (const auto& [key, value] : body.items())
-        if (std::find(kTaken.begin(), kTaken.end(), std::string_view(key)) == kTaken.end())
+        if (!refused(key) &&
+            std::find(kTaken.begin(), kTaken.end(), std::string_view(key)) == kTaken.end())
             out.ignored.push_back(key.substr(0, 64));
     return out;
 }

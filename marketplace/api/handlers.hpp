@@ -16,6 +16,7 @@ void add_blob_routes(RouteTable& table, Services& services);
 void add_file_routes(RouteTable& table, Services& services);
 void add_fine_tuning_routes(RouteTable& table, Services& services);
 void add_model_routes(RouteTable& table, Services& services);
+void add_embedding_routes(RouteTable& table, Services& services);
 void add_completion_routes(RouteTable& table, Services& services);
 void add_ledger_routes(RouteTable& table, Services& services);
 

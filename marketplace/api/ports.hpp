@@ -6,6 +6,7 @@
 #include "marketplace/domain/event.hpp"
 #include "marketplace/engine/engine.hpp"
 #include "marketplace/engine/market_data.hpp"
+#include "marketplace/wire/worker_json.hpp"
 
 #include <cstdint>
 #include <functional>
@@ -36,17 +37,17 @@ struct InferenceRequest {
     domain::Address buyer;
     std::string model;   ///< published name
     std::string prompt;  ///< bytes after the chat template; empty with messages
-    std::uint64_t max_tokens = 16;
-    std::string temperature = "1";  ///< decimal; empty: as the model's publisher advises
-    std::string top_p = "1";        ///< decimal; empty: as the model's publisher advises
-    std::uint64_t seed = 0;
-    std::vector<std::string> stop;
+    wire::Sampling sampling;
     std::string messages;  ///< as in wire::Infer
+    // Vectors of texts instead of a completion.
+    std::string embed;  ///< as wire::Embed::inputs; empty: a completion
+    std::size_t embed_count = 0;
 };
 struct InferenceDone {
     std::uint64_t prompt_tokens = 0;
     std::uint64_t completion_tokens = 0;
-    std::string finish_reason;  ///< "stop", "length"
+    std::vector<std::string> finish_reasons;  ///< "stop", "length", by choice
+    std::vector<std::string> vectors;         ///< base64 of little-endian floats, by input
     std::uint64_t cost_atoms = 0;
     std::vector<std::string> receipts;  ///< struct hashes, 0x-hex
 };
@@ -54,12 +55,15 @@ struct InferenceDone {
 class InferencePort {
  public:
     virtual ~InferencePort() = default;
-    using OnToken = std::function<void(std::string text)>;
+    using OnToken = std::function<void(const wire::Token&)>;
     using OnDone = std::function<void(Result<InferenceDone>)>;
     /// Starts a completion; callbacks come on any io thread, `on_done` exactly once and last.
     /// Returns an id for `abort`.
     virtual std::uint64_t start(InferenceRequest request, OnToken on_token, OnDone on_done) = 0;
     virtual void abort(std::uint64_t id) = 0;
+    enum class Pace : std::uint8_t { kGo, kHold };
+    /// Holds a completion whose reader is slow, and lets it go on. Tokens under way still come.
+    virtual void pace(std::uint64_t id, Pace pace) = 0;
 };
 
 /// A job's live record: phases, log lines and metrics, each with a rising sequence per job.

@@ -101,6 +101,7 @@ void register_routes(http::Router& router, Context& context) {
     add_job_routes(table, *services);
     add_blob_routes(table, *services);
     add_model_routes(table, *services);
+    add_embedding_routes(table, *services);
     add_completion_routes(table, *services);
     add_ledger_routes(table, *services);
     services->openapi = [text = table.openapi(context.info.version)] { return text; };

@@ -16,9 +16,17 @@ using ledger::base::fail;
 namespace {
 
 [[nodiscard]] bool is_openai_route(std::string_view path) {
-    return path == "/v1/completions" || path == "/v1/chat/completions" || path == "/v1/models" ||
-           path.starts_with("/v1/models/") || path == "/v1/files" ||
-           path.starts_with("/v1/files/") || path.starts_with("/v1/fine_tuning/");
+    return path == "/v1/completions" || path == "/v1/chat/completions" ||
+           path == "/v1/embeddings" || path == "/v1/models" || path.starts_with("/v1/models/") ||
+           path == "/v1/files" || path.starts_with("/v1/files/") ||
+           path.starts_with("/v1/fine_tuning/");
+}
+
+/// OpenAI's clients know no 422: what they can correct is 400.
+[[nodiscard]] int openai_status(std::string_view path, int status) {
+    const bool inference =
+        path == "/v1/completions" || path == "/v1/chat/completions" || path == "/v1/embeddings";
+    return inference && status == 422 ? 400 : status;
 }
 
 }  // namespace
@@ -44,6 +52,7 @@ http::Response render_error(const http::Request& request, int status, const Erro
         status = 507;
     if (status == 0) status = wire::http_status(error.code());
     http::Response response;
+    status = openai_status(request.path, status);
     response.status = status;
     if (is_openai_route(request.path)) {
         response.body = wire::openai_error_json(error, status);

@@ -2,6 +2,7 @@
 #include "marketplace/app/inference_router.hpp"
 
 #include "ledger/base/hex.hpp"
+#include "ledger/base/limits.hpp"
 
 #include <algorithm>
 
@@ -53,9 +54,14 @@ std::optional<InferenceRouter::Endpoint> InferenceRouter::pick(const Completion&
             endpoint.model != completion.request.model ||
             completion.tried.contains(endpoint.worker))
             continue;
+        const api::InferenceRequest& request = completion.request;
+        const bool embeds = !request.embed.empty();
         const std::uint64_t input_max =
-            wire::input_tokens_max(completion.request.prompt, completion.request.messages);
-        if (!has_room(engine.find_lease(endpoint.output_lease), completion.request.max_tokens) ||
+            embeds ? wire::embed_tokens_max(request.embed)
+                   : wire::input_tokens_max(request.prompt, request.messages);
+        const std::uint64_t output_max =
+            embeds ? 0 : request.sampling.max_tokens * request.sampling.choices;
+        if (!has_room(engine.find_lease(endpoint.output_lease), output_max) ||
             !has_room(engine.find_lease(endpoint.input_lease), input_max))
             continue;
         if (best == nullptr || worth(endpoint) < worth(*best)) best = &endpoint;
@@ -63,9 +69,24 @@ std::optional<InferenceRouter::Endpoint> InferenceRouter::pick(const Completion&
     return best == nullptr ? std::optional<Endpoint>() : std::optional(*best);
 }
 
+wire::MarketMessage InferenceRouter::message_for(std::uint64_t id,
+                                                 const api::InferenceRequest& request,
+                                                 const Endpoint& endpoint) {
+    if (!request.embed.empty())
+        return wire::Embed{id, endpoint.input_lease, endpoint.output_lease, request.embed};
+    wire::Infer out;
+    out.request = id;
+    out.input_lease = endpoint.input_lease;
+    out.output_lease = endpoint.output_lease;
+    out.prompt = request.prompt;
+    out.sampling = request.sampling;
+    out.messages = request.messages;
+    return out;
+}
+
 // On the engine thread.
 void InferenceRouter::route_with(std::uint64_t id, const engine::Engine& engine) {
-    wire::Infer message;
+    std::optional<wire::MarketMessage> message;
     domain::Address worker;
     {
         const std::scoped_lock lock(mutex_);
@@ -79,22 +100,16 @@ void InferenceRouter::route_with(std::uint64_t id, const engine::Engine& engine)
             completion.worker = worker;
             completion.tried.insert(worker);
             ++endpoints_.at(endpoint->output_lease).in_flight;
-            message.request = id;
-            message.input_lease = endpoint->input_lease;
-            message.output_lease = endpoint->output_lease;
-            message.prompt = completion.request.prompt;
-            message.max_tokens = completion.request.max_tokens;
-            message.temperature = completion.request.temperature;
-            message.top_p = completion.request.top_p;
-            message.seed = completion.request.seed;
-            message.stop = completion.request.stop;
-            message.messages = completion.request.messages;
+            message = message_for(id, completion.request, *endpoint);
         }
     }
-    if (message.request == 0)
+    if (!message)
         return finish(id, fail(ErrorCode::no_capacity,
                                "no open serving lease of yours has room for this request"));
-    if (!gateway_.send(worker, message))
+    if (wire::encode(*message).size() > ledger::base::limits::kWsMessageBytes)
+        return finish(id, fail(ErrorCode::too_large,
+                               "a request takes at most 64 KiB on its way to the worker"));
+    if (!gateway_.send(worker, *message))
         retry_or_fail(id, Error(ErrorCode::worker_lost, "the worker is away"));
 }
 
@@ -106,9 +121,23 @@ void InferenceRouter::abort(std::uint64_t id) {
         if (found == completions_.end()) return;
         worker = found->second.worker;
         // What was generated is still billed: the worker ends it with a normal "done".
-        found->second.on_token = [](const std::string&) {};
+        found->second.on_token = [](const wire::Token&) {};
     }
     if (!worker.is_zero()) gateway_.send(worker, wire::AbortCompletion{id});
+}
+
+void InferenceRouter::pace(std::uint64_t id, Pace pace) {
+    domain::Address worker;
+    {
+        const std::scoped_lock lock(mutex_);
+        const auto found = completions_.find(id);
+        if (found == completions_.end()) return;
+        worker = found->second.worker;
+        found->second.held = pace == Pace::kHold;
+        found->second.heard_ms = clock_.now_ms();
+    }
+    if (!worker.is_zero())
+        gateway_.send(worker, wire::HoldCompletion{id, pace == Pace::kHold ? 1U : 0U});
 }
 
 void InferenceRouter::tick() {
@@ -117,7 +146,8 @@ void InferenceRouter::tick() {
         const std::scoped_lock lock(mutex_);
         const domain::TimeMs now = clock_.now_ms();
         for (const auto& [id, completion] : completions_)
-            if (now > completion.heard_ms + kSilenceMs) silent.push_back(id);
+            if (now > completion.heard_ms + (completion.held ? kHeldMs : kSilenceMs))
+                silent.push_back(id);
     }
     for (const std::uint64_t id : silent) {
         abort(id);
@@ -162,14 +192,27 @@ void InferenceRouter::on_token(const domain::Address& worker, const wire::Token&
         const std::scoped_lock lock(mutex_);
         const auto found = completions_.find(token.request);
         if (found == completions_.end() || found->second.worker != worker) return;
+        if (token.choice >= found->second.request.sampling.choices) return;
         found->second.started = true;
         found->second.heard_ms = clock_.now_ms();
         deliver = found->second.on_token;
     }
-    deliver(token.text);
+    deliver(token);
+}
+
+void InferenceRouter::on_embedding(const domain::Address& worker,
+                                   const wire::Embedding& embedding) {
+    const std::scoped_lock lock(mutex_);
+    const auto found = completions_.find(embedding.request);
+    if (found == completions_.end() || found->second.worker != worker) return;
+    std::vector<std::string>& vectors = found->second.result.vectors;
+    found->second.heard_ms = clock_.now_ms();
+    if (embedding.index == vectors.size() && vectors.size() < found->second.request.embed_count)
+        vectors.push_back(embedding.vector);
 }
 
 void InferenceRouter::on_done(const domain::Address& worker, const wire::CompletionDone& done) {
+    bool fits = true;
     {
         const std::scoped_lock lock(mutex_);
         const auto found = completions_.find(done.request);
@@ -179,10 +222,17 @@ void InferenceRouter::on_done(const domain::Address& worker, const wire::Complet
             completion.heard_ms = clock_.now_ms();
             completion.result.prompt_tokens = done.prompt_tokens;
             completion.result.completion_tokens = done.completion_tokens;
-            completion.result.finish_reason = done.finish_reason;
+            completion.result.finish_reasons = done.finish_reasons;
             completion.receipts_left = done.receipts.size();
+            completion.settling = true;
+            const api::InferenceRequest& request = completion.request;
+            const std::size_t choices = request.embed.empty() ? request.sampling.choices : 0;
+            fits = done.finish_reasons.size() == choices &&
+                   completion.result.vectors.size() == request.embed_count;
         }
     }
+    if (!fits)
+        finish(done.request, fail(ErrorCode::worker_failed, "the worker's answer is incomplete"));
     if (done.receipts.empty())
         return finish(done.request, fail(ErrorCode::worker_failed, "no receipt came"));
     // Receipts count even when nobody waits for the completion any more: the work was done.
@@ -230,7 +280,8 @@ void InferenceRouter::on_refused(const domain::Address& worker,
     }
     // What is wrong with the request itself no other worker of the model would take.
     for (const ErrorCode code :
-         {ErrorCode::context_length_exceeded, ErrorCode::unsupported, ErrorCode::invalid_request})
+         {ErrorCode::context_length_exceeded, ErrorCode::unsupported, ErrorCode::invalid_request,
+          ErrorCode::invalid_field, ErrorCode::out_of_range, ErrorCode::job_limit})
         if (refused.code == to_string(code))
             return finish(refused.request, fail(code, refused.detail));
     retry_or_fail(refused.request, Error(ErrorCode::worker_failed, "the worker refused"));
@@ -242,8 +293,7 @@ void InferenceRouter::on_worker_gone(const domain::Address& worker) {
         const std::scoped_lock lock(mutex_);
         std::erase_if(endpoints_, [&](const auto& e) { return e.second.worker == worker; });
         for (const auto& [id, completion] : completions_)
-            if (completion.worker == worker && completion.result.finish_reason.empty())
-                affected.push_back(id);
+            if (completion.worker == worker && !completion.settling) affected.push_back(id);
     }
     for (const std::uint64_t id : affected)
         retry_or_fail(id, Error(ErrorCode::worker_lost, "the worker went away"));
@@ -261,6 +311,7 @@ void InferenceRouter::retry_or_fail(std::uint64_t id, const Error& error) {
             e->second.in_flight -= std::min<std::uint64_t>(e->second.in_flight, 1);
         found->second.endpoint = {};
         found->second.worker = {};
+        found->second.result = {};
     }
     if (retry) return route(id);
     finish(id, tl::make_unexpected(error));

@@ -18,18 +18,21 @@ namespace marketplace::app {
 class InferenceRouter final : public api::InferencePort, public InferenceEvents {
  public:
     static constexpr std::uint64_t kSilenceMs = 60'000;  ///< no token for this long: timeout
+    static constexpr std::uint64_t kHeldMs = 300'000;    ///< the same while its reader is slow
 
     InferenceRouter(EngineThread& engine, WorkerGateway& gateway, const ledger::base::Clock& clock)
         : engine_(engine), gateway_(gateway), clock_(clock) {}
 
     std::uint64_t start(api::InferenceRequest request, OnToken on_token, OnDone on_done) override;
     void abort(std::uint64_t id) override;
+    void pace(std::uint64_t id, Pace pace) override;
     /// Ends completions that fell silent. Call about once a second.
     void tick();
 
     void on_serving(const domain::Address& worker, const domain::Hash32& output_lease,
                     const std::string& model) override;
     void on_token(const domain::Address& worker, const wire::Token& token) override;
+    void on_embedding(const domain::Address& worker, const wire::Embedding& embedding) override;
     void on_done(const domain::Address& worker, const wire::CompletionDone& done) override;
     void on_refused(const domain::Address& worker, const wire::CompletionRefused& refused) override;
     void on_worker_gone(const domain::Address& worker) override;
@@ -51,6 +54,8 @@ class InferenceRouter final : public api::InferencePort, public InferenceEvents 
         domain::Hash32 endpoint;  // its output lease; zero while unrouted
         domain::Address worker;
         bool started = false;  // a token came
+        bool held = false;     // its reader is slow
+        bool settling = false;
         std::set<domain::Address> tried;
         domain::TimeMs heard_ms = 0;
         // Settling: receipts on their way into the engine.
@@ -62,6 +67,9 @@ class InferenceRouter final : public api::InferencePort, public InferenceEvents 
     void route_with(std::uint64_t id, const engine::Engine& engine);
     [[nodiscard]] std::optional<Endpoint> pick(const Completion& completion,
                                                const engine::Engine& engine);
+    [[nodiscard]] static wire::MarketMessage message_for(std::uint64_t id,
+                                                         const api::InferenceRequest& request,
+                                                         const Endpoint& endpoint);
     void retry_or_fail(std::uint64_t id, const ledger::base::Error& error);
     void receipt_settled(std::uint64_t id, const ledger::eth::Receipt& receipt,
                          const ledger::base::Result<void>& result);

@@ -196,6 +196,9 @@ void WorkerGateway::on_message(const std::shared_ptr<Connection>& connection,
                           [&](const wire::Token& m) {
                               if (inference_ != nullptr) inference_->on_token(worker, m);
                           },
+                          [&](const wire::Embedding& m) {
+                              if (inference_ != nullptr) inference_->on_embedding(worker, m);
+                          },
                           [&](const wire::CompletionDone& m) {
                               if (inference_ != nullptr) inference_->on_done(worker, m);
                           },

@@ -27,6 +27,7 @@ class InferenceEvents {
     virtual void on_serving(const domain::Address& worker, const domain::Hash32& output_lease,
                             const std::string& model) = 0;
     virtual void on_token(const domain::Address& worker, const wire::Token& token) = 0;
+    virtual void on_embedding(const domain::Address& worker, const wire::Embedding& embedding) = 0;
     virtual void on_done(const domain::Address& worker, const wire::CompletionDone& done) = 0;
     virtual void on_refused(const domain::Address& worker,
                             const wire::CompletionRefused& refused) = 0;

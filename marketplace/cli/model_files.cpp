@@ -59,9 +59,16 @@ Result<std::vector<std::string>> list_model_files(const fs::path& folder) {
     };
     if (!has("config.json"))
         return fail(ErrorCode::data_missing, folder.string() + " has no config.json");
-    if (!has("tokenizer.json") && !has("tokenizer.model"))
-        return fail(ErrorCode::data_missing,
-                    folder.string() + " has neither tokenizer.json nor tokenizer.model");
+    // Workers read tokenizer.json only; a folder without it would fail after it was sent and paid
+    // for.
+    if (!has("tokenizer.json") && has("tokenizer.model"))
+        return fail(ErrorCode::unsupported,
+                    folder.string() +
+                        " has a tokenizer.model but no tokenizer.json, which workers read: take it "
+                        "from the model's page, or save the folder again with a fast tokenizer "
+                        "(AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR))");
+    if (!has("tokenizer.json"))
+        return fail(ErrorCode::data_missing, folder.string() + " has no tokenizer.json");
     for (const std::string& name : out) {
         const std::uint64_t bytes = fs::file_size(folder / name, error);
         if (error) return fail(ErrorCode::io_error, "cannot read " + name);

@@ -142,6 +142,15 @@ class FieldWriter {
         begin(name);
         append_object(value, fields);
     }
+    /// A list that is left out when it is empty.
+    template <typename Value, typename Fields>
+    void optional_objects(const char* name, const std::vector<Value>& values, Fields fields) {
+        if (!values.empty()) objects(name, values, fields);
+    }
+    /// Bytes that need not be text, as hex.
+    void binary(const char* name, std::string_view value) {
+        text(name, ledger::base::to_hex(ledger::base::as_bytes(value)));
+    }
     template <typename Value, typename Fields>
     void objects(const char* name, const std::vector<Value>& values, Fields fields) {
         list(name, values, [&](const Value& value) { append_object(value, fields); });
@@ -323,6 +332,20 @@ class FieldReader {
         const json* member = find(name);
         if (member == nullptr) return;
         read_object(*member, at(name), value, list);
+    }
+    template <typename Value, typename List>
+    void optional_objects(const char* name, std::vector<Value>& values, List list) {
+        if (!has(name)) return;
+        objects(name, values, list);
+        if (!error_ && values.empty()) wrong(name, "is empty: leave it out");
+    }
+    void binary(const char* name, std::string& out) {
+        std::string hex;
+        text(name, hex);
+        if (error_) return;
+        const auto bytes = ledger::base::parse_hex(hex, kTextMax);
+        if (!bytes) return wrong(name, "must be hex");
+        out.assign(bytes->begin(), bytes->end());
     }
     template <typename Value, typename List>
     void objects(const char* name, std::vector<Value>& values, List list) {

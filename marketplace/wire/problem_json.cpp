@@ -151,7 +151,10 @@ std::string openai_error_json(const Error& error, int status) {
     body["message"] =
         error.detail().empty() ? std::string(ledger::base::help_for(error.code())) : error.detail();
     body["type"] = type;
-    body["param"] = nullptr;
+    // A detail that is about a parameter begins with its name in quotes.
+    const std::string& detail = error.detail();
+    const auto quote = detail.starts_with('\'') ? detail.find('\'', 1) : std::string::npos;
+    body["param"] = quote == std::string::npos ? json(nullptr) : json(detail.substr(1, quote - 1));
     body["code"] = error.code() == ErrorCode::unknown_model ? "model_not_found" : code;
     json out;
     out["error"] = std::move(body);

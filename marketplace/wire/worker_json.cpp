@@ -24,6 +24,32 @@ constexpr auto parties_fields = [](auto& v, auto& m) {
 };
 constexpr auto lease_hash_fields = [](auto& v, auto& m) { v.hex("lease", m); };
 
+constexpr auto logprob_fields = [](auto& v, auto& m) {
+    v.binary("bytes", m.bytes);
+    v.real("logprob", m.logprob);
+};
+constexpr auto bias_fields = [](auto& v, auto& m) {
+    v.text("bias", m.bias);
+    v.integer("token", m.token);
+};
+/// Not an object of its own: the fields lie among those of `infer`.
+constexpr auto sampling_fields = [](auto& v, auto& m) {
+    v.integer("max_tokens", m.max_tokens);
+    v.text("temperature", m.temperature);
+    v.text("top_p", m.top_p);
+    v.optional("repetition_penalty", m.repetition_penalty, {});
+    v.optional("min_p", m.min_p, {});
+    v.optional("presence_penalty", m.presence_penalty, {});
+    v.optional("frequency_penalty", m.frequency_penalty, {});
+    v.optional("top_k", m.top_k, std::uint64_t{0});
+    v.integer("seed", m.seed);
+    v.texts("stop", m.stop);
+    v.optional_objects("logit_bias", m.logit_bias, bias_fields);
+    v.optional("logprobs", m.logprobs, std::uint64_t{0});
+    v.optional("choices", m.choices, std::uint64_t{1});
+    v.optional("schema", m.schema, {});
+};
+
 // One list per message; the overload set is the protocol.
 
 template <typename V, typename M>
@@ -77,11 +103,17 @@ constexpr auto fields = [](auto& v, auto& m) {
         v.integer("request", m.request);
         v.text("text", m.text);
         v.integer("index", m.index);
+        v.optional("choice", m.choice, std::uint64_t{0});
+        v.optional_objects("logprobs", m.logprobs, logprob_fields);
+    } else if constexpr (std::is_same_v<M, Embedding>) {
+        v.integer("request", m.request);
+        v.integer("index", m.index);
+        v.text("vector", m.vector);
     } else if constexpr (std::is_same_v<M, CompletionDone>) {
         v.integer("request", m.request);
         v.integer("prompt_tokens", m.prompt_tokens);
         v.integer("completion_tokens", m.completion_tokens);
-        v.text("finish_reason", m.finish_reason);
+        v.texts("finish_reasons", m.finish_reasons);
         v.objects("receipts", m.receipts, signed_receipt_fields);
     } else if constexpr (std::is_same_v<M, CompletionRefused>) {
         v.integer("request", m.request);
@@ -127,12 +159,16 @@ constexpr auto fields = [](auto& v, auto& m) {
         v.hex("input_lease", m.input_lease);
         v.hex("output_lease", m.output_lease);
         v.text("prompt", m.prompt);
-        v.integer("max_tokens", m.max_tokens);
-        v.text("temperature", m.temperature);
-        v.text("top_p", m.top_p);
-        v.integer("seed", m.seed);
-        v.texts("stop", m.stop);
+        sampling_fields(v, m.sampling);
         v.optional("messages", m.messages, {});
+    } else if constexpr (std::is_same_v<M, Embed>) {
+        v.integer("request", m.request);
+        v.hex("input_lease", m.input_lease);
+        v.hex("output_lease", m.output_lease);
+        v.text("inputs", m.inputs);
+    } else if constexpr (std::is_same_v<M, HoldCompletion>) {
+        v.integer("request", m.request);
+        v.integer("hold", m.hold);
     } else if constexpr (std::is_same_v<M, AbortCompletion>) {
         v.integer("request", m.request);
     } else {
@@ -142,11 +178,11 @@ constexpr auto fields = [](auto& v, auto& m) {
     }
 };
 
-constexpr const char* kWorkerTypes[] = {"hello",   "started", "metrics",  "receipt",
-                                        "voucher", "failed",  "finished", "serving",
-                                        "token",   "done",    "refused"};
-constexpr const char* kMarketTypes[] = {"welcome", "assign", "ack",   "voucher",
-                                        "cancel",  "infer",  "abort", "error"};
+constexpr const char* kWorkerTypes[] = {"hello",   "started",   "metrics",  "receipt",
+                                        "voucher", "failed",    "finished", "serving",
+                                        "token",   "embedding", "done",     "refused"};
+constexpr const char* kMarketTypes[] = {"welcome", "assign", "ack",  "voucher", "cancel",
+                                        "infer",   "embed",  "hold", "abort",   "error"};
 static_assert(std::size(kWorkerTypes) == std::variant_size_v<WorkerMessage>);
 static_assert(std::size(kMarketTypes) == std::variant_size_v<MarketMessage>);
 
@@ -188,6 +224,16 @@ Result<Variant> decode(std::string_view text, const char* const* types) {
 
 std::uint64_t input_tokens_max(std::string_view prompt, std::string_view messages) noexcept {
     return messages.empty() ? prompt.size() + 16 : messages.size() + 1024;
+}
+
+std::uint64_t embed_tokens_max(std::string_view inputs) noexcept {
+    // What separates two strings, or begins a list of numbers. Inside a string a quote is escaped,
+    // so that it may be counted too often, but never too seldom.
+    const std::string_view mark = inputs.starts_with("[[") ? "[" : R"(",")";
+    std::uint64_t count = 1;
+    for (auto at = inputs.find(mark); at != std::string_view::npos; at = inputs.find(mark, at + 1))
+        ++count;
+    return inputs.size() + 16 * count;
 }
 
 std::string encode(const WorkerMessage& message) {

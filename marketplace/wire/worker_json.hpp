@@ -94,18 +94,32 @@ struct Serving {
     std::string model;
     friend bool operator==(const Serving&, const Serving&) = default;
 };
+struct TokenLogprob {
+    std::string bytes;  ///< of the token, perhaps part of a character; hex on the wire
+    double logprob = 0;
+    friend bool operator==(const TokenLogprob&, const TokenLogprob&) = default;
+};
 struct Token {
     std::uint64_t request = 0;
     std::string text;
     std::uint64_t index = 0;
+    std::uint64_t choice = 0;
+    std::vector<TokenLogprob> logprobs;  ///< when asked for: the token, then the alternatives
     friend bool operator==(const Token&, const Token&) = default;
+};
+/// The vector of one input of an Embed, in the order of the inputs.
+struct Embedding {
+    std::uint64_t request = 0;
+    std::uint64_t index = 0;
+    std::string vector;  ///< base64 of little-endian 32-bit floats
+    friend bool operator==(const Embedding&, const Embedding&) = default;
 };
 struct CompletionDone {
     std::uint64_t request = 0;
-    std::uint64_t prompt_tokens = 0;
-    std::uint64_t completion_tokens = 0;
-    std::string finish_reason;
-    std::vector<SignedReceipt> receipts;  ///< one on the input lease, one on the output lease
+    std::uint64_t prompt_tokens = 0;          ///< once, whatever the number of choices
+    std::uint64_t completion_tokens = 0;      ///< of all choices
+    std::vector<std::string> finish_reasons;  ///< by choice; none for embeddings
+    std::vector<SignedReceipt> receipts;      ///< one on the input lease, one on the output lease
     friend bool operator==(const CompletionDone&, const CompletionDone&) = default;
 };
 struct CompletionRefused {
@@ -116,7 +130,7 @@ struct CompletionRefused {
 };
 using WorkerMessage =
     std::variant<Hello, Started, Metrics, ReceiptMessage, WorkerVoucher, WorkFailed, WorkFinished,
-                 Serving, Token, CompletionDone, CompletionRefused>;
+                 Serving, Token, Embedding, CompletionDone, CompletionRefused>;
 
 // ---- market to worker ----
 
@@ -165,20 +179,53 @@ struct CancelWork {
     std::string reason;
     friend bool operator==(const CancelWork&, const CancelWork&) = default;
 };
+struct TokenBias {
+    std::uint64_t token = 0;
+    std::string bias;  ///< decimal, -100 to 100
+    friend bool operator==(const TokenBias&, const TokenBias&) = default;
+};
+/// How tokens are chosen. Decimals are text.
+struct Sampling {
+    std::uint64_t max_tokens = 16;   ///< of each choice
+    std::string temperature = "1";   ///< empty: as the model's publisher advises
+    std::string top_p = "1";         ///< empty: as the model's publisher advises
+    std::string repetition_penalty;  ///< empty: as the model's publisher advises
+    std::string min_p;               ///< empty: 0
+    std::string presence_penalty;    ///< empty: 0
+    std::string frequency_penalty;   ///< empty: 0
+    std::uint64_t top_k = 0;         ///< 0: as the model's publisher advises
+    std::uint64_t seed = 0;          ///< of the first choice; those of the others follow from it
+    std::vector<std::string> stop;
+    std::vector<TokenBias> logit_bias;
+    std::uint64_t logprobs = 0;  ///< 0: none, else one more than the alternatives wanted
+    std::uint64_t choices = 1;
+    std::string schema;  ///< the JSON schema that the text must follow; empty: any text
+    friend bool operator==(const Sampling&, const Sampling&) = default;
+};
 struct Infer {
     std::uint64_t request = 0;
     Hash32 input_lease;
     Hash32 output_lease;
     std::string prompt;
-    std::uint64_t max_tokens = 16;
-    std::string temperature = "1";  ///< decimal; empty: as the model's publisher advises
-    std::string top_p = "1";        ///< decimal; empty: as the model's publisher advises
-    std::uint64_t seed = 0;
-    std::vector<std::string> stop;
+    Sampling sampling;
     /// Instead of the prompt, for models with a chat template of their own: a canonical JSON list
     /// of {"content","role"}.
     std::string messages;
     friend bool operator==(const Infer&, const Infer&) = default;
+};
+/// Vectors of texts, billed as input tokens.
+struct Embed {
+    std::uint64_t request = 0;
+    Hash32 input_lease;
+    Hash32 output_lease;
+    std::string inputs;  ///< canonical JSON: a list of strings, or of lists of token numbers
+    friend bool operator==(const Embed&, const Embed&) = default;
+};
+/// The buyer reads more slowly than tokens come: the completion waits, or goes on.
+struct HoldCompletion {
+    std::uint64_t request = 0;
+    std::uint64_t hold = 0;  ///< 1: wait, 0: go on
+    friend bool operator==(const HoldCompletion&, const HoldCompletion&) = default;
 };
 struct AbortCompletion {
     std::uint64_t request = 0;
@@ -189,14 +236,16 @@ struct MarketError {
     std::string detail;
     friend bool operator==(const MarketError&, const MarketError&) = default;
 };
-using MarketMessage = std::variant<Welcome, Assign, Ack, BuyerVoucher, CancelWork, Infer,
-                                   AbortCompletion, MarketError>;
+using MarketMessage = std::variant<Welcome, Assign, Ack, BuyerVoucher, CancelWork, Infer, Embed,
+                                   HoldCompletion, AbortCompletion, MarketError>;
 
 /// Tokens that the input of one completion may be billed at most; the worker refuses an input that
 /// has more. A token is at least a byte of text, special tokens and what a chat template puts
 /// around the messages come on top: 16 around a prompt, 1024 around messages.
 [[nodiscard]] std::uint64_t input_tokens_max(std::string_view prompt,
                                              std::string_view messages) noexcept;
+/// The same for an Embed: each input has some of the bytes of `inputs`, and 16 tokens around it.
+[[nodiscard]] std::uint64_t embed_tokens_max(std::string_view inputs) noexcept;
 
 [[nodiscard]] std::string encode(const WorkerMessage& message);
 [[nodiscard]] std::string encode(const MarketMessage& message);

@@ -85,6 +85,7 @@ class RestMarket {
             return 0;
         }
         void abort(std::uint64_t) override {}
+        void pace(std::uint64_t, Pace) override {}
     };
 
     static std::unique_ptr<marketplace::storage::Database> open(

@@ -244,6 +244,21 @@ void Agent::handle(const wire::Infer& message) {
     found->second->infer(message);
 }
 
+void Agent::handle(const wire::Embed& message) {
+    const auto found = sessions_.find(message.output_lease);
+    if (found == sessions_.end()) {
+        context_.outbox.send(wire::CompletionRefused{message.request, "no_capacity",
+                                                     "the worker does not serve this lease"});
+        return;
+    }
+    found->second->embed(message);
+}
+
+void Agent::handle(const wire::HoldCompletion& message) {
+    for (const auto& [job, session] : serve_jobs_)
+        session->pace(message);
+}
+
 void Agent::handle(const wire::AbortCompletion& message) {
     for (const auto& [job, session] : serve_jobs_)
         session->abort(message.request);

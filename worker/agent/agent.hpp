@@ -64,6 +64,8 @@ class Agent {
     void handle(const marketplace::wire::BuyerVoucher& message);
     void handle(const marketplace::wire::CancelWork& message);
     void handle(const marketplace::wire::Infer& message);
+    void handle(const marketplace::wire::Embed& message);
+    void handle(const marketplace::wire::HoldCompletion& message);
     void handle(const marketplace::wire::AbortCompletion& message);
     void handle(const marketplace::wire::MarketError& message);
 

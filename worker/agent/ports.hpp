@@ -90,6 +90,8 @@ class Session {
     virtual void tick() = 0;
     /// Serving only.
     virtual void infer(const marketplace::wire::Infer& request) = 0;
+    virtual void embed(const marketplace::wire::Embed& request) = 0;
+    virtual void pace(const marketplace::wire::HoldCompletion& message) = 0;
     virtual void abort(std::uint64_t request) = 0;
     /// Holds the machine: running or about to.
     [[nodiscard]] virtual bool active() const = 0;

@@ -3,12 +3,15 @@
 
 #include "ledger/base/hex.hpp"
 #include "ledger/base/money.hpp"
+#include "marketplace/wire/base64.hpp"
 #include "worker/agent/folder_links.hpp"
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <future>
+#include <limits>
 #include <utility>
 #include <variant>
 
@@ -31,25 +34,65 @@ Result<double> parse_decimal(std::string_view text, const char* name) {
     return value;
 }
 
+/// An empty text leaves the value as it is.
+Result<void> read_decimal(std::string_view text, const char* name, double& out) {
+    if (text.empty()) return {};
+    TRY_ASSIGN(out, parse_decimal(text, name));
+    return {};
+}
+
+Result<model::SamplingParams> to_params(const wire::Sampling& from) {
+    constexpr std::uint64_t kTokensMax = std::uint64_t{1} << 20;
+    constexpr std::uint64_t kU32Max = std::numeric_limits<std::uint32_t>::max();
+    model::SamplingParams out;
+    out.max_tokens = static_cast<std::uint32_t>(std::min(from.max_tokens, kTokensMax));
+    out.top_k = static_cast<std::uint32_t>(std::min(from.top_k, kU32Max));
+    TRY(read_decimal(from.temperature, "temperature", out.temperature));
+    TRY(read_decimal(from.top_p, "top_p", out.top_p));
+    TRY(read_decimal(from.min_p, "min_p", out.min_p));
+    TRY(read_decimal(from.presence_penalty, "presence_penalty", out.presence_penalty));
+    TRY(read_decimal(from.frequency_penalty, "frequency_penalty", out.frequency_penalty));
+    TRY(read_decimal(from.repetition_penalty, "repetition_penalty", out.repetition_penalty));
+    for (const wire::TokenBias& one : from.logit_bias) {
+        if (one.token > kU32Max)
+            return fail(ErrorCode::out_of_range, "'logit_bias' names no token of the model");
+        model::TokenBias bias{static_cast<std::uint32_t>(one.token), 0};
+        TRY_ASSIGN(bias.bias, parse_decimal(one.bias, "logit_bias"));
+        out.logit_bias.push_back(bias);
+    }
+    if (from.logprobs > 0)
+        out.logprobs = static_cast<std::uint32_t>(std::min(from.logprobs - 1, kU32Max));
+    out.seed = from.seed;
+    out.stop = from.stop;
+    out.schema = from.schema;
+    return out;
+}
+
 Result<executor::GenerateRequest> to_request(const wire::Infer& infer) {
     executor::GenerateRequest request;
     request.id = std::to_string(infer.request);
     request.prompt = infer.prompt;
     request.messages = infer.messages;
     request.prompt_tokens_max = wire::input_tokens_max(infer.prompt, infer.messages);
-    request.params.max_tokens = static_cast<std::uint32_t>(
-        std::min<std::uint64_t>(infer.max_tokens, std::uint64_t{1} << 20));
-    request.temperature_given = !infer.temperature.empty();
-    request.top_p_given = !infer.top_p.empty();
-    if (request.temperature_given) {
-        TRY_ASSIGN(request.params.temperature, parse_decimal(infer.temperature, "temperature"));
-    }
-    if (request.top_p_given) {
-        TRY_ASSIGN(request.params.top_p, parse_decimal(infer.top_p, "top_p"));
-    }
-    request.params.seed = infer.seed;
-    request.params.stop = infer.stop;
+    TRY_ASSIGN(request.params, to_params(infer.sampling));
+    request.temperature_given = !infer.sampling.temperature.empty();
+    request.top_p_given = !infer.sampling.top_p.empty();
+    request.repetition_given = !infer.sampling.repetition_penalty.empty();
     return request;
+}
+
+/// Seeds of the choices lie far apart; the first has the request's own.
+std::uint64_t seed_of(std::uint64_t seed, std::size_t choice) {
+    return seed + choice * 0x9E3779B97F4A7C15ULL;
+}
+
+/// What the response hash is of: the text, or all texts with their lengths before them.
+std::string whole_text(const std::vector<std::string>& texts) {
+    if (texts.size() == 1) return texts.front();
+    std::string out;
+    for (const std::string& text : texts)
+        out += fmt::format("{}:", text.size()) + text;
+    return out;
 }
 
 std::uint64_t remaining(const LeaseBook& book) {
@@ -124,9 +167,29 @@ void ServeSession::infer(const wire::Infer& request) {
             wire::CompletionRefused{request.request, "unavailable", "the worker is stopping"});
 }
 
+void ServeSession::embed(const wire::Embed& request) {
+    if (!actor_.post([this, request] { accept(request); }))
+        context_.outbox.send(
+            wire::CompletionRefused{request.request, "unavailable", "the worker is stopping"});
+}
+
+void ServeSession::pace(const wire::HoldCompletion& message) {
+    actor_.post([this, message] {
+        const auto found = running_.find(message.request);
+        if (!job_ || found == running_.end()) return;
+        using Pace = model::TextModel::Pace;
+        for (std::size_t i = 0; i < found->second.begun; ++i)
+            job_->pace(to_id(message.request, i), message.hold != 0 ? Pace::kHold : Pace::kGo);
+    });
+}
+
 void ServeSession::abort(std::uint64_t request) {
     actor_.post([this, request] {
-        if (job_ && running_.contains(request)) job_->abort(std::to_string(request));
+        const auto found = running_.find(request);
+        if (!job_ || found == running_.end()) return;
+        found->second.aborted = true;
+        for (std::size_t i = 0; i < found->second.begun; ++i)
+            job_->abort(to_id(request, i));
     });
 }
 
@@ -217,15 +280,13 @@ void ServeSession::on_event(const executor::JobEvent& event) {
         note(LogLevel::kInfo, "serving " + spec_.name);
         announce();
     } else if (const auto* token = std::get_if<executor::Token>(&event)) {
-        const auto id = ledger::base::parse_u64(token->id);
-        const auto found = id ? running_.find(*id) : running_.end();
-        if (found == running_.end()) return;
-        found->second.text += token->piece.text;
-        context_.outbox.send(wire::Token{*id, token->piece.text, token->piece.index});
+        on_token(*token);
+    } else if (const auto* embedded = std::get_if<executor::Embedded>(&event)) {
+        on_embedded(*embedded);
     } else if (const auto* done = std::get_if<executor::GenerationDone>(&event)) {
         on_done(*done);
     } else if (const auto* refused = std::get_if<executor::GenerationRefused>(&event)) {
-        if (const auto id = ledger::base::parse_u64(refused->id)) refuse(*id, refused->error);
+        if (const auto id = parse_id(refused->id)) refuse(id->request, refused->error);
     } else if (const auto* failed = std::get_if<executor::Failed>(&event)) {
         fail_leases(failed->error);
     } else if (std::holds_alternative<executor::Finished>(event)) {
@@ -233,47 +294,128 @@ void ServeSession::on_event(const executor::JobEvent& event) {
     }
 }
 
-Result<void> ServeSession::admit(const wire::Infer& request) const {
+std::string ServeSession::to_id(std::uint64_t request, std::size_t choice) {
+    return choice == 0 ? std::to_string(request) : fmt::format("{}.{}", request, choice);
+}
+
+std::optional<ServeSession::ChoiceId> ServeSession::parse_id(std::string_view text) {
+    const auto dot = text.find('.');
+    const auto request = ledger::base::parse_u64(text.substr(0, dot));
+    if (!request) return std::nullopt;
+    if (dot == std::string_view::npos) return ChoiceId{*request, 0};
+    const auto choice = ledger::base::parse_u64(text.substr(dot + 1));
+    if (!choice) return std::nullopt;
+    return ChoiceId{*request, *choice};
+}
+
+void ServeSession::on_token(const executor::Token& token) {
+    const auto id = parse_id(token.id);
+    const auto found = id ? running_.find(id->request) : running_.end();
+    if (found == running_.end() || id->choice >= found->second.begun) return;
+    Running& running = found->second;
+    running.choices[id->choice].text += token.piece.text;
+    wire::Token message{id->request, token.piece.text, token.piece.index, id->choice, {}};
+    for (const model::TokenLogprob& one : token.piece.logprobs)
+        message.logprobs.push_back({one.token, one.logprob});
+    context_.outbox.send(message);
+    begin_others(id->request, running);
+}
+
+void ServeSession::on_embedded(const executor::Embedded& embedded) {
+    const auto id = parse_id(embedded.id);
+    const auto found = id ? running_.find(id->request) : running_.end();
+    if (found == running_.end() || !found->second.embeds) return;
+    Running& running = found->second;
+    if (embedded.index != running.vectors) return;
+    ++running.vectors;
+    wire::Embedding message{id->request, embedded.index, wire::encode_floats(embedded.vector)};
+    running.choices.front().text += message.vector + "\n";
+    context_.outbox.send(message);
+}
+
+/// The other choices begin when the first has run its prompt: they find its keys and values.
+void ServeSession::begin_others(std::uint64_t request, Running& running) {
+    while (running.begun < running.choices.size() && !running.aborted && job_) {
+        executor::GenerateRequest task = running.task;
+        task.id = to_id(request, running.begun);
+        task.params.seed = seed_of(running.task.params.seed, running.begun);
+        ++running.begun;
+        if (const auto asked = job_->generate(task); !asked) return refuse(request, asked.error());
+    }
+}
+
+Result<void> ServeSession::admit(const Hash32& input_lease, const Hash32& output_lease,
+                                 const Running& running) const {
     if (phase_ != Phase::kServing || !job_)
         return fail(ErrorCode::no_capacity, "the model is not loaded");
-    if (request.input_lease != input_->terms().lease ||
-        request.output_lease != output_->terms().lease)
+    if (input_lease != input_->terms().lease || output_lease != output_->terms().lease)
         return fail(ErrorCode::wrong_state, "the request names other leases");
-    if (running_.size() >= kRunningMax)
-        return fail(ErrorCode::queue_full, "too many completions at once");
+    std::size_t count = running.choices.size();
+    std::uint64_t input = running.input_tokens_max;
+    std::uint64_t output = running.output_tokens_max;
+    for (const auto& [id, other] : running_) {
+        count += other.choices.size();
+        input += other.input_tokens_max;
+        output += other.output_tokens_max;
+    }
+    if (count > kRunningMax) return fail(ErrorCode::queue_full, "too many completions at once");
     const std::uint64_t now = context_.clock.now_ms();
     if (payment_overdue(*input_, context_.payment, now) ||
         payment_overdue(*output_, context_.payment, now))
         return fail(ErrorCode::unavailable, "two voucher periods are unpaid");
     // Every token that may be billed must fit under the locks. A chat template may make any text of
     // its messages, so this bound goes to the child, which refuses inputs above it.
-    std::uint64_t input = wire::input_tokens_max(request.prompt, request.messages);
-    std::uint64_t output = request.max_tokens;
-    for (const auto& [id, other] : running_) {
-        input += other.input_tokens_max;
-        output += other.max_tokens;
-    }
     if (input > remaining(*input_) || output > remaining(*output_))
         return fail(ErrorCode::voucher_above_lock, "the completion may pass the lease's tokens");
     return {};
 }
 
 void ServeSession::accept(const wire::Infer& request) {
-    Result<void> admitted = admit(request);
+    auto task = to_request(request);
+    if (!task) return refuse(request.request, task.error());
+    const std::uint64_t choices = request.sampling.choices;
+    if (choices == 0 || choices > kRunningMax)
+        return refuse(request.request, Error(ErrorCode::out_of_range, "'n' is out of range"));
+    Running running;
+    running.input = request.messages.empty() ? request.prompt : request.messages;
+    running.input_tokens_max = task->prompt_tokens_max;
+    running.output_tokens_max = task->params.max_tokens * choices;
+    running.choices.resize(choices);
+    running.task = std::move(*task);
+    running.begun = 1;
+    Result<void> admitted = admit(request.input_lease, request.output_lease, running);
     if (admitted) {
-        const auto task = to_request(request);
-        running_[request.request] =
-            Running{request.messages.empty() ? request.prompt : request.messages,
-                    wire::input_tokens_max(request.prompt, request.messages),
-                    {},
-                    request.max_tokens};
-        admitted = task ? job_->generate(*task) : tl::make_unexpected(task.error());
+        admitted = job_->generate(running.task);
+        running_[request.request] = std::move(running);
+    }
+    if (!admitted) refuse(request.request, admitted.error());
+}
+
+void ServeSession::accept(const wire::Embed& request) {
+    executor::EmbedRequest task;
+    task.id = to_id(request.request, 0);
+    task.inputs = request.inputs;
+    task.prompt_tokens_max = wire::embed_tokens_max(request.inputs);
+    Running running;
+    running.input = request.inputs;
+    running.input_tokens_max = task.prompt_tokens_max;
+    running.choices.resize(1);
+    running.embeds = true;
+    running.begun = 1;
+    Result<void> admitted = admit(request.input_lease, request.output_lease, running);
+    if (admitted) {
+        admitted = job_->embed(task);
+        running_[request.request] = std::move(running);
     }
     if (!admitted) refuse(request.request, admitted.error());
 }
 
 void ServeSession::refuse(std::uint64_t request, const Error& error) {
-    running_.erase(request);
+    if (const auto found = running_.find(request); found != running_.end()) {
+        for (std::size_t i = 0; job_ && i < found->second.begun; ++i)
+            if (found->second.choices[i].finish_reason.empty()) job_->abort(to_id(request, i));
+        running_.erase(found);
+    }
     context_.outbox.send(wire::CompletionRefused{
         request, std::string(ledger::base::to_string(error.code())), error.detail()});
 }
@@ -286,7 +428,10 @@ std::optional<wire::SignedReceipt> ServeSession::bill(LeaseBook& book, std::uint
     work.cumulative_units = book.cumulative_units() + std::min(units, remaining(book));
     work.model_hash = model::model_hash(spec_);
     work.request_hash = salted_hash(book.terms().salt, running.input);
-    work.response_hash = salted_hash(book.terms().salt, running.text);
+    std::vector<std::string> texts;
+    for (const Choice& choice : running.choices)
+        texts.push_back(choice.text);
+    work.response_hash = salted_hash(book.terms().salt, whole_text(texts));
     work.start_ms = done.start_ms;
     work.end_ms = done.end_ms;
     const auto stored = book.append(work, context_.worker, context_.domain);
@@ -298,21 +443,45 @@ std::optional<wire::SignedReceipt> ServeSession::bill(LeaseBook& book, std::uint
 }
 
 void ServeSession::on_done(const executor::GenerationDone& done) {
-    const auto id = ledger::base::parse_u64(done.id);
-    const auto found = id ? running_.find(*id) : running_.end();
+    const auto id = parse_id(done.id);
+    const auto found = id ? running_.find(id->request) : running_.end();
+    if (found == running_.end() || id->choice >= found->second.begun) return;
+    Running& running = found->second;
+    if (!running.choices[id->choice].finish_reason.empty()) return;  // it ended before
+    running.choices[id->choice].finish_reason =
+        done.finish_reason.empty() ? "stop" : done.finish_reason;
+    executor::GenerationDone& total = running.total;
+    if (id->choice == 0) {  // the prompt is billed once
+        total.prompt_tokens = done.prompt_tokens;
+        total.start_ms = done.start_ms;
+    }
+    total.completion_tokens += done.completion_tokens;
+    total.end_ms = std::max({total.end_ms, total.start_ms, done.end_ms});
+    begin_others(id->request, running);
+    end_request(id->request);
+}
+
+/// Bills a request all of whose choices have ended.
+void ServeSession::end_request(std::uint64_t request) {
+    const auto found = running_.find(request);
     if (found == running_.end()) return;
+    for (std::size_t i = 0; i < found->second.begun; ++i)
+        if (found->second.choices[i].finish_reason.empty()) return;
     const Running running = std::move(found->second);
     running_.erase(found);
-    // The child read a stranger's files: it bills no more input than was locked for this request.
-    const std::uint64_t prompt_tokens = std::min(done.prompt_tokens, running.input_tokens_max);
     wire::CompletionDone message;
-    message.request = *id;
-    message.prompt_tokens = prompt_tokens;
-    message.completion_tokens = done.completion_tokens;
-    message.finish_reason = done.finish_reason;
-    if (auto receipt = bill(*input_, prompt_tokens, running, done))
+    message.request = request;
+    // The child read a stranger's files: it bills no more than was locked for this request.
+    message.prompt_tokens = std::min(running.total.prompt_tokens, running.input_tokens_max);
+    message.completion_tokens =
+        std::min(running.total.completion_tokens, running.output_tokens_max);
+    for (std::size_t i = 0; !running.embeds && i < running.choices.size(); ++i)
+        message.finish_reasons.push_back(running.choices[i].finish_reason.empty()
+                                             ? "cancelled"
+                                             : running.choices[i].finish_reason);
+    if (auto receipt = bill(*input_, message.prompt_tokens, running, running.total))
         message.receipts.push_back(std::move(*receipt));
-    if (auto receipt = bill(*output_, done.completion_tokens, running, done))
+    if (auto receipt = bill(*output_, message.completion_tokens, running, running.total))
         message.receipts.push_back(std::move(*receipt));
     last_sent_ms_ = context_.clock.now_ms();
     resends_left_ = kResendsMax;

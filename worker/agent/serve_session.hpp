@@ -28,6 +28,8 @@ class ServeSession final : public Session {
     void cancel(const std::string& reason) override;
     void tick() override;
     void infer(const marketplace::wire::Infer& request) override;
+    void embed(const marketplace::wire::Embed& request) override;
+    void pace(const marketplace::wire::HoldCompletion& message) override;
     void abort(std::uint64_t request) override;
     [[nodiscard]] bool active() const override;
     void stop() override;
@@ -36,21 +38,44 @@ class ServeSession final : public Session {
 
  private:
     enum class Phase : std::uint8_t { kWaiting, kLoading, kServing, kOver };
-    struct Running {
-        std::string input;  // the prompt or the messages
-        std::uint64_t input_tokens_max = 0;
+    struct Choice {
         std::string text;
-        std::uint64_t max_tokens = 0;
+        std::string finish_reason;  // empty while it runs
+    };
+    struct Running {
+        std::string input;  // the prompt, the messages or the inputs
+        std::uint64_t input_tokens_max = 0;
+        std::uint64_t output_tokens_max = 0;  // of all choices
+        std::vector<Choice> choices;
+        executor::GenerateRequest task;  // of the first choice
+        std::size_t begun = 0;           // choices that the child was given
+        bool embeds = false;             // texts of the only choice are then vectors
+        std::uint64_t vectors = 0;
+        bool aborted = false;
+        executor::GenerationDone total;  // of the choices that ended
+    };
+    /// A choice of a request, as the child knows it: "7", then "7.1", "7.2", …
+    struct ChoiceId {
+        std::uint64_t request = 0;
+        std::size_t choice = 0;
     };
 
     // All below run on the actor's thread.
     void prepare();
     [[nodiscard]] Result<void> try_start();
     [[nodiscard]] std::filesystem::path folder_path() const;
+    [[nodiscard]] static std::string to_id(std::uint64_t request, std::size_t choice);
+    [[nodiscard]] static std::optional<ChoiceId> parse_id(std::string_view text);
     void on_event(const executor::JobEvent& event);
+    void on_token(const executor::Token& token);
+    void on_embedded(const executor::Embedded& embedded);
+    void begin_others(std::uint64_t request, Running& running);
+    void end_request(std::uint64_t request);
     void on_done(const executor::GenerationDone& done);
     void accept(const marketplace::wire::Infer& request);
-    [[nodiscard]] Result<void> admit(const marketplace::wire::Infer& request) const;
+    void accept(const marketplace::wire::Embed& request);
+    [[nodiscard]] Result<void> admit(const Hash32& input_lease, const Hash32& output_lease,
+                                     const Running& running) const;
     void refuse(std::uint64_t request, const ledger::base::Error& error);
     [[nodiscard]] std::optional<marketplace::wire::SignedReceipt> bill(
         LeaseBook& book, std::uint64_t units, const Running& running,

@@ -87,6 +87,13 @@ void TrainSession::infer(const wire::Infer& request) {
         wire::CompletionRefused{request.request, "wrong_state", "the lease is for training"});
 }
 
+void TrainSession::embed(const wire::Embed& request) {
+    context_.outbox.send(
+        wire::CompletionRefused{request.request, "wrong_state", "the lease is for training"});
+}
+
+void TrainSession::pace(const wire::HoldCompletion& /*message*/) {}
+
 void TrainSession::abort(std::uint64_t /*request*/) {}
 
 bool TrainSession::active() const {

@@ -27,6 +27,8 @@ class TrainSession final : public Session {
     void cancel(const std::string& reason) override;
     void tick() override;
     void infer(const marketplace::wire::Infer& request) override;
+    void embed(const marketplace::wire::Embed& request) override;
+    void pace(const marketplace::wire::HoldCompletion& message) override;
     void abort(std::uint64_t request) override;
     [[nodiscard]] bool active() const override;
     void stop() override;

@@ -57,6 +57,13 @@ struct Token {
     std::string id;
     model::TokenPiece piece;
 };
+/// The vector of one input of an EmbedRequest, in the order of the inputs.
+struct Embedded {
+    std::string id;
+    std::uint64_t index = 0;
+    std::vector<float> vector;
+};
+/// Ends an EmbedRequest as well, with no completion tokens and no finish reason.
 struct GenerationDone {
     std::string id;
     std::uint64_t prompt_tokens = 0;
@@ -79,8 +86,8 @@ struct Failed {
     ledger::base::Error error;
 };
 
-using JobEvent = std::variant<Ready, Prepared, Metrics, Evaluated, Segment, Token, GenerationDone,
-                              GenerationRefused, Finished, Failed>;
+using JobEvent = std::variant<Ready, Prepared, Metrics, Evaluated, Segment, Token, Embedded,
+                              GenerationDone, GenerationRefused, Finished, Failed>;
 
 /// Called on the job's own thread, one event at a time; must not block for long and must not
 /// destroy the Job from inside. Exactly one Finished or Failed comes, as the last event.
@@ -126,6 +133,14 @@ struct GenerateRequest {
     // Not given: as the model's publisher advises, where he does.
     bool temperature_given = true;
     bool top_p_given = true;
+    bool repetition_given = true;
+};
+
+struct EmbedRequest {
+    std::string id;
+    std::string inputs;  // JSON: a list of strings, or of lists of token numbers
+    // As in GenerateRequest, of all inputs together.
+    std::uint64_t prompt_tokens_max = std::numeric_limits<std::uint64_t>::max();
 };
 
 /// A job under way. Destroying it kills the child and waits for it. Methods are thread-safe.
@@ -142,6 +157,10 @@ class Job {
     /// Serving only. An error here means that the child is gone or the queue is full; a refusal by
     /// the model comes as GenerationRefused.
     [[nodiscard]] virtual ledger::base::Result<void> generate(const GenerateRequest& request) = 0;
+    /// Serving only; errors and refusals as for `generate`.
+    [[nodiscard]] virtual ledger::base::Result<void> embed(const EmbedRequest& request) = 0;
+    /// Holds a completion whose reader is slow, or lets it go on.
+    virtual void pace(const std::string& id, model::TextModel::Pace pace) = 0;
     /// Ends a request; GenerationDone with "cancelled" follows.
     virtual void abort(const std::string& id) = 0;
 };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "worker/executor/fake_executor.hpp"
 
+#include "worker/model/json_reader.hpp"
 #include "worker/model/safetensors.hpp"
 
 #include <fmt/format.h>
@@ -47,6 +48,10 @@ class FakeTraining final : public Job {
     void resume() override { set(&FakeTraining::paused_, false); }
     void stop() override { set(&FakeTraining::stopped_, true); }
     void kill() override { set(&FakeTraining::stopped_, true); }
+    Result<void> embed(const EmbedRequest& /*request*/) override {
+        return fail(ErrorCode::wrong_state, "the job does not serve");
+    }
+    void pace(const std::string& /*id*/, model::TextModel::Pace /*pace*/) override {}
     Result<void> generate(const GenerateRequest& /*request*/) override {
         return fail(ErrorCode::wrong_state, "the job does not serve");
     }
@@ -139,6 +144,22 @@ class FakeServing final : public Job {
         changed_.notify_all();
         return {};
     }
+    /// Each input is a vector of its length and 1.
+    Result<void> embed(const EmbedRequest& request) override {
+        const auto inputs = model::JsonValue::parse(request.inputs, 3);
+        if (!inputs) return tl::make_unexpected(inputs.error());
+        GenerationDone done;
+        done.id = request.id;
+        std::uint64_t index = 0;
+        for (const model::JsonValue& one : inputs->items()) {
+            const std::size_t size = one.text() != nullptr ? one.text()->size() : one.size();
+            sink_(Embedded{request.id, index++, {static_cast<float>(size), 1.0F}});
+            done.prompt_tokens += size;
+        }
+        sink_(done);
+        return {};
+    }
+    void pace(const std::string& /*id*/, model::TextModel::Pace /*pace*/) override {}
     void abort(const std::string& /*id*/) override {}
 
  private:

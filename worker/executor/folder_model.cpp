@@ -66,6 +66,7 @@ class FolderVocabulary final : public model::Vocabulary {
     std::unique_ptr<model::TokenStream> stream() const override {
         return std::make_unique<FolderStream>(tokenizer_);
     }
+    std::string bytes(std::uint32_t token) const override { return tokenizer_.bytes_of(token); }
     std::string label(std::uint32_t token) const override { return tokenizer_.token_of(token); }
 
  private:
@@ -126,6 +127,8 @@ model::SamplingParams with_defaults(const GenerateRequest& request,
     if (!request.temperature_given)
         out.temperature = std::min(defaults.temperature.value_or(out.temperature), kTemperatureMax);
     if (!request.top_p_given) out.top_p = defaults.top_p.value_or(out.top_p);
+    if (!request.repetition_given)
+        out.repetition_penalty = defaults.repetition_penalty.value_or(out.repetition_penalty);
     if (out.top_k == 0) out.top_k = defaults.top_k.value_or(0);
     return out;
 }

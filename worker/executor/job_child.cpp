@@ -8,6 +8,7 @@
 #include "worker/executor/rank_processes.hpp"
 #include "worker/model/finetune.hpp"
 #include "worker/model/inference.hpp"
+#include "worker/model/json_reader.hpp"
 #include "worker/model/training.hpp"
 #include "worker/sandbox/sandbox.hpp"
 
@@ -16,6 +17,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <deque>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -31,6 +33,9 @@ using ledger::base::Result;
 using ledger::base::TimeMs;
 
 namespace {
+
+constexpr std::size_t kEmbedsMax = 64;
+constexpr std::uint32_t kEmbeddingMax = 8192;  // numbers of a vector, which is one message
 
 enum class Outcome : std::uint8_t { kFinished, kStopped };
 
@@ -167,7 +172,7 @@ class ServeLoop {
         io_.emit(Ready{0});
         for (;;) {
             std::optional<Command> command =
-                model_.busy() ? io_.poll() : std::optional<Command>(io_.wait());
+                model_.busy() || !embeds_.empty() ? io_.poll() : std::optional<Command>(io_.wait());
             while (command) {
                 if (std::holds_alternative<Stop>(*command)) return Outcome::kStopped;
                 take(*command);
@@ -175,12 +180,25 @@ class ServeLoop {
             }
             for (model::GenerationEvent& event : model_.step())
                 report(event);
+            embed_next();
         }
     }
 
  private:
     void take(const Command& command) {
-        if (const auto* abort = std::get_if<Abort>(&command)) model_.cancel(abort->id);
+        if (const auto* abort = std::get_if<Abort>(&command)) {
+            model_.cancel(abort->id);
+            std::erase_if(embeds_, [&](const Embed& one) {
+                if (one.done.id != abort->id) return false;
+                finish(one);
+                return true;
+            });
+        }
+        if (const auto* hold = std::get_if<Hold>(&command)) model_.pace(hold->id, hold->pace);
+        if (const auto* embed = std::get_if<EmbedRequest>(&command)) {
+            const auto begun = begin_embed(*embed);
+            if (!begun) io_.emit(GenerationRefused{embed->id, begun.error()});
+        }
         const auto* request = std::get_if<GenerateRequest>(&command);
         if (request == nullptr) return;
         const auto added = add(*request);
@@ -203,6 +221,81 @@ class ServeLoop {
                                  with_defaults(request, model_.defaults()));
     }
 
+    /// The inputs of a request that are still to do, one text between two steps of the others.
+    struct Embed {
+        std::deque<std::vector<std::uint32_t>> inputs;
+        std::uint64_t index = 0;
+        GenerationDone done;
+    };
+
+    Result<void> begin_embed(const EmbedRequest& request) {
+        if (embeds_.size() >= kEmbedsMax)
+            return ledger::base::fail(ErrorCode::queue_full, "too many requests wait");
+        if (model_.width() > kEmbeddingMax)
+            return ledger::base::fail(ErrorCode::unsupported,
+                                      "the model's vectors are too long to be sent");
+        TRY_ASSIGN(const auto list, model::JsonValue::parse(request.inputs, 3));
+        Embed out;
+        std::uint64_t total = 0;
+        for (const model::JsonValue& item : list.items()) {
+            TRY_ASSIGN(auto tokens, tokens_of(item));
+            total += tokens.size();
+            out.inputs.push_back(std::move(tokens));
+        }
+        if (total > request.prompt_tokens_max)
+            return ledger::base::fail(
+                ErrorCode::context_length_exceeded,
+                fmt::format("the inputs have {} tokens, at most {} are paid for", total,
+                            request.prompt_tokens_max));
+        TRY(model_.check_embed(out.inputs));
+        out.done.id = request.id;
+        out.done.start_ms = now_ms();
+        embeds_.push_back(std::move(out));
+        return {};
+    }
+
+    Result<std::vector<std::uint32_t>> tokens_of(const model::JsonValue& item) const {
+        if (item.text() != nullptr)
+            return words_ ? words_->vocabulary()->encode(*item.text())
+                          : model_.encode(*item.text());
+        std::vector<std::uint32_t> out;
+        for (const model::JsonValue& token : item.items()) {
+            const auto number = token.number();
+            if (!number || *number > UINT32_MAX)
+                return ledger::base::fail(ErrorCode::out_of_range,
+                                          "'input' names a token that the model lacks");
+            out.push_back(static_cast<std::uint32_t>(*number));
+        }
+        return out;
+    }
+
+    void embed_next() {
+        if (embeds_.empty()) return;
+        Embed& embed = embeds_.front();
+        if (!embed.inputs.empty()) {
+            auto vector = model_.embed(embed.inputs.front());
+            if (!vector && vector.error().code() == ErrorCode::queue_full && model_.busy())
+                return;  // running texts hold the memory; they end
+            if (!vector) {
+                io_.emit(GenerationRefused{embed.done.id, vector.error()});
+                embeds_.pop_front();
+                return;
+            }
+            embed.done.prompt_tokens += embed.inputs.front().size();
+            io_.emit(Embedded{embed.done.id, embed.index++, std::move(*vector)});
+            embed.inputs.pop_front();
+        }
+        if (!embed.inputs.empty()) return;
+        finish(embed);
+        embeds_.pop_front();
+    }
+
+    void finish(const Embed& embed) {
+        GenerationDone done = embed.done;
+        done.end_ms = std::max(now_ms(), done.start_ms);
+        io_.emit(done);
+    }
+
     void report(model::GenerationEvent& event) {
         if (event.piece) io_.emit(Token{event.id, std::move(*event.piece)});
         if (!event.done) return;
@@ -221,6 +314,7 @@ class ServeLoop {
     model::TextModel model_;
     std::optional<FolderWords> words_;  // a published model's; none: bytes
     std::map<std::string, TimeMs> started_;
+    std::deque<Embed> embeds_;
 };
 
 Result<void> raise_walls(const ChildStart& start) {
@@ -307,6 +401,11 @@ Result<Outcome> run_job(ChildIo& io) {
     options.threads = static_cast<std::uint32_t>(start.runtime.threads);
     // The rest is for the weights; what a full cache lacks, sequences wait for.
     options.cache_bytes = start.memory_bytes / 4;
+    options.device = start.runtime.device;
+    if (options.device != "cpu") {  // a step of one row costs what one of many does
+        options.max_sequences = 64;
+        options.prefill_chunk = 512;
+    }
     if (const auto* own = std::get_if<model::OwnModel>(&serve->source)) {
         TRY_ASSIGN(auto text_model, model::TextModel::load(own->model, start.weights, options));
         return ServeLoop(io, std::move(text_model), std::nullopt).run();

@@ -374,21 +374,33 @@ void JobProcess::kill() {
 }
 
 Result<void> JobProcess::generate(const GenerateRequest& request) {
+    return ask(request.id, request);
+}
+
+Result<void> JobProcess::embed(const EmbedRequest& request) {
+    return ask(request.id, request);
+}
+
+void JobProcess::pace(const std::string& id, model::TextModel::Pace pace) {
+    (void)send(encode_command(Hold{id, pace}));
+}
+
+Result<void> JobProcess::ask(const std::string& id, const Command& command) {
     if (launch_.start.kind != ChildStart::Kind::kServe)
         return fail(ErrorCode::wrong_state, "the job does not serve");
-    if (request.id.empty() || request.id.size() > 128)
+    if (id.empty() || id.size() > 128)
         return fail(ErrorCode::invalid_field, "a request id has 1 to 128 bytes");
-    const std::string line = encode_command(request);
+    const std::string line = encode_command(command);
     if (line.size() > kLineBytesMax) return fail(ErrorCode::too_large, "the prompt passes 1 MiB");
     {
         const std::lock_guard lock(mutex_);
         if (ended_) return fail(ErrorCode::unavailable, "the model's process has ended");
-        if (!requests_.insert(request.id).second)
+        if (!requests_.insert(id).second)
             return fail(ErrorCode::wrong_state, "a request with this id is under way");
     }
     if (send(line)) return {};
     const std::lock_guard lock(mutex_);
-    requests_.erase(request.id);
+    requests_.erase(id);
     return fail(ErrorCode::queue_full, "the model has too many requests waiting");
 }
 

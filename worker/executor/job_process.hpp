@@ -44,6 +44,8 @@ class JobProcess final : public Job {
     void stop() override;
     void kill() override;
     [[nodiscard]] ledger::base::Result<void> generate(const GenerateRequest& request) override;
+    [[nodiscard]] ledger::base::Result<void> embed(const EmbedRequest& request) override;
+    void pace(const std::string& id, model::TextModel::Pace pace) override;
     void abort(const std::string& id) override;
 
  private:
@@ -62,6 +64,7 @@ class JobProcess final : public Job {
     void end_with(ledger::base::Error error);
     void report_end(int status);
     [[nodiscard]] ledger::base::Error cause_of(int status) const;
+    [[nodiscard]] ledger::base::Result<void> ask(const std::string& id, const Command& command);
     [[nodiscard]] bool send(const std::string& line);
     void wake();
 

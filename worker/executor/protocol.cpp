@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include <bit>
 #include <charconv>
 #include <cmath>
 #include <limits>
@@ -27,6 +28,8 @@ namespace {
 constexpr std::uint64_t kAny = std::numeric_limits<std::uint64_t>::max();
 constexpr std::size_t kPathMax = 4096;
 constexpr std::size_t kIdMax = 128;
+constexpr std::size_t kBiasesMax = 300;
+constexpr std::size_t kTokenBytesMax = 4096;
 
 /// Numbers with a fraction cross as decimal strings.
 std::string decimal(double value) {
@@ -68,15 +71,20 @@ json encode_params(const model::SamplingParams& p) {
              {"min_p", decimal(p.min_p)},
              {"presence_penalty", decimal(p.presence_penalty)},
              {"frequency_penalty", decimal(p.frequency_penalty)},
+             {"repetition_penalty", decimal(p.repetition_penalty)},
              {"seed", p.seed},
-             {"stop", p.stop}};
+             {"stop", p.stop},
+             {"schema", p.schema}};
+    for (const model::TokenBias& one : p.logit_bias)
+        out["logit_bias"].push_back({{"token", one.token}, {"bias", decimal(one.bias)}});
     if (p.logprobs) out["logprobs"] = *p.logprobs;
     return out;
 }
 
 Result<model::SamplingParams> decode_params(const FieldReader& in) {
     TRY(in.only({"max_tokens", "temperature", "top_p", "top_k", "min_p", "presence_penalty",
-                 "frequency_penalty", "seed", "stop", "logprobs"}));
+                 "frequency_penalty", "repetition_penalty", "seed", "stop", "schema", "logprobs",
+                 "logit_bias"}));
     model::SamplingParams p;
     TRY_ASSIGN(const auto max_tokens, in.integer("max_tokens", 0, UINT32_MAX));
     TRY_ASSIGN(const auto top_k, in.integer("top_k", 0, UINT32_MAX));
@@ -85,9 +93,11 @@ Result<model::SamplingParams> decode_params(const FieldReader& in) {
     TRY_ASSIGN(p.min_p, read_decimal(in, "min_p"));
     TRY_ASSIGN(p.presence_penalty, read_decimal(in, "presence_penalty"));
     TRY_ASSIGN(p.frequency_penalty, read_decimal(in, "frequency_penalty"));
+    TRY_ASSIGN(p.repetition_penalty, read_decimal(in, "repetition_penalty"));
     TRY_ASSIGN(p.seed, in.integer("seed", 0, kAny));
     p.max_tokens = static_cast<std::uint32_t>(max_tokens);
     p.top_k = static_cast<std::uint32_t>(top_k);
+    TRY_ASSIGN(p.schema, in.text("schema", kLineBytesMax));
     if (in.has("logprobs")) {
         TRY_ASSIGN(const auto count, in.integer("logprobs", 0, 256));
         p.logprobs = static_cast<std::uint32_t>(count);
@@ -96,6 +106,15 @@ Result<model::SamplingParams> decode_params(const FieldReader& in) {
     for (const model::JsonValue& item : stop) {
         if (item.text() == nullptr) return in.refuse("stop", "must hold strings");
         p.stop.push_back(*item.text());
+    }
+    TRY_ASSIGN(const auto biases, in.list("logit_bias", kBiasesMax));
+    for (const model::JsonValue& item : biases) {
+        const FieldReader entry(item, "logit_bias", ErrorCode::invalid_field);
+        model::TokenBias one;
+        TRY_ASSIGN(const auto token, entry.integer("token", 0, UINT32_MAX));
+        one.token = static_cast<std::uint32_t>(token);
+        TRY_ASSIGN(one.bias, read_decimal(entry, "bias"));
+        p.logit_bias.push_back(one);
     }
     return p;
 }
@@ -137,15 +156,22 @@ struct EventEncoder {
     json operator()(const Token& e) const {
         json out{
             {"event", "token"}, {"id", e.id}, {"text", e.piece.text}, {"index", e.piece.index}};
-        if (e.piece.logprob) out["logprob"] = decimal(*e.piece.logprob);
-        if (!e.piece.top.empty()) {
-            json top = json::array();
-            for (const auto& alternative : e.piece.top)
-                top.push_back(
-                    {{"token", alternative.token}, {"logprob", decimal(alternative.logprob)}});
-            out["top"] = std::move(top);
-        }
+        // The bytes of a token need not be text.
+        for (const auto& one : e.piece.logprobs)
+            out["logprobs"].push_back(
+                {{"token", ledger::base::to_hex(ledger::base::as_bytes(one.token))},
+                 {"logprob", decimal(one.logprob)}});
         return out;
+    }
+    json operator()(const Embedded& e) const {
+        ledger::base::Bytes bytes;
+        for (const float value : e.vector)
+            for (std::uint32_t bits = std::bit_cast<std::uint32_t>(value), i = 0; i < 4; ++i)
+                bytes.push_back(static_cast<std::uint8_t>(bits >> (8 * i)));
+        return {{"event", "embedding"},
+                {"id", e.id},
+                {"index", e.index},
+                {"vector", ledger::base::to_hex(bytes)}};
     }
     json operator()(const GenerationDone& e) const {
         return {{"event", "done"},
@@ -196,22 +222,39 @@ Result<JobEvent> decode_segment(const FieldReader& in) {
 }
 
 Result<JobEvent> decode_token(const FieldReader& in) {
-    TRY(in.only({"event", "id", "text", "index", "logprob", "top"}));
+    TRY(in.only({"event", "id", "text", "index", "logprobs"}));
     Token e;
     TRY_ASSIGN(e.id, in.text("id", kIdMax));
     TRY_ASSIGN(e.piece.text, in.text("text", kLineBytesMax));
     TRY_ASSIGN(const auto index, in.integer("index", 0, UINT32_MAX));
     e.piece.index = static_cast<std::uint32_t>(index);
-    if (in.has("logprob")) {
-        TRY_ASSIGN(e.piece.logprob, read_decimal(in, "logprob"));
+    TRY_ASSIGN(const auto logprobs, in.list("logprobs", 256));
+    for (const model::JsonValue& item : logprobs) {
+        const FieldReader entry(item, "logprobs", ErrorCode::invalid_field);
+        model::TokenLogprob one;
+        TRY_ASSIGN(const std::string hex, entry.text("token", 2 + 2 * kTokenBytesMax));
+        TRY_ASSIGN(const auto bytes, ledger::base::parse_hex(hex, kTokenBytesMax));
+        one.token.assign(bytes.begin(), bytes.end());
+        TRY_ASSIGN(one.logprob, read_decimal(entry, "logprob"));
+        e.piece.logprobs.push_back(std::move(one));
     }
-    TRY_ASSIGN(const auto top, in.list("top", 256));
-    for (const model::JsonValue& item : top) {
-        const FieldReader entry(item, "top", ErrorCode::invalid_field);
-        model::TokenLogprob alternative;
-        TRY_ASSIGN(alternative.token, entry.text("token", 256));
-        TRY_ASSIGN(alternative.logprob, read_decimal(entry, "logprob"));
-        e.piece.top.push_back(std::move(alternative));
+    return JobEvent(std::move(e));
+}
+
+Result<JobEvent> decode_embedding(const FieldReader& in) {
+    TRY(in.only({"event", "id", "index", "vector"}));
+    Embedded e;
+    TRY_ASSIGN(e.id, in.text("id", kIdMax));
+    TRY_ASSIGN(e.index, in.integer("index", 0, UINT32_MAX));
+    TRY_ASSIGN(const std::string hex, in.text("vector", kLineBytesMax));
+    TRY_ASSIGN(const auto bytes, ledger::base::parse_hex(hex, kLineBytesMax));
+    if (bytes.empty() || bytes.size() % 4 != 0) return in.refuse("vector", "must be floats");
+    for (std::size_t at = 0; at < bytes.size(); at += 4) {
+        std::uint32_t bits = 0;
+        for (std::size_t i = 4; i > 0; --i)
+            bits = bits << 8U | bytes[at + i - 1];
+        e.vector.push_back(std::bit_cast<float>(bits));
+        if (!std::isfinite(e.vector.back())) return in.refuse("vector", "must be finite");
     }
     return JobEvent(std::move(e));
 }
@@ -325,6 +368,16 @@ std::string encode_command(const Command& command) {
         json operator()(const Resume&) const { return {{"op", "continue"}}; }
         json operator()(const Stop&) const { return {{"op", "stop"}}; }
         json operator()(const Abort& c) const { return {{"op", "abort"}, {"id", c.id}}; }
+        json operator()(const Hold& c) const {
+            const bool hold = c.pace == model::TextModel::Pace::kHold;
+            return {{"op", hold ? "hold" : "release"}, {"id", c.id}};
+        }
+        json operator()(const EmbedRequest& c) const {
+            return {{"op", "embed"},
+                    {"id", c.id},
+                    {"inputs", c.inputs},
+                    {"prompt_tokens_max", c.prompt_tokens_max}};
+        }
         json operator()(const GenerateRequest& c) const {
             return {{"op", "generate"},
                     {"id", c.id},
@@ -333,6 +386,7 @@ std::string encode_command(const Command& command) {
                     {"prompt_tokens_max", c.prompt_tokens_max},
                     {"temperature_given", c.temperature_given ? 1 : 0},
                     {"top_p_given", c.top_p_given ? 1 : 0},
+                    {"repetition_given", c.repetition_given ? 1 : 0},
                     {"params", encode_params(c.params)}};
         }
     };
@@ -342,15 +396,26 @@ std::string encode_command(const Command& command) {
 Result<Command> decode_command(std::string_view line) {
     TRY_ASSIGN(const auto value, parse_line(line));
     const FieldReader in(value, "command", ErrorCode::invalid_field);
-    TRY(in.only({"op", "id", "prompt", "messages", "prompt_tokens_max", "temperature_given",
-                 "top_p_given", "params"}));
+    TRY(in.only({"op", "id", "inputs", "prompt", "messages", "prompt_tokens_max",
+                 "temperature_given", "top_p_given", "repetition_given", "params"}));
     TRY_ASSIGN(const std::string op, in.text("op", 16));
     if (op == "pause") return Command(Pause{});
     if (op == "continue") return Command(Resume{});
     if (op == "stop") return Command(Stop{});
-    if (op != "abort" && op != "generate") return in.refuse("op", "is not known");
+    const bool known =
+        op == "abort" || op == "hold" || op == "release" || op == "embed" || op == "generate";
+    if (!known) return in.refuse("op", "is not known");
     TRY_ASSIGN(const std::string id, in.text("id", kIdMax));
     if (op == "abort") return Command(Abort{id});
+    if (op == "hold") return Command(Hold{id, model::TextModel::Pace::kHold});
+    if (op == "release") return Command(Hold{id, model::TextModel::Pace::kGo});
+    if (op == "embed") {
+        EmbedRequest embed;
+        embed.id = id;
+        TRY_ASSIGN(embed.inputs, in.text("inputs", kLineBytesMax));
+        TRY_ASSIGN(embed.prompt_tokens_max, in.integer("prompt_tokens_max", 0, kAny));
+        return Command(std::move(embed));
+    }
     GenerateRequest request;
     request.id = id;
     TRY_ASSIGN(request.prompt, in.text("prompt", kLineBytesMax));
@@ -358,6 +423,8 @@ Result<Command> decode_command(std::string_view line) {
     TRY_ASSIGN(request.prompt_tokens_max, in.integer("prompt_tokens_max", 0, kAny));
     TRY_ASSIGN(const auto temperature_given, in.integer("temperature_given", 0, 1));
     TRY_ASSIGN(const auto top_p_given, in.integer("top_p_given", 0, 1));
+    TRY_ASSIGN(const auto repetition_given, in.integer("repetition_given", 0, 1));
+    request.repetition_given = repetition_given == 1;
     request.temperature_given = temperature_given == 1;
     request.top_p_given = top_p_given == 1;
     TRY_ASSIGN(const FieldReader params, in.object("params"));
@@ -377,6 +444,7 @@ Result<JobEvent> decode_event(std::string_view line) {
     if (kind == "segment") return decode_segment(in);
     if (kind == "prepared") return decode_prepared(in);
     if (kind == "token") return decode_token(in);
+    if (kind == "embedding") return decode_embedding(in);
     if (kind == "done") return decode_done(in);
     if (kind == "ready" || kind == "finished") {
         TRY(in.only({"event", "step"}));

@@ -38,7 +38,11 @@ struct Stop {};
 struct Abort {
     std::string id;
 };
-using Command = std::variant<Pause, Resume, Stop, Abort, GenerateRequest>;
+struct Hold {
+    std::string id;
+    model::TextModel::Pace pace = model::TextModel::Pace::kHold;
+};
+using Command = std::variant<Pause, Resume, Stop, Abort, Hold, GenerateRequest, EmbedRequest>;
 
 // Each line ends without "\n". Decoders refuse unknown fields and values out of range.
 [[nodiscard]] std::string encode_start(const ChildStart& start);

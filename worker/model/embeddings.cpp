@@ -11,10 +11,9 @@ using ledger::base::ErrorCode;
 using ledger::base::fail;
 using ledger::base::Result;
 
-Result<std::vector<float>> embed_text(Decoder& decoder, KvCache& cache,
-                                      std::span<const std::uint32_t> tokens, Pooling pooling) {
-    constexpr std::size_t kChunk = 128;  // bounds the working memory
-    const DecoderConfig& config = decoder.model().config;
+Result<std::vector<float>> embed_text(ForwardPass& decoder, const DecoderConfig& config,
+                                      KvCache& cache, std::span<const std::uint32_t> tokens,
+                                      Pooling pooling) {
     if (tokens.empty() || tokens.size() > config.context)
         return fail(ErrorCode::context_length_exceeded, "a text has 1 to context tokens");
     if (std::any_of(tokens.begin(), tokens.end(), [&](auto t) { return t >= config.vocab; }))
@@ -24,9 +23,9 @@ Result<std::vector<float>> embed_text(Decoder& decoder, KvCache& cache,
                                                               : cache.begin(tokens, tokens.size()));
     std::vector<double> sum(config.width);
     std::vector<DecoderRow> rows;
-    for (std::size_t first = sequence.reused(); first < tokens.size(); first += kChunk) {
+    for (std::size_t first = sequence.reused(); first < tokens.size(); first += kChunkRows) {
         rows.clear();
-        for (std::size_t i = first; i < std::min(first + kChunk, tokens.size()); ++i)
+        for (std::size_t i = first; i < std::min(first + kChunkRows, tokens.size()); ++i)
             rows.push_back({tokens[i], static_cast<std::uint32_t>(i), &sequence,
                             pooling == Pooling::kMean || i + 1 == tokens.size()});
         const std::span<const float> hidden = decoder.hidden(rows);

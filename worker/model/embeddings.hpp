@@ -2,13 +2,16 @@
 #pragma once
 
 #include "ledger/base/result.hpp"
-#include "worker/model/decoder.hpp"
+#include "worker/model/forward_pass.hpp"
 
 #include <cstdint>
 #include <span>
 #include <vector>
 
 namespace worker::model {
+
+/// Rows of a text that goes through a decoder alone, in one call: bounds the working memory.
+constexpr std::size_t kChunkRows = 128;
 
 enum class Pooling : std::uint8_t { kMean = 0, kLast = 1 };
 
@@ -17,6 +20,7 @@ enum class Pooling : std::uint8_t { kMean = 0, kLast = 1 };
 /// context tokens, out_of_range for a token that the model lacks; queue_full and too_large as
 /// KvCache::begin.
 [[nodiscard]] ledger::base::Result<std::vector<float>> embed_text(
-    Decoder& decoder, KvCache& cache, std::span<const std::uint32_t> tokens, Pooling pooling);
+    ForwardPass& decoder, const DecoderConfig& config, KvCache& cache,
+    std::span<const std::uint32_t> tokens, Pooling pooling);
 
 }  // namespace worker::model

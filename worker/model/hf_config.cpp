@@ -437,6 +437,7 @@ Result<GenerationDefaults> parse_generation_config(std::string_view json, std::u
     if (!sampled) out.temperature = 0.0;
     TRY_ASSIGN(out.top_p, in.real("top_p", 0.0, 1.0));
     TRY_ASSIGN(out.top_k, in.size("top_k"));
+    TRY_ASSIGN(out.repetition_penalty, in.real("repetition_penalty", 0.01, 10.0));
     return out;
 }
 

@@ -23,6 +23,7 @@ struct GenerationDefaults {
     std::optional<double> temperature;      // 0 when the file turns sampling off
     std::optional<double> top_p;
     std::optional<std::uint32_t> top_k;
+    std::optional<double> repetition_penalty;
 };
 
 /// Reads `generation_config.json`, or the same fields of `config.json`. data_invalid as above.

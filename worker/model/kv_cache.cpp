@@ -125,6 +125,20 @@ Result<KvSequence> KvCache::begin(std::span<const std::uint32_t> tokens, std::si
     return out;
 }
 
+bool KvCache::grow(KvSequence& sequence, std::size_t length) {
+    MR_CHECK(sequence.cache_ == this);
+    const std::size_t count = (length + kPageTokens - 1) / kPageTokens;
+    if (count <= sequence.numbers_.size()) return true;
+    if (count - sequence.numbers_.size() > blank_.size() + idle_.size()) return false;
+    while (sequence.numbers_.size() < count) {
+        const std::uint32_t number = take_page();
+        use(number);
+        sequence.numbers_.push_back(number);
+        sequence.pages_.push_back(pages_[number].memory.data());
+    }
+    return true;
+}
+
 void KvCache::publish(KvSequence& sequence, std::span<const std::uint32_t> tokens) {
     MR_CHECK(sequence.cache_ == this);
     MR_CHECK(tokens.size() <= sequence.capacity());

@@ -85,11 +85,12 @@ class KvCache {
     KvCache(const KvCache&) = delete;
     KvCache& operator=(const KvCache&) = delete;
 
-    /// A sequence that begins with `tokens` and grows to at most `length_max` tokens, for which all
-    /// pages are taken now. queue_full when too few are free, too_large when there never can be
-    /// enough.
+    /// A sequence that begins with `tokens` and has pages for `length_max` tokens now. queue_full
+    /// when too few are free, too_large when there never can be enough.
     [[nodiscard]] ledger::base::Result<KvSequence> begin(std::span<const std::uint32_t> tokens,
                                                          std::size_t length_max);
+    /// Takes pages until `length` tokens fit. False, with nothing changed, when too few are free.
+    [[nodiscard]] bool grow(KvSequence& sequence, std::size_t length);
     /// Lets other sequences find the full pages of `tokens`, whose keys and values are all stored.
     void publish(KvSequence& sequence, std::span<const std::uint32_t> tokens);
 

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 namespace worker::model {
@@ -30,18 +31,39 @@ Result<void> check_sampling(const SamplingParams& p) {
     TRY(in_range("min_p", p.min_p, 0.0, 1.0));
     TRY(in_range("presence_penalty", p.presence_penalty, -2.0, 2.0));
     TRY(in_range("frequency_penalty", p.frequency_penalty, -2.0, 2.0));
+    TRY(in_range("repetition_penalty", p.repetition_penalty, 0.01, 10.0));
+    if (p.logit_bias.size() > 300)
+        return fail(ErrorCode::invalid_field, "logit_bias takes at most 300 tokens");
+    for (const TokenBias& bias : p.logit_bias)
+        TRY(in_range("logit_bias", bias.bias, -100.0, 100.0));
     if (p.stop.size() > 4) return fail(ErrorCode::invalid_field, "stop takes at most 4 strings");
     for (const std::string& stop : p.stop)
         if (stop.empty() || stop.size() > 256)
             return fail(ErrorCode::invalid_field, "a stop string has 1 to 256 bytes");
+    if (!p.schema.empty() && !p.stop.empty())
+        return fail(ErrorCode::invalid_field, "'stop' cannot cut a text that has to be JSON");
     if (p.logprobs && *p.logprobs > 20)
         return fail(ErrorCode::invalid_field, "logprobs must be at most 20");
     return {};
 }
 
+Sampler::Sampler(SamplingParams params, std::span<const std::uint32_t> prompt)
+    : params_(std::move(params)) {
+    if (params_.repetition_penalty == 1.0) return;
+    seen_.assign(prompt.begin(), prompt.end());
+    std::sort(seen_.begin(), seen_.end());
+    seen_.erase(std::unique(seen_.begin(), seen_.end()), seen_.end());
+}
+
+/// Biases first, then what repeats: the order that vLLM's users know.
 void Sampler::score(std::span<const float> logits) {
     counts_.resize(logits.size());
     scores_.assign(logits.begin(), logits.end());
+    for (const TokenBias& bias : params_.logit_bias)
+        if (bias.token < scores_.size()) scores_[bias.token] += bias.bias;
+    for (const std::uint32_t token : seen_)
+        scores_[token] *=
+            scores_[token] > 0 ? 1.0 / params_.repetition_penalty : params_.repetition_penalty;
     for (std::size_t i = 0; i < counts_.size(); ++i)
         if (counts_[i] > 0)
             scores_[i] -= params_.presence_penalty + params_.frequency_penalty * counts_[i];
@@ -68,7 +90,7 @@ std::uint32_t Sampler::ranked(std::size_t rank) {
 }
 
 std::uint32_t Sampler::draw() {
-    const std::size_t size = scores_.size();
+    const std::size_t size = choosable_;
     const double best = scores_[ranked(0)];
     const auto share = [&](std::uint32_t token) {  // relative to the best, which is 1
         return std::exp((scores_[token] - best) / params_.temperature);
@@ -82,7 +104,7 @@ std::uint32_t Sampler::draw() {
             sum += one;
         }
     } else {
-        for (std::uint32_t token = 0; token < size; ++token) {
+        for (std::uint32_t token = 0; token < scores_.size(); ++token) {
             const double one = share(token);
             if (one >= params_.min_p) sum += one;
         }
@@ -107,8 +129,12 @@ std::uint32_t Sampler::draw() {
     return ranked(last - 1);
 }
 
-SampledToken Sampler::next(std::span<const float> logits) {
+SampledToken Sampler::next(std::span<const float> logits, const TokenMasks::Mask* allowed) {
     score(logits);
+    choosable_ = allowed != nullptr ? allowed->count : scores_.size();
+    for (std::size_t i = 0; allowed != nullptr && i < scores_.size(); ++i)
+        if ((allowed->bits[i / 64] >> (i % 64) & 1U) == 0)
+            scores_[i] = -std::numeric_limits<double>::infinity();
     SampledToken out;
     out.token = params_.temperature > 0 ? draw() : ranked(0);
     if (params_.logprobs) {
@@ -124,7 +150,10 @@ SampledToken Sampler::next(std::span<const float> logits) {
         for (std::size_t i = 0; i < std::min<std::size_t>(*params_.logprobs, logits.size()); ++i)
             out.top.push_back({ranked(i), scores_[ranked(i)] - log_total});
     }
-    ++counts_[out.token];
+    const bool again = counts_[out.token]++ > 0;
+    if (params_.repetition_penalty != 1.0 && !again &&
+        std::find(seen_.begin(), seen_.end(), out.token) == seen_.end())
+        seen_.push_back(out.token);
     ++position_;
     return out;
 }

@@ -3,6 +3,7 @@
 
 #include "ledger/base/result.hpp"
 #include "worker/model/inference.hpp"
+#include "worker/model/token_masks.hpp"
 #include "worker/model/vocabulary.hpp"
 
 #include <cstddef>
@@ -35,8 +36,12 @@ struct SampledToken {
 /// only, so it is the same in any batch.
 class Sampler {
  public:
-    explicit Sampler(SamplingParams params) : params_(std::move(params)) {}
-    [[nodiscard]] SampledToken next(std::span<const float> logits);
+    /// `prompt` counts for the repetition penalty only.
+    explicit Sampler(SamplingParams params, std::span<const std::uint32_t> prompt = {});
+    /// With a mask only its tokens are chosen, of which there is one at least; log probabilities
+    /// are those without it.
+    [[nodiscard]] SampledToken next(std::span<const float> logits,
+                                    const TokenMasks::Mask* allowed = nullptr);
 
  private:
     void score(std::span<const float> logits);
@@ -46,9 +51,11 @@ class Sampler {
     SamplingParams params_;
     std::uint32_t position_ = 0;
     std::vector<std::uint32_t> counts_;  // of generated tokens, for the penalties
+    std::vector<std::uint32_t> seen_;    // with a repetition penalty: tokens so far, each once
     std::vector<double> scores_;         // logits with penalties
     std::vector<std::uint32_t> order_;   // tokens, the first sorted_ of them by falling score
     std::size_t sorted_ = 0;
+    std::size_t choosable_ = 0;  // tokens that may be chosen, the first ones by rank
 };
 
 /// Turns tokens into text and finds stop strings in it. Text that may be the start of a stop string

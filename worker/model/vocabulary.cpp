@@ -80,6 +80,9 @@ class ByteVocabulary : public Vocabulary {
         return out;
     }
     std::unique_ptr<TokenStream> stream() const override { return std::make_unique<ByteStream>(); }
+    std::string bytes(std::uint32_t token) const override {
+        return token < 256 ? std::string(1, static_cast<char>(token)) : std::string();
+    }
     std::string label(std::uint32_t token) const override {
         if (token < 0x80) return std::string(1, static_cast<char>(token));
         return fmt::format("\\x{:02x}", token);

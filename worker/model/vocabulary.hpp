@@ -36,6 +36,9 @@ class Vocabulary {
     [[nodiscard]] virtual ledger::base::Result<std::vector<std::uint32_t>> encode(
         std::string_view text) const = 0;
     [[nodiscard]] virtual std::unique_ptr<TokenStream> stream() const = 0;
+    /// The bytes that a token adds in the middle of a text, possibly part of a character; none for
+    /// a special token and one that is not there.
+    [[nodiscard]] virtual std::string bytes(std::uint32_t token) const = 0;
     /// A token for people; any number is taken.
     [[nodiscard]] virtual std::string label(std::uint32_t token) const = 0;
 };

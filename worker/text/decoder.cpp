@@ -82,6 +82,7 @@ class Join final : public DecodeStep {
         out.push_back(std::move(piece));
     }
     void finish(std::vector<Piece>&) override {}
+    Piece inside(Piece piece) const override { return {" " + piece.text, true}; }
     std::unique_ptr<DecodeStep> fresh() const override { return std::make_unique<Join>(); }
 
  private:
@@ -97,6 +98,7 @@ class ByteLevel final : public DecodeStep {
     void finish(std::vector<Piece>& out) override {
         out.push_back({bytes_.take(true), !std::exchange(any_, true)});
     }
+    Piece inside(Piece piece) const override { return {from_byte_alphabet(piece.text), false}; }
     std::unique_ptr<DecodeStep> fresh() const override { return std::make_unique<ByteLevel>(); }
 
  private:
@@ -126,6 +128,10 @@ class ByteFallback final : public DecodeStep {
         }
         run_.clear();
     }
+    Piece inside(Piece piece) const override {
+        const auto byte = byte_of(piece.text);
+        return byte ? Piece{std::string(1, *byte), true} : piece;
+    }
     std::unique_ptr<DecodeStep> fresh() const override { return std::make_unique<ByteFallback>(); }
 
  private:
@@ -139,6 +145,7 @@ class Fuse final : public DecodeStep {
         out.push_back(std::move(piece));
     }
     void finish(std::vector<Piece>&) override {}
+    Piece inside(Piece piece) const override { return {std::move(piece.text), false}; }
     std::unique_ptr<DecodeStep> fresh() const override { return std::make_unique<Fuse>(); }
 
  private:
@@ -153,6 +160,9 @@ class Replace final : public DecodeStep {
         out.push_back(std::move(piece));
     }
     void finish(std::vector<Piece>&) override {}
+    Piece inside(Piece piece) const override {
+        return {what_.empty() ? piece.text : replaced(piece.text, what_, with_), piece.begins};
+    }
     std::unique_ptr<DecodeStep> fresh() const override {
         return std::make_unique<Replace>(what_, with_);
     }
@@ -193,6 +203,14 @@ class Strip final : public DecodeStep {
         out.push_back({give(kept_ - std::min(kept_, stop_)), false});
         kept_ = 0;
     }
+    Piece inside(Piece piece) const override {
+        std::string_view rest = piece.text;
+        for (std::size_t i = 0; piece.begins && i < start_ && rest.starts_with(content_); ++i)
+            rest.remove_prefix(content_.size());
+        for (std::size_t i = 0; piece.begins && i < stop_ && rest.ends_with(content_); ++i)
+            rest.remove_suffix(content_.size());
+        return {std::string(rest), piece.begins};
+    }
     std::unique_ptr<DecodeStep> fresh() const override {
         return std::make_unique<Strip>(content_, start_, stop_);
     }
@@ -222,6 +240,9 @@ class Metaspace final : public DecodeStep {
         out.push_back(std::move(piece));
     }
     void finish(std::vector<Piece>&) override {}
+    Piece inside(Piece piece) const override {
+        return {replaced(piece.text, mark_, " "), piece.begins};
+    }
     std::unique_ptr<DecodeStep> fresh() const override {
         return std::make_unique<Metaspace>(mark_, drop_first_);
     }
@@ -253,6 +274,10 @@ class SentencePiece final : public DecodeStep {
         give(replaced(text, kSpaceMark, " "), out);
     }
     void finish(std::vector<Piece>& out) override { give(bytes_.take(true), out); }
+    Piece inside(Piece piece) const override {
+        const auto byte = byte_of(piece.text);
+        return {byte ? std::string(1, *byte) : replaced(piece.text, kSpaceMark, " "), true};
+    }
     std::unique_ptr<DecodeStep> fresh() const override {
         return std::make_unique<SentencePiece>(leading_);
     }
@@ -332,6 +357,13 @@ Decoder Decoder::sentencepiece(LeadingSpaces leading) {
     Decoder out;
     out.steps_.push_back(std::make_shared<SentencePiece>(leading));
     return out;
+}
+
+std::string Decoder::inside(std::string token) const {
+    DecodeStep::Piece piece{std::move(token), true};
+    for (const auto& step : steps_)
+        piece = step->inside(std::move(piece));
+    return std::move(piece.text);
 }
 
 Decoder::Run::Run(const Decoder& decoder) {

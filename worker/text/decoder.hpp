@@ -30,6 +30,8 @@ class DecodeStep {
     virtual void push(Piece piece, std::vector<Piece>& out) = 0;
     /// No more comes.
     virtual void finish(std::vector<Piece>& out) = 0;
+    /// What becomes of a token in the middle of a text; bytes, that may be part of a character.
+    [[nodiscard]] virtual Piece inside(Piece piece) const { return piece; }
     /// A step of the same kind that has seen nothing.
     [[nodiscard]] virtual std::unique_ptr<DecodeStep> fresh() const = 0;
 };
@@ -46,6 +48,9 @@ class Decoder {
     [[nodiscard]] static Decoder byte_level();
     /// Pieces as SentencePiece writes them: U+2581 for a space, <0xNN> for a byte.
     [[nodiscard]] static Decoder sentencepiece(LeadingSpaces leading);
+
+    /// The bytes that a token adds in the middle of a text.
+    [[nodiscard]] std::string inside(std::string token) const;
 
     /// One text being decoded. Whole characters come out as soon as they are sure.
     class Run {

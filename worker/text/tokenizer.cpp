@@ -82,6 +82,12 @@ bool Tokenizer::is_special(std::uint32_t id) const {
     return kind_->is_special(id);
 }
 
+std::string Tokenizer::bytes_of(std::uint32_t id) const {
+    if (is_special(id)) return {};
+    auto piece = kind_->piece_of(id);
+    return piece ? kind_->decoder().inside(std::move(*piece)) : std::string();
+}
+
 StreamDecoder::StreamDecoder(const Tokenizer& tokenizer, Skip skip)
     : tokenizer_(tokenizer), skip_(skip), run_(tokenizer.kind_->decoder()) {}
 

@@ -53,6 +53,9 @@ class Tokenizer {
     /// The name of a token; empty for an id without one.
     [[nodiscard]] std::string token_of(std::uint32_t id) const;
     [[nodiscard]] bool is_special(std::uint32_t id) const;
+    /// The bytes that a token adds in the middle of a text, possibly part of a character; none for
+    /// special tokens and ids without a token.
+    [[nodiscard]] std::string bytes_of(std::uint32_t id) const;
 
     /// What a tokenizer of one kind does; the kinds are in the source files.
     class Kind;

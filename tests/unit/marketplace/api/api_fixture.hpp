@@ -242,18 +242,29 @@ class FakeInference final : public api::InferencePort {
         const std::lock_guard lock(mutex_);
         last = std::move(request);
         threads_.emplace_back([this, on_token = std::move(on_token), on_done = std::move(on_done)] {
+            marketplace::wire::Token piece;
             for (const std::string& token : tokens)
-                on_token(token);
+                for (piece.choice = 0; piece.choice < last.sampling.choices; ++piece.choice) {
+                    piece.text = token;
+                    if (last.sampling.logprobs > 0) piece.logprobs = {{token, -0.5}};
+                    if (last.sampling.logprobs > 1) piece.logprobs.push_back({"\xf0\x9f", -1.5});
+                    on_token(piece);
+                }
             if (endless)
                 while (!aborted) {
-                    on_token("more ");
+                    piece.choice = 0;
+                    piece.text = "more ";
+                    on_token(piece);
                     std::this_thread::yield();
                 }
             if (failure) return on_done(fail(*failure, "the worker went away"));
             api::InferenceDone done;
             done.prompt_tokens = 5;
-            done.completion_tokens = tokens.size();
-            done.finish_reason = "stop";
+            if (last.embed.empty()) {
+                done.completion_tokens = tokens.size() * last.sampling.choices;
+                done.finish_reasons.assign(last.sampling.choices, "stop");
+            }
+            done.vectors.assign(last.embed_count, "AACAPwAAAMA=");  // 1, -2
             done.cost_atoms = 42;
             done.receipts = {"0xabc"};
             on_done(done);
@@ -261,11 +272,15 @@ class FakeInference final : public api::InferencePort {
         return 7;
     }
     void abort(std::uint64_t) override { aborted = true; }
+    void pace(std::uint64_t, Pace pace) override {
+        if (pace == Pace::kHold) held = true;
+    }
 
     std::vector<std::string> tokens{"Call ", "me ", "Ishmael"};
     std::optional<ErrorCode> failure;
     bool endless = false;
     std::atomic<bool> aborted{false};
+    std::atomic<bool> held{false};
     api::InferenceRequest last;
 
  private:

@@ -8,6 +8,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <map>
 
 using namespace worker::agent;        // NOLINT: the room under test
 using namespace worker::agent::test;  // NOLINT
@@ -297,7 +298,7 @@ TEST_CASE("agent: a served completion gives one receipt on each lease") {
     infer.input_lease = input.lease;
     infer.output_lease = output.lease;
     infer.prompt = "Call me";
-    infer.max_tokens = 16;
+    infer.sampling.max_tokens = 16;
     tell(*agent, infer);
     const auto done = world.ear.wait_for<wire::CompletionDone>(1);
     REQUIRE(done.size() == 1);
@@ -307,6 +308,58 @@ TEST_CASE("agent: a served completion gives one receipt on each lease") {
     CHECK(done[0].receipts[1].receipt.lease == output.lease);
     CHECK(done[0].receipts[1].receipt.cumulative_units == done[0].completion_tokens);
     CHECK(done[0].receipts[0].receipt.request_hash == salted_hash(input.salt, "Call me"));
+}
+
+TEST_CASE("agent: choices pay for one prompt and all their tokens; embeddings for input alone") {
+    World world;
+    const auto agent = world.make_agent();
+    tell(*agent, world.welcome());
+    const wire::Assign input = world.assign(UnitKind::kInputToken);
+    const wire::Assign output = world.assign(UnitKind::kOutputToken);
+    tell(*agent, input);
+    tell(*agent, output);
+    REQUIRE(!world.ear.wait_for<wire::Serving>(1).empty());
+    wire::Infer infer;
+    infer.request = 7;
+    infer.input_lease = input.lease;
+    infer.output_lease = output.lease;
+    infer.prompt = "Call me";
+    infer.sampling.max_tokens = 5;
+    infer.sampling.choices = 3;
+    tell(*agent, infer);
+    auto done = world.ear.wait_for<wire::CompletionDone>(1);
+    REQUIRE(done.size() == 1);
+    CHECK(done[0].prompt_tokens == 7);
+    CHECK(done[0].completion_tokens == 15);
+    CHECK(done[0].finish_reasons == std::vector<std::string>(3, "length"));
+    REQUIRE(done[0].receipts.size() == 2);
+    CHECK(done[0].receipts[0].receipt.cumulative_units == 7);
+    CHECK(done[0].receipts[1].receipt.cumulative_units == 15);
+    CHECK(done[0].receipts[1].receipt.response_hash ==
+          salted_hash(output.salt, "5:Call 5:Call 5:Call "));
+    std::map<std::uint64_t, std::string> texts;
+    for (const wire::Token& token : world.ear.all<wire::Token>())
+        texts[token.choice] += token.text;
+    CHECK(texts == std::map<std::uint64_t, std::string>{{0, "Call "}, {1, "Call "}, {2, "Call "}});
+    // Together the choices may pass what is locked: 100 tokens, of which 15 are spent.
+    infer.request = 8;
+    infer.sampling.max_tokens = 29;
+    tell(*agent, infer);
+    REQUIRE(world.ear.wait_for<wire::CompletionRefused>(1).size() == 1);
+    CHECK(world.ear.all<wire::CompletionRefused>()[0].code == "voucher_above_lock");
+
+    tell(*agent, wire::Embed{9, input.lease, output.lease, R"(["ab","c"])"});
+    done = world.ear.wait_for<wire::CompletionDone>(2);
+    REQUIRE(done.size() == 2);
+    CHECK(done[1].prompt_tokens == 3);
+    CHECK(done[1].finish_reasons.empty());
+    REQUIRE(done[1].receipts.size() == 1);
+    CHECK(done[1].receipts[0].receipt.lease == input.lease);
+    CHECK(done[1].receipts[0].receipt.cumulative_units == 10);
+    const auto vectors = world.ear.all<wire::Embedding>();
+    REQUIRE(vectors.size() == 2);
+    CHECK(vectors[0].vector == "AAAAQAAAgD8=");  // 2, 1
+    CHECK(vectors[1].index == 1);
 }
 
 TEST_CASE("agent: a folder is served from links beside the job's folder, under the hash of files") {
@@ -340,8 +393,8 @@ TEST_CASE("agent: a folder is served from links beside the job's folder, under t
     infer.input_lease = input.lease;
     infer.output_lease = output.lease;
     infer.messages = R"([{"content":"Call me","role":"user"}])";
-    infer.temperature.clear();
-    infer.max_tokens = 5;
+    infer.sampling.temperature.clear();
+    infer.sampling.max_tokens = 5;
     tell(*agent, infer);
     const auto done = world.ear.wait_for<wire::CompletionDone>(1);
     REQUIRE(done.size() == 1);
@@ -373,7 +426,7 @@ TEST_CASE("agent: a completion that may pass the lease's tokens is refused") {
     infer.input_lease = input.lease;
     infer.output_lease = output.lease;
     infer.prompt = "Call me";
-    infer.max_tokens = 101;
+    infer.sampling.max_tokens = 101;
     tell(*agent, infer);
     const auto refused = world.ear.wait_for<wire::CompletionRefused>(1);
     REQUIRE(refused.size() == 1);

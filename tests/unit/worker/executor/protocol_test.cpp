@@ -65,14 +65,15 @@ TEST_CASE("protocol: events come back as they were") {
     token.id = "r1";
     token.piece.text = "quote \" and \n and \xC3\xBC";
     token.piece.index = 4;
-    token.piece.logprob = -0.25;
-    token.piece.top = {{"a", -0.25}, {"b", -2.0}};
+    token.piece.logprobs = {{"\xC3", -0.25}, {"b", -2.0}};
     event = decode_event(encode_event(token));
     REQUIRE(event.has_value());
     const auto& t = std::get<Token>(*event);
     CHECK(t.piece.text == token.piece.text);
-    CHECK(*t.piece.logprob == -0.25);
-    CHECK(t.piece.top[1].token == "b");
+    REQUIRE(t.piece.logprobs.size() == 2);
+    CHECK(t.piece.logprobs[0].token == "\xC3");
+    CHECK(t.piece.logprobs[0].logprob == -0.25);
+    CHECK(t.piece.logprobs[1].token == "b");
 
     event = decode_event(encode_event(Failed{Error(ErrorCode::out_of_memory, "too big")}));
     CHECK(std::get<Failed>(*event).error == Error(ErrorCode::out_of_memory, "too big"));
@@ -116,12 +117,20 @@ TEST_CASE("protocol: start and commands come back as they were") {
     request.messages = R"([{"content":"hi","role":"user"}])";
     request.prompt_tokens_max = 1060;
     request.top_p_given = false;
+    request.params.logit_bias = {{7, -100.0}, {9, 0.5}};
+    request.params.repetition_penalty = 1.1;
+    request.params.schema = R"({"type":"object"})";
     const auto command = decode_command(encode_command(request));
     REQUIRE(command.has_value());
     const auto& r = std::get<GenerateRequest>(*command);
     CHECK(r.prompt == "Call me");
     CHECK(r.params.temperature == doctest::Approx(0.7));
     CHECK(r.messages == request.messages);
+    REQUIRE(r.params.logit_bias.size() == 2);
+    CHECK(r.params.logit_bias[0].token == 7);
+    CHECK(r.params.logit_bias[0].bias == -100.0);
+    CHECK(r.params.repetition_penalty == doctest::Approx(1.1));
+    CHECK(r.params.schema == request.params.schema);
     CHECK(r.prompt_tokens_max == 1060);
     CHECK(r.temperature_given);
     CHECK_FALSE(r.top_p_given);
@@ -129,5 +138,16 @@ TEST_CASE("protocol: start and commands come back as they were") {
     CHECK(r.params.stop == std::vector<std::string>{"\n"});
     CHECK(std::holds_alternative<Pause>(*decode_command(encode_command(Pause{}))));
     CHECK(std::get<Abort>(*decode_command(encode_command(Abort{"q"}))).id == "q");
+    const auto embed = decode_command(encode_command(EmbedRequest{"e", R"(["a"])", 17}));
+    CHECK(std::get<EmbedRequest>(*embed).inputs == R"(["a"])");
+    CHECK(std::get<EmbedRequest>(*embed).prompt_tokens_max == 17);
+    using Pace = worker::model::TextModel::Pace;
+    for (const Pace pace : {Pace::kHold, Pace::kGo})
+        CHECK(std::get<Hold>(*decode_command(encode_command(Hold{"q", pace}))).pace == pace);
+    const auto vector = decode_event(encode_event(Embedded{"e", 3, {1.5F, -0.0F, 1e-40F}}));
+    CHECK(std::get<Embedded>(*vector).index == 3);
+    CHECK(std::get<Embedded>(*vector).vector == std::vector<float>{1.5F, -0.0F, 1e-40F});
+    CHECK_FALSE(decode_event(R"({"event":"embedding","id":"e","index":0,"vector":"0x0000807f"})")
+                    .has_value());  // infinite
     CHECK_FALSE(decode_command(R"({"op":"dance"})").has_value());
 }

@@ -24,7 +24,10 @@ RandomModel llama() {
 TEST_CASE("embeddings: texts without tokens, with too many or with unknown ones are refused") {
     Running running(llama());
     const auto code = [&](const Tokens& tokens) {
-        return embed_text(*running.decoder, *running.cache, tokens, Pooling::kMean).error().code();
+        return embed_text(*running.decoder, running.weights->config, *running.cache, tokens,
+                          Pooling::kMean)
+            .error()
+            .code();
     };
     CHECK(code({}) == ErrorCode::context_length_exceeded);
     CHECK(code(Tokens(301, 1)) == ErrorCode::context_length_exceeded);
@@ -45,13 +48,15 @@ TEST_CASE("embeddings: the mean or the last of the hidden states, of length one"
         for (std::size_t t = pooling == Pooling::kMean ? 0 : 289; t < 290; ++t)
             for (std::size_t i = 0; i < 32; ++i)
                 expected[i] += static_cast<double>(hidden[t * 32 + i]);
-        const auto got = embed_text(*running.decoder, *running.cache, tokens, pooling);
+        const auto got =
+            embed_text(*running.decoder, running.weights->config, *running.cache, tokens, pooling);
         REQUIRE(got.has_value());
         CHECK(cosine(*got, expected) == doctest::Approx(1.0).epsilon(1e-6));
         double squares = 0;
         for (const float v : *got)
             squares += static_cast<double>(v) * static_cast<double>(v);
         CHECK(squares == doctest::Approx(1.0).epsilon(1e-5));
-        CHECK(*got == *embed_text(*running.decoder, *running.cache, tokens, pooling));
+        CHECK(*got == *embed_text(*running.decoder, running.weights->config, *running.cache, tokens,
+                                  pooling));
     }
 }

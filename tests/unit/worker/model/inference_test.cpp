@@ -4,6 +4,7 @@
 #include "tests/unit/worker/model/fixture.hpp"
 #include "tests/unit/worker/model/reference_gpt.hpp"
 #include "worker/model/checkpoint.hpp"
+#include "worker/model/json_reader.hpp"
 
 #include <doctest/doctest.h>
 
@@ -89,6 +90,12 @@ TEST_CASE("inference: a prompt longer than the context and parameters out of ran
     refused([](SamplingParams& p) { p.presence_penalty = 3; });
     refused([](SamplingParams& p) { p.stop = {"a", "b", "c", "d", "e"}; });
     refused([](SamplingParams& p) { p.stop = {""}; });
+    refused([](SamplingParams& p) { p.repetition_penalty = 0; });
+    refused([](SamplingParams& p) { p.logit_bias = {{1, 101.0}}; });
+    refused([](SamplingParams& p) { p.logit_bias.resize(301); });
+    SamplingParams none = params_of(4, 0);
+    none.logit_bias = {{256, 1.0}};
+    CHECK(model.add("b", "x", none).error().code() == ErrorCode::out_of_range);
     refused([](SamplingParams& p) { p.logprobs = 21; });
 }
 
@@ -207,13 +214,12 @@ TEST_CASE("inference: log probabilities belong to the token and add up to one") 
     SamplingParams params = params_of(4, 5);
     params.logprobs = 20;
     const auto usage = model.generate("hello", params, [&](const TokenPiece& piece) {
-        REQUIRE(piece.logprob.has_value());
-        CHECK(*piece.logprob <= 0);
-        REQUIRE(piece.top.size() == 20);
+        REQUIRE(piece.logprobs.size() == 21);
+        CHECK(piece.logprobs[0].logprob <= 0);
         double mass = 0;
-        for (std::size_t i = 0; i < 20; ++i) {
-            mass += std::exp(piece.top[i].logprob);
-            if (i > 0) CHECK(piece.top[i].logprob <= piece.top[i - 1].logprob);
+        for (std::size_t i = 1; i <= 20; ++i) {
+            mass += std::exp(piece.logprobs[i].logprob);
+            if (i > 1) CHECK(piece.logprobs[i].logprob <= piece.logprobs[i - 1].logprob);
         }
         CHECK(mass <= 1.0 + 1e-9);
         return true;
@@ -228,4 +234,131 @@ TEST_CASE("inference: an empty prompt and no limit fill the context") {
     REQUIRE(usage.has_value());
     CHECK(usage->prompt_tokens == 0);
     CHECK(usage->completion_tokens == 64);
+}
+
+TEST_CASE("inference: who gives its memory up comes to the same text") {
+    const Served served;
+    const auto all = [&](const TextModel::Options& options, std::uint64_t* preemptions) {
+        auto model = served.load(options);
+        std::map<std::string, std::string> texts;
+        for (std::uint64_t i = 0; i < 5; ++i) {
+            SamplingParams p = params_of(40, i);
+            p.frequency_penalty = 0.5;
+            p.repetition_penalty = 1.1;
+            REQUIRE(
+                model.add(std::to_string(i), std::string(10 + i, static_cast<char>('a' + i)), p));
+        }
+        while (model.busy())
+            for (const GenerationEvent& event : model.step())
+                if (event.piece) texts[event.id] += event.piece->text;
+        *preemptions = model.preemptions();
+        return texts;
+    };
+    std::uint64_t none = 0;
+    std::uint64_t some = 0;
+    const auto expected = all({}, &none);
+    CHECK(none == 0);
+    CHECK(expected.size() == 5);
+    CHECK(all({16, 64, 128, 8}, &some) == expected);  // two sequences' worth of pages
+    CHECK(some > 0);
+}
+
+TEST_CASE("inference: a held request waits, others go on, and its text is the same") {
+    const Served served;
+    auto alone = served.load();
+    const std::string expected = text_of(alone, "hello", params_of(40, 5));
+    for (const std::uint32_t pages : {0U, 4U}) {  // with 4 its memory is taken meanwhile
+        auto model = served.load({16, 64, 128, pages});
+        std::string text;
+        const auto take = [&](const std::vector<GenerationEvent>& events) {
+            for (const GenerationEvent& event : events)
+                if (event.piece && event.id == "slow") text += event.piece->text;
+        };
+        REQUIRE(model.add("slow", "hello", params_of(40, 5)));
+        for (int i = 0; i < 5; ++i)
+            take(model.step());
+        model.pace("slow", TextModel::Pace::kHold);
+        const std::string before = text;
+        REQUIRE(model.add("other", std::string(20, 'x'), params_of(40, 6)));
+        bool done = false;
+        while (model.busy())
+            for (const GenerationEvent& event : model.step())
+                done = done || (event.done && event.id == "other");
+        CHECK(done);
+        CHECK(text == before);
+        if (pages > 0) CHECK(model.preemptions() > 0);
+        model.pace("slow", TextModel::Pace::kGo);
+        while (model.busy())
+            take(model.step());
+        CHECK(text == expected);
+        model.pace("unknown", TextModel::Pace::kHold);
+    }
+}
+
+TEST_CASE("inference: a long prompt leaves a share of each step to the short ones after it") {
+    const Served served;
+    auto model = served.load({16, 64, 8});
+    REQUIRE(model.add("long", std::string(60, 'x'), params_of(2, 0)));
+    REQUIRE(model.add("short", "hi", params_of(2, 0)));
+    std::vector<std::string> order;
+    while (model.busy())
+        for (const GenerationEvent& event : model.step())
+            if (event.done) order.push_back(event.id);
+    CHECK(order == std::vector<std::string>{"short", "long"});
+}
+
+TEST_CASE("inference: a text with a schema parses, in any batch, by its seed") {
+    const Served served;
+    SamplingParams p = params_of(50, 0);
+    p.schema = R"({"type":"object","properties":{"a":{"type":"boolean"},"b":{"type":"null"}},)"
+               R"("required":["a"]})";
+    for (const std::uint32_t space : {32U, 10U, 9U, 13U})
+        p.logit_bias.push_back({space, -100.0});
+    std::map<std::string, std::string> expected;
+    auto alone = served.load();
+    int whole = 0;
+    for (std::uint64_t seed = 0; seed < 8; ++seed) {
+        p.seed = seed;
+        std::string text;
+        const auto usage = alone.generate("{", p, [&](const TokenPiece& piece) {
+            text += piece.text;
+            return true;
+        });
+        REQUIRE(usage.has_value());
+        expected[std::to_string(seed)] = text;
+        if (usage->finish != FinishReason::kStop) continue;
+        ++whole;
+        const auto parsed = JsonValue::parse(text, 4);
+        REQUIRE_MESSAGE(parsed.has_value(), text);
+        CHECK(parsed->member("a")->flag().has_value());
+    }
+    CHECK(whole > 0);
+    auto model = served.load({8, 16, 16});
+    std::map<std::string, std::string> texts;
+    for (std::uint64_t seed = 0; seed < 8; ++seed) {
+        p.seed = seed;
+        REQUIRE(model.add(std::to_string(seed), "{", p));
+    }
+    while (model.busy())
+        for (const GenerationEvent& event : model.step())
+            if (event.piece) texts[event.id] += event.piece->text;
+    CHECK(texts == expected);
+    p.stop = {"}"};
+    CHECK(model.add("a", "x", p).error().code() == ErrorCode::invalid_field);
+    p.stop.clear();
+    p.schema = R"({"$ref":"#"})";
+    CHECK(model.add("a", "x", p).error().code() == ErrorCode::unsupported);
+}
+
+TEST_CASE("inference: embeddings are the same beside texts under way") {
+    const Served served;
+    auto model = served.load();
+    const std::vector<std::uint32_t> tokens{'w', 'h', 'a', 'l', 'e'};
+    const auto alone = model.embed(tokens);
+    REQUIRE(alone.has_value());
+    REQUIRE(model.add("a", "hello", params_of(10, 1)));
+    (void)model.step();
+    CHECK(*model.embed(tokens) == *alone);
+    CHECK(model.embed({}).error().code() == ErrorCode::context_length_exceeded);
+    CHECK(model.embed({256}).error().code() == ErrorCode::out_of_range);
 }

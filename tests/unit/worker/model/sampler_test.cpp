@@ -150,3 +150,36 @@ TEST_CASE("sampler: shares follow the softmax") {
     CHECK(ones > 2900);
     CHECK(ones < 3100);
 }
+
+TEST_CASE("sampler: a repetition penalty is of the prompt and the text, biases come before it") {
+    SamplingParams p;
+    p.temperature = 0;
+    p.repetition_penalty = 2.0;
+    const std::vector<float> logits{3.0F, 2.0F, -1.0F, -1.5F};
+    const std::vector<std::uint32_t> prompt{0, 0};
+    Sampler sampler(p, prompt);
+    CHECK(sampler.next(logits).token == 1);  // 1.5, 2
+    CHECK(sampler.next(logits).token == 0);  // 1.5, 1
+    p.logit_bias = {{0, -100.0}, {1, -100.0}};
+    Sampler biased(p, prompt);
+    CHECK(biased.next(logits).token == 2);
+    CHECK(biased.next(logits).token == 3);  // -2, -1.5
+}
+
+TEST_CASE("sampler: only what a mask allows is chosen, and log probabilities are without it") {
+    TokenMasks::Mask mask;
+    mask.bits = {0b1010};
+    mask.count = 2;
+    const std::vector<float> logits{9.F, 1.F, 2.F, 0.F};
+    std::set<std::uint32_t> seen;
+    for (std::uint64_t seed = 0; seed < 200; ++seed) {
+        SamplingParams p;
+        p.seed = seed;
+        p.logprobs = 1;
+        const auto made = Sampler(p).next(logits, &mask);
+        seen.insert(made.token);
+        CHECK(made.top.front().token == 0);
+        CHECK(*made.logprob < -6);
+    }
+    CHECK(seen == std::set<std::uint32_t>{1, 3});
+}
