@@ -10,6 +10,7 @@
 #include "worker/model/torch_runtime.hpp"
 
 #include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <dlfcn.h>
@@ -19,6 +20,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <cstdlib>
 #include <future>
 #include <mutex>
 #include <new>
@@ -79,6 +81,8 @@ void configure_runtime(const RuntimeOptions& options) {
     const auto set_blas =
         reinterpret_cast<SetThreads>(::dlsym(RTLD_DEFAULT, "openblas_set_num_threads"));
     if (set_blas != nullptr) set_blas(options.threads);
+    // cuBLAS is deterministic with a workspace of its own only, and torch refuses it without.
+    if (options.device == "cuda") ::setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*replace=*/0);
     auto& context = at::globalContext();
     context.setDeterministicAlgorithms(true, /*warn_only=*/false);
     context.setDeterministicCuDNN(true);
@@ -197,7 +201,7 @@ void TrainingRun::State::run_rank(std::uint32_t rank) {
         if (piece_sum.defined()) gradients.zero_();
         const auto loss = objective->loss(parameters, {step, begin, rows});
         loss.backward();  // adds to what `gradients` holds
-        const at::NoGradGuard no_grad;
+        const c10::NoGradGuard no_grad;
         loss_sum.add_(loss.detach());
         if (piece_sum.defined()) piece_sum.add_(gradients);
     }
@@ -207,7 +211,7 @@ void TrainingRun::State::run_rank(std::uint32_t rank) {
 void TrainingRun::State::run_step() {
     if (group) {
         run_rank(group->rank());
-        const at::NoGradGuard no_grad;
+        const c10::NoGradGuard no_grad;
         rank_sum.copy_(gradient);
         group->sum(rank_sum);
         gradient = rank_sum;
@@ -216,7 +220,7 @@ void TrainingRun::State::run_step() {
     if (rank_sum.defined()) rank_sum.zero_();
     for (std::uint32_t rank = 0; rank < spec.ranks; ++rank) {
         run_rank(rank);
-        const at::NoGradGuard no_grad;
+        const c10::NoGradGuard no_grad;
         if (rank_sum.defined()) rank_sum.add_(gradient);
     }
     if (rank_sum.defined()) gradient = rank_sum;
@@ -370,7 +374,7 @@ Result<TrainingRun> TrainingRun::start(const LoopSpec& spec, std::unique_ptr<Obj
     return guarded([&]() -> Result<TrainingRun> {
         TRY_ASSIGN(const c10::Device device, open_device(options.device));
         auto state = std::make_unique<State>(spec, std::move(objective), device);
-        const at::NoGradGuard no_grad;
+        const c10::NoGradGuard no_grad;
         state->allocate();
         StateBuffer start;
         start.resize(state->count, spec);
@@ -415,7 +419,7 @@ Result<StepReport> TrainingRun::advance(std::uint64_t count) {
         s.norm_sum.zero_();
         for (std::uint64_t i = 0; i < steps; ++i) {
             s.run_step();
-            const at::NoGradGuard no_grad;
+            const c10::NoGradGuard no_grad;
             s.optimise();
         }
         if (s.group) s.group->sum(s.loss_sum);
@@ -434,7 +438,7 @@ Result<StepReport> TrainingRun::advance(std::uint64_t count) {
 Result<EvalReport> TrainingRun::evaluate() {
     return guarded([&]() -> Result<EvalReport> {
         State& s = *state_;
-        const at::NoGradGuard no_grad;
+        const c10::NoGradGuard no_grad;
         EvalReport report;
         report.step = s.step;
         TRY_ASSIGN(const EvalSums sums, s.objective->evaluate(s.parameters));

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The peer of the train bench: the same GPT and schedule in eager PyTorch. Prints seconds and loss."""
+"""The peer of the train benches: the same GPT and schedule in eager PyTorch. Prints seconds and loss.
+
+    eager_loop.py WIDTH,DEPTH,HEADS,CONTEXT,VOCAB,BATCH fp32|bf16 STEPS TEXT THREADS [DEVICE]
+"""
 import math
 import sys
 import time
@@ -10,6 +13,8 @@ from torch.nn import functional as F
 
 WIDTH, DEPTH, HEADS, CONTEXT, VOCAB, BATCH = (int(v) for v in sys.argv[1].split(","))
 PRECISION, STEPS, TEXT, THREADS = sys.argv[2], int(sys.argv[3]), sys.argv[4], int(sys.argv[5])
+DEVICE = sys.argv[6] if len(sys.argv) > 6 else "cpu"
+WARM_STEPS = 0 if DEVICE == "cpu" else 5
 
 
 class Block(nn.Module):
@@ -50,20 +55,24 @@ def main():
     torch.set_num_threads(THREADS)
     torch.manual_seed(7)
     text = torch.frombuffer(bytearray(open(TEXT, "rb").read()), dtype=torch.uint8).long()
-    model = Gpt()
+    model = Gpt().to(DEVICE)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=0.01)
     begin, loss = time.perf_counter(), None
-    for _ in range(STEPS):
+    for step in range(WARM_STEPS + STEPS):
+        if step == WARM_STEPS and step > 0:
+            loss.item()
+            begin = time.perf_counter()
         places = torch.randint(0, len(text) - CONTEXT - 1, (BATCH,)).tolist()
-        rows = torch.stack([text[p : p + CONTEXT + 1] for p in places])
+        rows = torch.stack([text[p : p + CONTEXT + 1] for p in places]).to(DEVICE)
         optimizer.zero_grad()
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=PRECISION == "bf16"):
+        with torch.autocast(DEVICE, dtype=torch.bfloat16, enabled=PRECISION == "bf16"):
             logits = model(rows[:, :-1])
         loss = F.cross_entropy(logits.float().view(-1, VOCAB), rows[:, 1:].reshape(-1))
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-    print(f"{time.perf_counter() - begin:.6f} {loss.item():.6f}")
+    last = loss.item()  # waits for the device
+    print(f"{time.perf_counter() - begin:.6f} {last:.6f}")
 
 
 main()

@@ -8,6 +8,7 @@
 #include "tests/unit/worker/model/reference_decoder.hpp"
 
 #include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
 #include <doctest/doctest.h>
 
 #include <string>
@@ -92,7 +93,7 @@ void check_gradients(const Torch& torch, const LinearAdapters* adapters, const P
     for (const Tensor& tensor : tensors)
         const_cast<Tensor&>(tensor).requires_grad_(true);
     loss_of(torch, adapters, batch).backward();
-    const at::NoGradGuard no_grad;
+    const c10::NoGradGuard no_grad;
     constexpr double kStep = 1e-5;
     for (const Tensor& tensor : tensors) {
         REQUIRE(tensor.grad().defined());
