@@ -95,7 +95,7 @@ void put_file(Services& services, const http::RequestPtr& request, const http::R
     file.blob = ledger::base::sha256(ledger::base::as_bytes(input->content));
     file.bytes = input->content.size();
     file.created_ms = services.context.clock.now_ms();
-    auto upload = services.context.blobs.begin(file.blob, file.bytes);
+    auto upload = services.context.blobs.begin(file.blob, file.bytes, *account);
     if (!upload) return reply(error_response(*request, upload.error()));
     if (const auto written = (*upload)->write(input->content); !written)
         return reply(error_response(*request, written.error()));

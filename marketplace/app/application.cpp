@@ -279,7 +279,8 @@ class Application::Parts {
         catalog = std::make_unique<Catalog>(*engine, *reads);
         collector = std::make_unique<BlobCollector>(
             *blobs, *uploads,
-            std::vector<BlobSource>{job_blobs(*engine, *reads), model_blobs(*reads)});
+            std::vector<BlobSource>{job_blobs(*engine, *reads), model_blobs(*reads),
+                                    file_blobs(*reads)});
         return {};
     }
 

@@ -79,6 +79,15 @@ BlobSource model_blobs(ReadStore& reads) {
     };
 }
 
+BlobSource file_blobs(ReadStore& reads) {
+    return [&reads](BlobReferences& out) -> Result<void> {
+        TRY_ASSIGN(const auto blobs,
+                   reads.with([](Database& db) { return CatalogStore(db).file_blobs(); }));
+        out.insert(blobs.begin(), blobs.end());
+        return {};
+    };
+}
+
 BlobCollector::BlobCollector(api::BlobStore& blobs, api::BlobUploads& uploads,
                              std::vector<BlobSource> sources)
     : blobs_(blobs), uploads_(uploads), sources_(std::move(sources)) {}

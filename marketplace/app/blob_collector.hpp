@@ -24,6 +24,8 @@ using BlobSource = std::function<ledger::base::Result<void>(BlobReferences&)>;
 [[nodiscard]] BlobSource job_blobs(EngineThread& engine, ReadStore& reads);
 /// Blobs of published models.
 [[nodiscard]] BlobSource model_blobs(ReadStore& reads);
+/// Blobs of accounts' files.
+[[nodiscard]] BlobSource file_blobs(ReadStore& reads);
 
 /// Drops, on a thread of its own, blobs that were unused for the store's `keep_ms` and that no
 /// source names, and uploads that nobody goes on with. One file at a time: the store is never held

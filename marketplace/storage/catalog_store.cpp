@@ -195,6 +195,16 @@ Result<std::vector<StoredFile>> CatalogStore::files(const Address& owner) {
     return out;
 }
 
+Result<std::vector<Hash32>> CatalogStore::file_blobs() {
+    std::vector<domain::Hash32> out;
+    TRY(database_.run([&](SQLite::Database& db) {
+        SQLite::Statement select(db, "SELECT DISTINCT blob FROM files");
+        while (select.executeStep())
+            out.push_back(fixed<Hash32>(select.getColumn(0)));
+    }));
+    return out;
+}
+
 Result<void> CatalogStore::put_setting(const std::string& name, ledger::base::ByteView value) {
     return database_.run([&](SQLite::Database& db) {
         SQLite::Statement insert(db, "INSERT OR REPLACE INTO settings(name, value) VALUES(?, ?)");

@@ -68,6 +68,8 @@ class CatalogStore {
         const std::string& id, const domain::Address& owner);
     /// Oldest first.
     [[nodiscard]] ledger::base::Result<std::vector<StoredFile>> files(const domain::Address& owner);
+    /// Of all accounts, each blob once.
+    [[nodiscard]] ledger::base::Result<std::vector<domain::Hash32>> file_blobs();
 
     [[nodiscard]] ledger::base::Result<void> put_setting(const std::string& name,
                                                          ledger::base::ByteView value);

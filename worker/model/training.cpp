@@ -10,9 +10,9 @@
 #include "worker/model/torch_runtime.hpp"
 
 #include <ATen/ATen.h>
-#include <c10/core/GradMode.h>
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
+#include <c10/core/GradMode.h>
 #include <dlfcn.h>
 #include <fmt/format.h>
 #include <torch/version.h>

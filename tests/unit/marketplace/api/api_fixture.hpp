@@ -158,11 +158,36 @@ class FakeCatalog final : public api::CatalogPort {
             if (key.owner == owner) out.push_back(key);
         return out;
     }
+    Result<void> put_file(const api::FileRow& file) override {
+        const std::lock_guard lock(mutex_);
+        files_.push_back(file);
+        return {};
+    }
+    Result<void> delete_file(const std::string& id, const domain::Address& owner) override {
+        const std::lock_guard lock(mutex_);
+        const auto gone = std::erase_if(
+            files_, [&](const auto& file) { return file.id == id && file.owner == owner; });
+        return gone > 0 ? Result<void>() : fail(ErrorCode::not_found);
+    }
+    std::optional<api::FileRow> file(const std::string& id,
+                                     const domain::Address& owner) const override {
+        for (const api::FileRow& file : files(owner))
+            if (file.id == id) return file;
+        return std::nullopt;
+    }
+    std::vector<api::FileRow> files(const domain::Address& owner) const override {
+        const std::lock_guard lock(mutex_);
+        std::vector<api::FileRow> out;
+        for (const api::FileRow& file : files_)
+            if (file.owner == owner) out.push_back(file);
+        return out;
+    }
 
  private:
     mutable std::mutex mutex_;
     std::map<std::string, api::PublishedModel> models_;
     std::map<domain::Hash32, std::string> specs_;
+    std::vector<api::FileRow> files_;
     std::vector<api::ApiKeyRow> keys_;
 };
 

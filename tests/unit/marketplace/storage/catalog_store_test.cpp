@@ -86,6 +86,7 @@ TEST_CASE("catalog_store: files are their owner's alone") {
     REQUIRE(catalog.delete_file("file-1", account(1)));
     CHECK_FALSE(catalog.delete_file("file-1", account(1)));
     CHECK(catalog.files(account(1))->size() == 1);
+    CHECK(*catalog.file_blobs() == std::vector{hash(1)});
 }
 
 TEST_CASE("catalog_store: settings are replaced") {
