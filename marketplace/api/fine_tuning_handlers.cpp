@@ -196,9 +196,10 @@ class Tuning {
     /// The buyer's file with the examples; their hash where he keeps none.
     [[nodiscard]] std::string file_of(const char* field) const {
         const std::string blob = spec_.at(field).at("blob").get<std::string>();
+        std::string id = blob;  // of several files with these bytes the newest
         for (const FileRow& file : services_.context.catalog.files(job_.buyer))
-            if (to_hex(file.blob) == blob) return file.id;
-        return blob;
+            if (to_hex(file.blob) == blob) id = file.id;
+        return id;
     }
 
     Services& services_;

@@ -100,6 +100,8 @@ void register_routes(http::Router& router, Context& context) {
     add_order_routes(table, *services);
     add_job_routes(table, *services);
     add_blob_routes(table, *services);
+    add_file_routes(table, *services);
+    add_fine_tuning_routes(table, *services);
     add_model_routes(table, *services);
     add_embedding_routes(table, *services);
     add_completion_routes(table, *services);
