@@ -77,4 +77,4 @@ export function train_spec(plan: TrainPlan, text_blob: string): { [name: string]
 export function serve_spec(model: Document, weights: string, name: string): { [name: string]: Document } {
   return { version: 1, kind: "infer.serve", model, weights, tokenizer: "bytes", name };
 }
-export const is_model_name = (name: string): boolean => /^[a-z0-9][a-z0-9._-]{0,63}$/.test(name);
+export const is_model_name = (name: string): boolean => /^[A-Za-z0-9._-]{1,64}$/.test(name);
