@@ -2,11 +2,10 @@
 // The console in a real browser, with a wallet that announces itself as wallets do and signs with viem: a buyer's whole
 // way from signing in to withdrawing, on a real chain, market and worker.
 import assert from "node:assert/strict";
-import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { gunzipSync } from "node:zlib";
 import { launch_browser, no_browser } from "../../scripts/lib/browser.mjs";
 import { chain_id, createWalletClient, dev_keys, http, privateKeyToAccount, root } from "../../scripts/lib/chain.mjs";
 import { abi_of, settlement_totals } from "../../scripts/lib/chain_totals.mjs";
@@ -235,7 +234,7 @@ describe("a buyer's way", { skip: no_browser }, () => {
     const key = await page.locator(".note.good code").innerText();
     assert.match(key, /^mrk_/);
     assert.equal((await fetch(`${net.market_url}/v1/auth/session`, { headers: { authorization: `Bearer ${key}` } })).status, 200);
-    await page.getByRole("cell", { name: nasty }).waitFor();
+    await page.getByRole("cell", { name: nasty, exact: true }).waitFor();
     assert.equal(await page.locator("main img").count(), 0, "a label is text");
     await page.getByRole("button", { name: /^Revoke/ }).click();
     await page.getByText("No key yet.").waitFor();
@@ -465,28 +464,55 @@ describe("the market restarts while the console is open", { skip: no_browser }, 
   });
 
   test("sixty changes a second are drawn without dropped frames", async () => {
-    const frames = await page.evaluate(async () => {
-      const gaps = [];
-      let last = performance.now();
-      await new Promise((resolve) => {
-        const begin = last;
-        const step = (now) => {
-          gaps.push(now - last);
-          last = now;
-          if (now - begin > 2_000) resolve();
-          else requestAnimationFrame(step);
-        };
-        requestAnimationFrame(step);
-      });
-      return gaps.length / 2;
+    // The stream is played by the page itself: the real one changes as the market's machine has time.
+    const lively = await new_context();
+    await lively.addInitScript(() => {
+      window.EventSource = class extends EventTarget {
+        constructor() {
+          super();
+          const send = (name, data) => this.dispatchEvent(new MessageEvent(name, { data: JSON.stringify(data) }));
+          let sequence = 1e9;
+          setTimeout(() => {
+            this.onopen?.();
+            send("reset", { sequence });
+          }, 10);
+          window.changes = 0;
+          setInterval(() => {
+            const units = String(1 + Math.floor(Math.random() * 1e6));
+            const price = String(300 + (window.changes % 100));
+            send("level", { side: window.changes % 2 ? "ask" : "bid", unit_kind: "training_step", gpu_models: ["cpu"], price, units, orders: 1, sequence: ++sequence });
+            ++window.changes;
+          }, 1000 / 60);
+        }
+        close() {}
+      };
     });
-    console.log(`${Math.round(frames)} frames a second at rest on this machine`);
-    assert.ok(frames > 0);
+    const one = await lively.newPage();
+    await one.goto(net.market_url);
+    await one.locator("td.bid").nth(5).waitFor();
+    const measured = await one.evaluate(() => new Promise((resolve) => {
+      const gaps = [];
+      const begin = performance.now();
+      const changes = window.changes;
+      let last = begin;
+      const step = (now) => {
+        gaps.push(now - last);
+        last = now;
+        if (now - begin < 3_000) requestAnimationFrame(step);
+        else resolve({ gaps: gaps.slice(1), changes: (window.changes - changes) / 3 });
+      };
+      requestAnimationFrame(step);
+    }));
+    const sorted = measured.gaps.sort((a, b) => a - b);
+    const dropped = sorted.filter((gap) => gap > 25).length;
+    console.log(`${measured.changes.toFixed(0)} changes a second: ${sorted.length / 3} frames a second, ${dropped} of ${sorted.length} late, p99 ${sorted[Math.floor(sorted.length * 0.99)].toFixed(1)} ms`);
+    // On a machine that others use, some frames are late for reasons that are not ours; a page that redraws too much misses most.
+    assert.ok(measured.changes > 30 && dropped < sorted.length / 4, JSON.stringify({ dropped, of: sorted.length }));
+    await lively.close();
   });
 
   test("nothing was asked of anybody else, and nothing broke", () => {
     assert.deepEqual(outside, []);
     assert.deepEqual(troubles, []);
-    assert.ok(gunzipSync && writeFileSync);
   });
 });

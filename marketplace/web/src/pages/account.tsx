@@ -165,7 +165,7 @@ function Keys() {
       <Failure error={create.error ?? revoke.error ?? keys.error} />
       {keys.value && live.length === 0 && <Empty>No key yet.</Empty>}
       {live.length > 0 && (
-        <div class="scroll" tabIndex={0} role="region" aria-label="API keys">
+        <div class="scroll" tabIndex={0} role="group" aria-label="API keys">
           <table>
             <thead><tr><th>Label</th><th>Made</th><th><span class="sr">Actions</span></th></tr></thead>
             <tbody>

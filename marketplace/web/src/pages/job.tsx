@@ -216,7 +216,7 @@ export function JobPage({ id }: { id: string }) {
       <p />
       <Panel title="Leases">
         {(leases.value?.data.length ?? 0) === 0 ? <Empty>No lease yet: one is opened when an ask matches.</Empty> : (
-          <div class="scroll" tabIndex={0} role="region" aria-label="Leases">
+          <div class="scroll" tabIndex={0} role="group" aria-label="Leases">
             <table>
               <thead><tr><th>Lease</th><th>State</th><th class="n">Units</th><th class="n">Price</th><th class="n">Amount</th><th class="n">Receipts</th><th>Provider</th></tr></thead>
               <tbody>

@@ -36,7 +36,7 @@ function JobList() {
       <Panel title="Jobs">
         {jobs.value?.data.length === 0 && <Empty>No job yet. <a href="/app/jobs/new">Post one</a>: a small model trains in under a minute.</Empty>}
         {jobs.value && jobs.value.data.length > 0 && (
-          <div class="scroll" tabIndex={0} role="region" aria-label="Jobs">
+          <div class="scroll" tabIndex={0} role="group" aria-label="Jobs">
             <table>
               <thead><tr><th>Job</th><th>Kind</th><th>State</th><th class="n">Done</th><th>Buyer</th><th>Posted</th></tr></thead>
               <tbody>

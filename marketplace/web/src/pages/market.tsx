@@ -20,9 +20,8 @@ interface Picture {
   trades: Trade[];
   live: boolean;
   error: unknown;
-  turn: number;
 }
-const nothing: Picture = { asks: [], bids: [], trades: [], live: false, error: null, turn: 0 };
+const nothing: Picture = { asks: [], bids: [], trades: [], live: false, error: null };
 
 /**
  * Depth and trades of one good, kept up to date. Changes between a reset and the depth that answers it wait for that
@@ -38,14 +37,13 @@ function useLiveBook(kind: UnitKind, model: string): Picture {
     let live = false;
     let error: unknown = null;
     let frame = 0;
-    let turn = 0;
     let ended = false;
     let load_turn = 0;
     const filter = `unit_kind=${kind}${model ? `&gpu_model=${encodeURIComponent(model)}` : ""}`;
     const show = () => {
       frame ||= requestAnimationFrame(() => {
         frame = 0;
-        set_picture({ asks: book?.rungs("ask", rungs_drawn) ?? [], bids: book?.rungs("bid", rungs_drawn) ?? [], trades, live, error, turn: ++turn });
+        set_picture({ asks: book?.rungs("ask", rungs_drawn) ?? [], bids: book?.rungs("bid", rungs_drawn) ?? [], trades, live, error });
       });
     };
     const load = async () => {
@@ -123,7 +121,7 @@ function Ladder({ side, rungs, unit }: { side: "ask" | "bid"; rungs: Rung[]; uni
   const shown = rungs.slice(0, rungs_shown);
   const most = Number(shown.at(-1)?.total ?? 1n);
   return (
-    <div class="scroll" tabIndex={0} role="region" aria-label={side === "ask" ? "Asks" : "Bids"}>
+    <div class="scroll" tabIndex={0} role="group" aria-label={side === "ask" ? "Asks" : "Bids"}>
       <table>
         <caption class="sr">{side === "ask" ? "Asks, cheapest first" : "Bids, highest first"}</caption>
         <thead><tr><th>{side === "ask" ? "Asks" : "Bids"} per {unit}</th><th class="n">Units</th><th class="n">Sum</th><th><span class="sr">Share</span></th></tr></thead>
@@ -159,7 +157,7 @@ const candle_options = (): Omit<UPlot.Options, "width" | "height"> => ({
 
 function Candles({ kind, model, turn }: { kind: UnitKind; model: string; turn: number }) {
   const [interval, set_interval] = useState("1m");
-  const now = Math.floor(turn); // asked again when a trade came, at most every two seconds
+  // Asked for again when a trade came, at most every two seconds.
   const last = useRef(0);
   const [due, set_due] = useState(0);
   useEffect(() => {
@@ -169,7 +167,7 @@ function Candles({ kind, model, turn }: { kind: UnitKind; model: string; turn: n
       set_due((value) => value + 1);
     }, wait);
     return () => clearTimeout(timer);
-  }, [now]);
+  }, [turn]);
   const { value } = useLoad(
     () => get<{ data: Candle[] }>(`/v1/market/candles?unit_kind=${kind}&gpu_model=${encodeURIComponent(model)}&interval=${interval}&limit=120`),
     [kind, model, interval, due],
@@ -182,7 +180,7 @@ function Candles({ kind, model, turn }: { kind: UnitKind; model: string; turn: n
   const newest = value?.data.at(-1);
   return (
     <Panel title={`Price history, ${model}`} tools={
-      <select aria-label="Candle length" value={interval} onChange={(event) => set_interval(event.currentTarget.value)} class="narrow">
+      <select aria-label="Candle length" value={interval} onChange={(event) => set_interval(event.currentTarget.value)}>
         {["1m", "5m", "1h", "1d"].map((name) => <option key={name}>{name}</option>)}
       </select>
     }>
@@ -249,7 +247,7 @@ export function MarketPage() {
         </Panel>
         <Panel title="Trades">
           {trades.length === 0 ? <Empty>No trade yet.</Empty> : (
-            <div class="scroll" tabIndex={0} role="region" aria-label="Trades">
+            <div class="scroll" tabIndex={0} role="group" aria-label="Trades">
               <table>
                 <thead><tr><th>Time</th><th class="n">Price</th><th class="n">Units</th><th>GPU</th><th>Class</th><th>Lease</th></tr></thead>
                 <tbody>

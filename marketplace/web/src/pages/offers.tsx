@@ -41,7 +41,7 @@ export function OffersPage() {
       <Panel title={`${offers.length} offers, price per ${price_unit(kind)}`}>
         {book.value && offers.length === 0 && <Empty>Nobody sells this now. Post a job all the same: it waits in the book until an ask fits.</Empty>}
         {offers.length > 0 && (
-          <div class="scroll" tabIndex={0} role="region" aria-label="Offers">
+          <div class="scroll" tabIndex={0} role="group" aria-label="Offers">
             <table>
               <thead>
                 <tr>

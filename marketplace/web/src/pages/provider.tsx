@@ -63,7 +63,7 @@ function Asks({ provider, offers, all, reload }: { provider: Address; offers: Of
   return (
     <>
       <Failure error={take_down.error} />
-      <div class="scroll" tabIndex={0} role="region" aria-label="Asks">
+      <div class="scroll" tabIndex={0} role="group" aria-label="Asks">
         <table>
           <thead><tr><th>Sells</th><th class="n">Price</th><th class="n">Units free</th><th>GPU</th><th>Class</th><th>Worker</th><th class="n">Reliability</th><th>Why no job?</th>{own && <th><span class="sr">Actions</span></th>}</tr></thead>
           <tbody>
@@ -106,7 +106,7 @@ function ProviderView({ provider }: { provider: Address }) {
       <Panel title="Leases">
         {leases.value && all.length === 0 && <Empty>No lease yet.</Empty>}
         {all.length > 0 && (
-          <div class="scroll" tabIndex={0} role="region" aria-label="Leases">
+          <div class="scroll" tabIndex={0} role="group" aria-label="Leases">
             <table>
               <thead><tr><th>Lease</th><th>State</th><th>Sold</th><th class="n">Units</th><th class="n">Amount</th><th class="n">Paid</th><th class="n">Fee</th></tr></thead>
               <tbody>

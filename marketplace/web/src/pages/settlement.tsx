@@ -50,7 +50,7 @@ function Batches() {
       <Panel title="Batches">
         {batches.value?.length === 0 && <Empty>No transaction yet: the first follows the first lease.</Empty>}
         {batches.value && batches.value.length > 0 && (
-          <div class="scroll" tabIndex={0} role="region" aria-label="Batches">
+          <div class="scroll" tabIndex={0} role="group" aria-label="Batches">
             <table>
               <thead><tr><th>Batch</th><th>What</th><th>State</th><th>Made</th><th class="n">Gas</th><th>Transaction</th><th>Leases</th></tr></thead>
               <tbody>
@@ -130,7 +130,7 @@ function LeaseView({ id, shown }: { id: Hex; shown: FoundReceipt | undefined }) 
         <Failure error={receipts.error} />
         {receipts.value?.length === 0 && <Empty>No receipt yet.</Empty>}
         {receipts.value && receipts.value.length > 0 && (
-          <div class="scroll" tabIndex={0} role="region" aria-label="Receipts">
+          <div class="scroll" tabIndex={0} role="group" aria-label="Receipts">
             <table>
               <thead><tr><th class="n">No.</th><th>Receipt</th><th class="n">Log record</th><th class="n">Units so far</th><th class="n">Amount so far</th><th>Worked until</th></tr></thead>
               <tbody>
