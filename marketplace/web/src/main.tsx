@@ -71,9 +71,9 @@ function ThemeSwitch() {
   };
   return (
     <select aria-label="Colours" value={theme} onChange={(event) => choose(event.currentTarget.value as Theme)}>
-      <option value="system">Colours: system</option>
-      <option value="light">Colours: light</option>
-      <option value="dark">Colours: dark</option>
+      <option value="system">Auto</option>
+      <option value="light">Light</option>
+      <option value="dark">Dark</option>
     </select>
   );
 }

@@ -4,9 +4,8 @@ import { zeroAddress, type Address, type Hex } from "viem";
 import { market_info, post, type Reasons } from "./api";
 import { chain, escrow_abi, leases_abi } from "./chain";
 import { amount_for, count, date_time, kind_name, price_unit, tokens, unit_kinds, type UnitKind } from "./format";
-import {
-  canonical, document_hash, kind_number, new_job_id, random_hash, wire_form, type Document, type Message,
-} from "./messages";
+import type { Message } from "./message_types";
+import { canonical, document_hash, kind_number, new_job_id, random_hash, wire_form, type Document } from "./messages";
 import { sign_message } from "./wallet";
 
 export interface Leg {

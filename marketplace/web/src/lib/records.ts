@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Records of the public log: as much of their bytes as a reader of receipts needs. Pure.
 import { bytesToHex, hexToBytes, type Hex } from "viem";
-import type { Message } from "./messages";
+import type { Message } from "./message_types";
 
 const version = 2;
 const submit_receipt = 13;

@@ -6,7 +6,8 @@ import { get, market_info, request, type Lease } from "./api";
 import { chain, leases_abi, log_abi, terms_fields, totals_fields, unpack } from "./chain";
 import { amount_for, count, tokens, unit_kinds } from "./format";
 import { leaf_hash, root_from_path, root_of } from "./merkle";
-import { message_types, struct_hash, type Message } from "./messages";
+import { message_types, type Message } from "./message_types";
+import { struct_hash } from "./messages";
 import { decode_record } from "./records";
 
 export interface Finding {

@@ -3,7 +3,7 @@
 import { signal } from "@preact/signals";
 import type { Address, Hex } from "viem";
 import { market_info } from "./api";
-import { message_types, type Domain, type Message, type MessageType } from "./messages";
+import { message_types, type Domain, type Message, type MessageType } from "./message_types";
 
 export interface Provider {
   request(call: { method: string; params?: unknown }): Promise<unknown>;

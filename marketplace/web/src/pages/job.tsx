@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // One job: phases, live loss and speed, events, leases, cost against the cap, artifacts, cancel.
-import { useEffect, useMemo, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type UPlot from "uplot";
 import { get, request, session, type Job, type Lease, type List } from "../lib/api";
 import { count, date_time, price_unit, tokens, words } from "../lib/format";
@@ -132,12 +132,18 @@ function save(name: string, content: Blob): void {
 
 function EventLog({ id, lines, live }: { id: string; lines: string[]; live: boolean }) {
   const [word, set_word] = useState("");
+  const list = useRef<HTMLOListElement>(null);
+  const follows = useRef(true);
   const shown = lines.filter((text) => text.toLowerCase().includes(word.toLowerCase())).slice(-500);
+  // Follows the end, unless the reader scrolled away from it.
+  useEffect(() => {
+    if (list.current && follows.current) list.current.scrollTop = list.current.scrollHeight;
+  }, [shown.length]);
   return (
     <Panel title={live ? "Log (live)" : "Log"} tools={<button type="button" disabled={lines.length === 0} onClick={() => save(`${id}.log`, new Blob([lines.map((text) => `${text}\n`).join("")]))}>Download</button>}>
       <Field label="Search">{(props) => <input {...props} type="search" value={word} onInput={(event) => set_word(event.currentTarget.value)} />}</Field>
       {shown.length === 0 ? <Empty>Nothing here yet.</Empty> : (
-        <ol class="log" tabIndex={0} aria-label="Log">{shown.map((text, i) => <li key={i}>{text}</li>)}</ol>
+        <ol class="log" tabIndex={0} aria-label="Log" ref={list} onScroll={({ currentTarget: at }) => (follows.current = at.scrollHeight - at.scrollTop - at.clientHeight < 8)}>{shown.map((text, i) => <li key={i}>{text}</li>)}</ol>
       )}
     </Panel>
   );

@@ -149,8 +149,8 @@ interface Candle {
 }
 const candle_options = (): Omit<UPlot.Options, "width" | "height"> => ({
   legend: { show: false },
-  scales: { y: { range: (_plot, least, most) => (least === most ? [least * 0.9, most * 1.1 || 1] : [least - (most - least) * 0.1, most + (most - least) * 0.1]) } },
-  axes: [axis(), axis({ values: (_plot, values) => values.map(small_number), size: 60 })],
+  scales: { x: { range: (_plot, least, most) => (least === most ? [least - 1_800, most + 1_800] : [least, most]) }, y: { range: (_plot, least, most) => (least === most ? [least * 0.9, most * 1.1 || 1] : [least - (most - least) * 0.1, most + (most - least) * 0.1]) } },
+  axes: [axis(), axis({ values: (_plot, values) => values.map(small_number), size: 72 })],
   series: [{}, ...["open", "high", "low", "close"].map((label) => ({ label, stroke: "transparent", points: { show: false } }))],
   hooks: { draw: [draw_candles] },
 });
@@ -186,7 +186,7 @@ function Candles({ kind, model, turn }: { kind: UnitKind; model: string; turn: n
     }>
       {newest
         ? <><Chart label={`Candles of ${interval}: ${value!.data.length}; the newest closed at ${tokens(newest.close)}`} options={candle_options} shape={`${kind} ${model} ${interval}`} data={data} />
-          <p class="hint">Last {tokens(newest.close)}, high {tokens(newest.high)}, low {tokens(newest.low)}, {count(newest.volume)} units in {newest.trades} trades.</p></>
+          <p class="hint">Last {tokens(newest.close)}, high {tokens(newest.high)}, low {tokens(newest.low)}, {count(newest.volume)} units in {newest.trades === 1 ? "one trade" : `${newest.trades} trades`}.</p></>
         : <Empty>No trade yet. Candles appear with the first match.</Empty>}
     </Panel>
   );
