@@ -62,7 +62,7 @@ export function train_spec(plan: TrainPlan, text_blob: string): { [name: string]
     batch: plan.batch,
     steps: plan.steps,
     segment_steps: plan.segment_steps,
-    eval_batches: 4,
+    eval_batches: 8,
     learning_rate: plan.learning_rate,
     warmup_steps: Math.min(20, plan.steps),
     weight_decay: "0.01",

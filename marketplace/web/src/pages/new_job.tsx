@@ -84,7 +84,7 @@ const quoted = (text: string) => `'${text.replaceAll("'", "'\\''")}'`;
 function Equivalent({ draft, command }: { draft: JobDraft; command: string }) {
   return (
     <Panel title="The same without this page">
-      <p class="hint">Command line: makes, quotes, signs and posts the job.</p>
+      <p class="hint">Command line: makes, quotes, signs and posts it.</p>
       <pre tabIndex={0} aria-label="Command line">{command}</pre>
       <p />
       <p class="hint">curl: the quote above. To post, send the same to <code>/v1/jobs</code> with signatures.</p>
@@ -235,7 +235,10 @@ function ServeForm({ wanted }: { wanted: string }) {
   }, [fine, price, volume]);
   const answer = useQuote(spec, spec ? legs : null, gpu_model, hours);
   if (jobs.value && trained.length === 0) return <Panel title="Model"><Empty>None of your training jobs is complete yet. Train one first, then serve it here.</Empty></Panel>;
-  const command = `millrace serve ${job?.id ?? "JOB"} --name ${name} \\\n  --max-price ${price} --hours ${Math.ceil(hours) || 1}`;
+  const command = [
+    `millrace publish ${name} --job ${job?.id ?? "JOB"}`,
+    `millrace serve ${name} --max-price-input ${price} --max-price-output ${price} \\\n  --max-amount ${tokens(answer?.draft.worst_case ?? 0n).replaceAll("\u202f", "")} --hours ${Math.ceil(hours) || 1}${gpu_model ? ` --gpu-model ${quoted(gpu_model)}` : ""}`,
+  ].join("\n");
   return (
     <div class="grid">
       <Panel title="Model and order">
