@@ -13,6 +13,7 @@ const rungs_shown = 12;
 const rungs_drawn = 500;
 const trades_kept = 40;
 const candles_every_ms = 2_000;
+const depth_every_ms = 250;
 
 interface Picture {
   asks: Rung[];
@@ -105,6 +106,22 @@ function depth_data(asks: Rung[], bids: Rung[]): UPlot.AlignedData {
     [...left.map(() => null), ...asks.map((rung) => Number(rung.total))],
   ];
 }
+/** The newest value, at most every `every_ms`: a chart costs more to draw than a row, and nobody sees it sixty times a second. */
+function useSlower<T>(value: T, every_ms: number): T {
+  const [shown, set_shown] = useState(value);
+  const latest = useRef(value);
+  latest.current = value;
+  const timer = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
+  if (value !== shown && timer.current === undefined) {
+    timer.current = setTimeout(() => {
+      timer.current = undefined;
+      set_shown(latest.current);
+    }, every_ms);
+  }
+  useEffect(() => () => clearTimeout(timer.current), []);
+  return shown;
+}
+
 const depth_options = (unit: string) => (): Omit<UPlot.Options, "width" | "height"> => ({
   legend: { show: false },
   cursor: { y: false },
@@ -117,12 +134,23 @@ const depth_options = (unit: string) => (): Omit<UPlot.Options, "width" | "heigh
   ],
 });
 
+function DepthPanel({ asks, bids, kind }: { asks: Rung[]; bids: Rung[]; kind: UnitKind }) {
+  const data = useMemo(() => depth_data(asks, bids), [asks, bids]);
+  return (
+    <Panel title="Depth">
+      {asks.length + bids.length > 0
+        ? <Chart label={`Depth: ${asks.length} ask and ${bids.length} bid prices; the ladder has the numbers`} options={depth_options(price_unit(kind))} shape={kind} data={data} />
+        : <Empty>The book is empty here. Providers list a machine with <code>millrace-worker setup</code>; buyers <a href="/app/jobs/new">post a job</a>, which waits in the book.</Empty>}
+    </Panel>
+  );
+}
+
 function Ladder({ side, rungs, unit }: { side: "ask" | "bid"; rungs: Rung[]; unit: string }) {
   const shown = rungs.slice(0, rungs_shown);
   const most = Number(shown.at(-1)?.total ?? 1n);
   return (
     <div class="scroll" tabIndex={0} role="group" aria-label={side === "ask" ? "Asks" : "Bids"}>
-      <table>
+      <table class="ladder">
         <caption class="sr">{side === "ask" ? "Asks, cheapest first" : "Bids, highest first"}</caption>
         <thead><tr><th>{side === "ask" ? "Asks" : "Bids"} per {unit}</th><th class="n">Units</th><th class="n">Sum</th><th><span class="sr">Share</span></th></tr></thead>
         <tbody>
@@ -192,6 +220,29 @@ function Candles({ kind, model, turn }: { kind: UnitKind; model: string; turn: n
   );
 }
 
+function Tape({ trades }: { trades: Trade[] }) {
+  return (
+    <Panel title="Trades">
+      {trades.length === 0 ? <Empty>No trade yet.</Empty> : (
+        <div class="scroll" tabIndex={0} role="group" aria-label="Trades">
+          <table>
+            <thead><tr><th>Time</th><th class="n">Price</th><th class="n">Units</th><th>GPU</th><th>Class</th><th>Lease</th></tr></thead>
+            <tbody>
+              {trades.map((trade) => (
+                <tr key={trade.id}>
+                  <td>{clock_time(trade.time_ms)}</td><td class="n">{tokens(trade.price)}</td><td class="n">{count(trade.units)}</td>
+                  <td>{trade.gpu_model}</td><td>{words(trade.order_class)}</td>
+                  <td><a href={`/app/settlement/lease/${trade.lease}`} class="mono">{trade.lease.slice(0, 8)}</a></td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
+      )}
+    </Panel>
+  );
+}
+
 interface Good {
   unit_kind: UnitKind;
   gpu_model: string;
@@ -206,8 +257,14 @@ export function MarketPage() {
   const { asks, bids, trades, live, error } = useLiveBook(kind, model);
   const models = [...new Set((goods.value?.data ?? []).map(({ gpu_model }) => gpu_model))].sort();
   const candle_model = model || trades[0]?.gpu_model || models[0] || "";
-  const data = useMemo(() => depth_data(asks, bids), [asks, bids]);
   const unit = price_unit(kind);
+  const newest = trades[0]?.sequence ?? 0;
+  // What did not change is not looked at again when the ladder does.
+  const slow_asks = useSlower(asks, depth_every_ms);
+  const slow_bids = useSlower(bids, depth_every_ms);
+  const depth = useMemo(() => <DepthPanel asks={slow_asks} bids={slow_bids} kind={kind} />, [slow_asks, slow_bids, kind]);
+  const candles = useMemo(() => candle_model !== "" && <Candles kind={kind} model={candle_model} turn={newest} />, [kind, candle_model, newest]);
+  const tape = useMemo(() => <Tape trades={trades} />, [trades]);
   const index = goods.value?.data.find((good) => good.unit_kind === kind && good.gpu_model === candle_model);
   return (
     <>
@@ -235,34 +292,13 @@ export function MarketPage() {
         <div class="figure"><b>{trades[0] ? tokens(trades[0].price) : "–"}</b><span>last trade</span></div>
       </div>
       <div class="grid">
-        <Panel title="Depth">
-          {asks.length + bids.length > 0
-            ? <Chart label={`Depth: ${asks.length} ask and ${bids.length} bid prices; the ladder has the numbers`} options={depth_options(unit)} shape={kind} data={data} />
-            : <Empty>The book is empty here. Providers list a machine with <code>millrace-worker setup</code>; buyers <a href="/app/jobs/new">post a job</a>, which waits in the book.</Empty>}
-        </Panel>
-        {candle_model !== "" && <Candles kind={kind} model={candle_model} turn={trades[0]?.sequence ?? 0} />}
+        {depth}
+        {candles}
         <Panel title="Ladder">
           <Ladder side="ask" rungs={asks} unit={unit} />
           <Ladder side="bid" rungs={bids} unit={unit} />
         </Panel>
-        <Panel title="Trades">
-          {trades.length === 0 ? <Empty>No trade yet.</Empty> : (
-            <div class="scroll" tabIndex={0} role="group" aria-label="Trades">
-              <table>
-                <thead><tr><th>Time</th><th class="n">Price</th><th class="n">Units</th><th>GPU</th><th>Class</th><th>Lease</th></tr></thead>
-                <tbody>
-                  {trades.map((trade) => (
-                    <tr key={trade.id}>
-                      <td>{clock_time(trade.time_ms)}</td><td class="n">{tokens(trade.price)}</td><td class="n">{count(trade.units)}</td>
-                      <td>{trade.gpu_model}</td><td>{words(trade.order_class)}</td>
-                      <td><a href={`/app/settlement/lease/${trade.lease}`} class="mono">{trade.lease.slice(0, 8)}</a></td>
-                    </tr>
-                  ))}
-                </tbody>
-              </table>
-            </div>
-          )}
-        </Panel>
+        {tape}
       </div>
     </>
   );
