@@ -29,7 +29,8 @@ constexpr std::string_view kIndex = "index.html";
 constexpr const char* kContentPolicy =
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self' https: http://127.0.0.1:* http://localhost:*; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'; trusted-types 'none'";
 
 [[nodiscard]] std::string_view content_type_of(const fs::path& path) {
     static constexpr std::array<std::pair<std::string_view, std::string_view>, 4> kTypes = {{

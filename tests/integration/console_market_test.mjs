@@ -111,10 +111,12 @@ async function agree(title) {
 }
 const escrow_account = () => net.chain.client.readContract({ address: net.deployment.escrow, abi: abi_of("Escrow"), functionName: "accounts", args: [buyer.address] });
 
-/** Axe's findings on the page as it stands. */
-async function axe_findings(on) {
+/** Axe's findings on the page as it stands. Contrast takes most of its time. */
+async function axe_findings(on, { contrast = true } = {}) {
   await on.evaluate(axe);
-  const { violations } = await on.evaluate(() => window.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] }));
+  const { violations } = await on.evaluate((enabled) => window.axe.run(document, {
+    runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"], rules: { "color-contrast": { enabled } },
+  }), contrast);
   return violations.map(({ id, nodes }) => `${id}: ${nodes.slice(0, 3).map(({ html, failureSummary }) => `${html.slice(0, 160)} ${failureSummary}`).join(" | ")}`);
 }
 
@@ -168,14 +170,18 @@ describe("the console's files", { skip: no_browser }, () => {
     const one = await fresh.newPage();
     const client = await fresh.newCDPSession(one);
     await client.send("Network.enable");
+    // Time of the page's thread besides that of the clock: others may use this machine.
+    await client.send("Performance.enable", { timeDomain: "threadTicks" });
     let bytes = 0;
     client.on("Network.loadingFinished", ({ encodedDataLength }) => (bytes += encodedDataLength));
     const started = performance.now();
     await one.goto(net.market_url, { waitUntil: "load" });
     await one.getByRole("heading", { name: "Ladder" }).waitFor();
     const ms = performance.now() - started;
-    console.log(`first load: ${bytes} bytes, answers and headers, in ${Math.round(ms)} ms until the ladder stands`);
+    const thread_ms = (await client.send("Performance.getMetrics")).metrics.find(({ name }) => name === "TaskDuration").value * 1_000;
+    console.log(`first load: ${bytes} bytes, answers and headers; the ladder stands after ${Math.round(ms)} ms, ${Math.round(thread_ms)} ms of them the page's own work`);
     assert.ok(bytes > 10_000 && bytes <= gzip_bytes_max, `${bytes} bytes`);
+    assert.ok(thread_ms < 1_000, `${thread_ms} ms`);
     await fresh.close();
   });
 });
@@ -404,7 +410,7 @@ describe("whatever the reader's eyes and screen", { skip: no_browser }, () => {
       await settle(one);
       const [wide, view] = await one.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
       assert.ok(wide <= view, `${path}: ${wide} px`);
-      assert.deepEqual(await axe_findings(one), [], `${path}, signed out, narrow`);
+      assert.deepEqual(await axe_findings(one, { contrast: false }), [], `${path}, signed out, narrow`);
     }
     await one.screenshot({ path: net.file("narrow.png"), fullPage: true });
     await narrow.close();
