@@ -224,6 +224,8 @@ describe("a buyer's way", { skip: no_browser }, () => {
     await page.getByText("at most 1").waitFor();
     await page.getByLabel("Deposit: amount").fill("100");
     await page.getByRole("button", { name: "Deposit", exact: true }).click();
+    await page.locator("dialog[open]").waitFor();
+    assert.deepEqual(await axe_findings(page), [], "the dialog before a signature");
     const permit = await agree("Allow the escrow to take the tokens");
     assert.match(permit, /100 tokens/);
     assert.match(permit, new RegExp(net.deployment.escrow));

@@ -214,12 +214,11 @@ export function JobPage({ id }: { id: string }) {
       )}
       <Failure error={cancel.error} />
       {value.kind === "infer.serve" && value.state === "running" && <p><a class="button main" href="/app/playground">Chat with it</a></p>}
-      {value.kind === "train" && <><Plots record={record} /><p /></>}
+      {value.kind === "train" && <Plots record={record} />}
       <div class="grid">
         <Cost job={value} leases={leases.value?.data ?? []} />
         {value.kind === "train" && <Artifacts job={value} />}
       </div>
-      <p />
       <Panel title="Leases">
         {(leases.value?.data.length ?? 0) === 0 ? <Empty>No lease yet: one is opened when an ask matches.</Empty> : (
           <div class="scroll" tabIndex={0} role="group" aria-label="Leases">

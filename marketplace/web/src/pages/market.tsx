@@ -99,11 +99,14 @@ function useLiveBook(kind: UnitKind, model: string): Picture {
 /** Cumulative units over price, bids falling to the left, asks rising to the right. */
 function depth_data(asks: Rung[], bids: Rung[]): UPlot.AlignedData {
   const price = (rung: Rung) => Number(rung.price) / 1e6;
+  const total = (rung: Rung) => Number(rung.total);
   const left = [...bids].reverse();
+  // The last step of each side goes on for a tenth of its price.
+  const [low, high] = [left.slice(0, 1), asks.slice(-1)];
   return [
-    [...left.map(price), ...asks.map(price)],
-    [...left.map((rung) => Number(rung.total)), ...asks.map(() => null)],
-    [...left.map(() => null), ...asks.map((rung) => Number(rung.total))],
+    [...low.map((rung) => price(rung) * 0.9), ...left.map(price), ...asks.map(price), ...high.map((rung) => price(rung) * 1.1)],
+    [...low.map(total), ...left.map(total), ...asks.map(() => null), ...high.map(() => null)],
+    [...low.map(() => null), ...left.map(() => null), ...asks.map(total), ...high.map(total)],
   ];
 }
 /** The newest value, at most every `every_ms`: a chart costs more to draw than a row, and nobody sees it sixty times a second. */
@@ -129,8 +132,8 @@ const depth_options = (unit: string) => (): Omit<UPlot.Options, "width" | "heigh
   axes: [axis({ label: `price per ${unit}`, labelSize: 18, values: (_plot, values) => values.map(small_number) }), axis({ values: (_plot, values) => values.map(small_number), size: 52 })],
   series: [
     {},
-    { stroke: colour("bid"), fill: colour("bar-bid"), width: 2, paths: UPlot.paths.stepped!({ align: -1 }), points: { show: true, size: 5 } },
-    { stroke: colour("ask"), fill: colour("bar-ask"), width: 2, paths: UPlot.paths.stepped!({ align: 1 }), points: { show: true, size: 5 } },
+    { stroke: colour("bid"), fill: colour("bar-bid"), width: 2, paths: UPlot.paths.stepped!({ align: -1 }), points: { show: false } },
+    { stroke: colour("ask"), fill: colour("bar-ask"), width: 2, paths: UPlot.paths.stepped!({ align: 1 }), points: { show: false } },
   ],
 });
 
@@ -177,7 +180,7 @@ interface Candle {
 }
 const candle_options = (): Omit<UPlot.Options, "width" | "height"> => ({
   legend: { show: false },
-  scales: { x: { range: (_plot, least, most) => (least === most ? [least - 1_800, most + 1_800] : [least, most]) }, y: { range: (_plot, least, most) => (least === most ? [least * 0.9, most * 1.1 || 1] : [least - (most - least) * 0.1, most + (most - least) * 0.1]) } },
+  scales: { x: { range: (plot, least, most) => (plot.data[0].length === 1 ? [least - 1_800, least + 1_800] : [least, most]) }, y: { range: (_plot, least, most) => (least === most ? [least * 0.9, most * 1.1 || 1] : [least - (most - least) * 0.1, most + (most - least) * 0.1]) } },
   axes: [axis(), axis({ values: (_plot, values) => values.map(small_number), size: 72 })],
   series: [{}, ...["open", "high", "low", "close"].map((label) => ({ label, stroke: "transparent", points: { show: false } }))],
   hooks: { draw: [draw_candles] },

@@ -125,7 +125,6 @@ function LeaseView({ id, shown }: { id: Hex; shown: FoundReceipt | undefined }) 
           </ul>
         </Panel>
       </div>
-      <p />
       <Panel title="Receipts">
         <Failure error={receipts.error} />
         {receipts.value?.length === 0 && <Empty>No receipt yet.</Empty>}
