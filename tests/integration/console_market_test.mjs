@@ -456,6 +456,7 @@ describe("whatever the reader's eyes and screen", { skip: no_browser }, () => {
 });
 
 describe("the market restarts while the console is open", { skip: no_browser }, () => {
+  let waiting;
   test("it says so, comes back by itself, and shows what changed meanwhile", async () => {
     await go("/");
     await page.getByText("Live.").waitFor();
@@ -466,8 +467,28 @@ describe("the market restarts while the console is open", { skip: no_browser }, 
     await net.rest.sign_in(buyer);
     const blob = await net.rest.upload(readFileSync(net.file("text.txt")));
     // A bid that nobody takes: it stands in the book, so the depth must show it.
-    await net.rest.post_job(buyer, small_text_spec(blob), { priceCeiling: 7n, maxAmount: 1_000n });
+    waiting = (await net.rest.post_job(buyer, small_text_spec(blob), { priceCeiling: 7n, maxAmount: 1_000n })).id;
     await page.locator("td.bid", { hasText: "0.000007" }).waitFor();
+  });
+
+  test("a page out of sight gives its connection back, and catches up when it is seen again", async () => {
+    const look = (state) => page.evaluate((value) => {
+      Object.defineProperty(document, "visibilityState", { value, configurable: true });
+      document.dispatchEvent(new Event("visibilitychange"));
+    }, state);
+    const streams = [];
+    const note = (request) => request.url().includes("/v1/market/stream") && streams.push(request.url());
+    page.on("request", note);
+    const ended = page.waitForEvent("requestfailed", (request) => request.url().includes("/v1/market/stream"));
+    await look("hidden");
+    await ended;
+    await net.rest.request("POST", `/v1/jobs/${waiting}/cancel`);
+    await until("the job to be cancelled", async () => (await net.job(waiting)).state === "cancelled");
+    assert.equal(await page.locator("td.bid").count(), 1, "nothing is heard meanwhile");
+    await look("visible");
+    await page.locator("td.bid").waitFor({ state: "detached" });
+    assert.match(streams.at(-1), /\?after=\d+$/, "it went on where it was");
+    page.off("request", note);
   });
 
   test("sixty changes a second are drawn without dropped frames", async () => {
