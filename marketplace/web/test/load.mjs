@@ -11,7 +11,7 @@ export async function load(name) {
   const folder = mkdtempSync(join(tmpdir(), "console-"));
   try {
     await build({
-      configFile: false, logLevel: "error",
+      configFile: false, logLevel: "error", root: new URL("..", import.meta.url).pathname,
       build: {
         lib: { entry: new URL(`../src/lib/${name}.ts`, import.meta.url).pathname, formats: ["es"], fileName: name },
         outDir: folder, minify: false,
