@@ -223,6 +223,7 @@ function print_invitation() {
   const millrace = `build/release/bin/millrace ${net.cli_options("buyer").join(" ")}`.replaceAll(`${root}/`, "");
   console.log(`It goes on running; Ctrl-C stops it.
 
+  Console     ${net.market_url}/   (in a browser)
   Market      ${net.market_url}   (try /v1/models, /v1/market/book, /openapi.json, /metrics)
   Chain       ${net.chain.url}   (chain id ${net.deployment.chain_id})
   Logs        ${folder.replace(`${root}/`, "")}/logs

@@ -7,6 +7,7 @@
 #include "ledger/rpc/checked_chain.hpp"
 #include "marketplace/api/auth.hpp"
 #include "marketplace/api/blob_store.hpp"
+#include "marketplace/api/console_files.hpp"
 #include "marketplace/api/context.hpp"
 #include "marketplace/app/blob_collector.hpp"
 #include "marketplace/app/engine_thread.hpp"
@@ -212,6 +213,7 @@ class Application::Parts {
     std::unique_ptr<BlobCollector> collector;
     std::unique_ptr<api::Auth> auth;
     std::unique_ptr<api::Context> context;
+    std::optional<api::ConsoleFiles> console;
     std::unique_ptr<http::Server> server;
     domain::TimeMs last_tick_ms = 0;
 
@@ -284,6 +286,20 @@ class Application::Parts {
         return {};
     }
 
+    /// Where the settings say, else beside the program (bin/ and share/), else nowhere.
+    Result<void> open_console() {
+        std::filesystem::path folder = config.console_dir;
+        if (folder.empty()) {
+            std::error_code error;
+            const auto program = std::filesystem::read_symlink("/proc/self/exe", error);
+            folder = program.parent_path().parent_path() / "share/millrace/console";
+            if (error || !std::filesystem::exists(folder / "index.html", error)) return {};
+        }
+        TRY_ASSIGN(console, api::ConsoleFiles::load(folder));
+        spdlog::info("console served from {}", folder.string());
+        return {};
+    }
+
     Result<void> build_services(const SignerKeys& keys) {
         gateway = std::make_unique<WorkerGateway>(
             WorkerGateway::Deps{*engine, *catalog, gateway_chain, signer, clock, records,
@@ -313,6 +329,8 @@ class Application::Parts {
                          *uploads, *auth, clock, info, deployment.leases_domain(), api_options});
         http::Router router;
         api::register_routes(router, *context);
+        TRY(open_console());
+        if (console) api::add_console_routes(router, *console);
         router.websocket("/v1/worker/ws", gateway->factory([this](const http::Request& request) {
             return auth->account_of(request);
         }));

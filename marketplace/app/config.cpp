@@ -107,6 +107,7 @@ Result<void> set_key(std::string_view key, const toml::node& node,
     if (key == "data_dir") return set_path(node, key, base, c.data_dir);
     if (key == "deployment") return set_path(node, key, base, c.deployment);
     if (key == "signer_socket") return set_path(node, key, base, c.signer_socket);
+    if (key == "console_dir") return set_path(node, key, base, c.console_dir);
     if (key == "rpc_url" || key == "rpc_urls") return set_urls(node, key, c.rpc_urls);
     if (key == "rpc_quorum") return set_number(node, key, c.rpc_quorum, 1, kNodesMax);
     if (key == "rpc_head_age_s") return set_number(node, key, c.rpc_head_age_s, 0, kDayMs / 1000);

@@ -19,6 +19,8 @@ struct Config {
     std::filesystem::path data_dir;       ///< database and blobs
     std::filesystem::path deployment;     ///< JSON file of the deploy script
     std::filesystem::path signer_socket;  ///< of millrace-signer
+    /// The built console; empty: the one beside the program, or none.
+    std::filesystem::path console_dir;
     std::vector<std::string> rpc_urls = {"http://127.0.0.1:8545"};
     std::uint64_t rpc_quorum = 0;       ///< nodes that must agree; 0: more than half
     std::uint64_t rpc_head_age_s = 60;  ///< an older newest block is stale; 0: any age

@@ -56,6 +56,8 @@ TEST_CASE("config: paths are relative to the file") {
     const auto config = parse_config(kPaths + "listen = \"0.0.0.0:9\"\n", "/base");
     REQUIRE(config);
     CHECK(config->data_dir == "/base/market");
+    CHECK(config->console_dir.empty());
+    CHECK(parse_config(kPaths + "console_dir = \"c\"\n", "/base")->console_dir == "/base/c");
     CHECK(config->deployment == "/etc/d.json");
     CHECK(config->listen_address == "0.0.0.0");
     CHECK(config->listen_port == 9);
