@@ -30,11 +30,11 @@ using Clock = std::chrono::steady_clock;
 
 namespace {
 
-constexpr std::string_view kConfig = R"({"architectures":["LlamaForCausalLM"],
-    "model_type":"llama","vocab_size":32000,"hidden_size":2048,"num_hidden_layers":22,
+constexpr std::string_view kConfig = R"({{"architectures":["LlamaForCausalLM"],
+    "model_type":"llama","vocab_size":32000,"hidden_size":2048,"num_hidden_layers":{},
     "num_attention_heads":32,"num_key_value_heads":4,"intermediate_size":5632,
     "max_position_embeddings":2048,"rms_norm_eps":1e-5,"rope_theta":10000.0,"hidden_act":"silu",
-    "tie_word_embeddings":false})";
+    "tie_word_embeddings":false}})";
 
 double seconds_since(Clock::time_point start) {
     return std::chrono::duration<double>(Clock::now() - start).count();
@@ -89,11 +89,11 @@ class PeakMemory {
 
 }  // namespace
 
-LlamaFolder::LlamaFolder() {
+LlamaFolder::LlamaFolder(int layers) {
     std::string name = (std::filesystem::temp_directory_path() / "millrace-XXXXXX").string();
     MR_CHECK(::mkdtemp(name.data()) != nullptr);
     path_ = name;
-    std::ofstream(path_ / "config.json") << kConfig;
+    std::ofstream(path_ / "config.json") << fmt::format(kConfig, layers);
     const auto values = random_weights(std::size_t{32000} * 2048);
     const std::vector<std::uint16_t> ones(2048, 0x3F80);
     std::vector<model::TensorView> tensors;
@@ -108,7 +108,7 @@ LlamaFolder::LlamaFolder() {
                            {reinterpret_cast<const std::uint8_t*>(data), 2 * count}});
     };
     add("model.embed_tokens.weight", {32000, 2048});
-    for (int i = 0; i < 22; ++i) {
+    for (int i = 0; i < layers; ++i) {
         const std::string layer = fmt::format("model.layers.{}.", i);
         add(layer + "input_layernorm.weight", {2048});
         add(layer + "post_attention_layernorm.weight", {2048});
