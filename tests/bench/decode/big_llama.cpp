@@ -173,6 +173,33 @@ std::vector<std::uint32_t> some_prompt(std::size_t count, std::uint32_t start) {
     return out;
 }
 
+double batch_rate(const Llama& llama, std::size_t streams) {
+    constexpr std::uint32_t kPrompt = 16;
+    constexpr std::uint32_t kTokens = 12;
+    std::vector<model::KvSequence> sequences;
+    std::vector<model::DecoderRow> rows;
+    for (std::uint32_t s = 0; s < streams; ++s) {
+        const auto tokens = some_prompt(kPrompt, s);
+        auto begun = llama.cache->begin(tokens, kPrompt + kTokens);
+        MR_CHECK(begun.has_value());
+        sequences.push_back(std::move(*begun));
+        for (std::uint32_t i = 0; i < kPrompt; ++i)
+            rows.push_back({tokens[i], i, nullptr, i + 1 == kPrompt});
+    }
+    for (std::size_t i = 0; i < rows.size(); ++i)
+        rows[i].sequence = &sequences[i / kPrompt];
+    auto tokens = llama.next(rows);
+    const auto start = Clock::now();
+    for (std::uint32_t i = 0; i < kTokens; ++i) {
+        rows.clear();
+        for (std::size_t s = 0; s < streams; ++s)
+            rows.push_back({tokens[s], kPrompt + i, &sequences[s], true});
+        tokens = llama.next(rows);
+    }
+    const std::chrono::duration<double> passed = Clock::now() - start;
+    return static_cast<double>(streams * kTokens) / passed.count();
+}
+
 ReadRate::ReadRate(kernels::Pool& pool) : pool_(pool), memory_(std::size_t{1} << 30U) {
     std::memset(memory_.data(), 1, memory_.size());
 }

@@ -50,6 +50,10 @@ struct Llama {
 /// Tokens that are not all alike.
 [[nodiscard]] std::vector<std::uint32_t> some_prompt(std::size_t count, std::uint32_t start);
 
+/// Tokens a second of `streams` texts at once after prompts of 16; the cache has two pages for
+/// each.
+[[nodiscard]] double batch_rate(const Llama& llama, std::size_t streams);
+
 /// Bytes a second that all threads of the pool read from a memory of 1 GiB.
 class ReadRate {
  public:
