@@ -223,6 +223,8 @@ bond = "{}"
 
 # Limits of this machine. Threads are part of what makes training bitwise repeatable: keep them.
 threads = {}
+# A training job may use this much; the models that are served share it (vram_mib on a GPU), and those without
+# requests make room for others.
 job_memory_mib = {}
 cache_mib = {}
 # "bwrap" (bubblewrap, seccomp, no network) or "none" (only for jobs of your own).

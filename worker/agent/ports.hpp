@@ -5,6 +5,7 @@
 #include "ledger/base/result.hpp"
 #include "marketplace/wire/worker_json.hpp"
 #include "worker/agent/lease_book.hpp"
+#include "worker/agent/model_memory.hpp"
 #include "worker/executor/executor.hpp"
 
 #include <cstdint>
@@ -65,6 +66,7 @@ struct SessionContext {
     LeaseGuard& guard;
     Blobs& blobs;
     Outbox& outbox;
+    ModelMemory& models;
     const ledger::base::Clock& clock;
     LogSink log;
     std::filesystem::path jobs_folder;
@@ -75,6 +77,7 @@ struct SessionContext {
     std::uint64_t retry_ms = 2'000;        ///< between attempts to reach chain or market
     std::uint64_t give_up_ms = 120'000;    ///< after which a lease that cannot start is refused
     std::uint64_t resend_ms = 5'000;       ///< receipts without acknowledgement
+    std::uint64_t load_wait_ms = 45'000;   ///< of a request; the market gives up after 60 s
 };
 
 /// The work under one lease (training) or a pair of them (serving). All calls return at once.

@@ -126,6 +126,11 @@ void log_at(LogLevel level, std::string_view text) {
     log_line(kNames.at(static_cast<std::size_t>(level)), text);
 }
 
+/// What all served models share: the memory of the device that they run on.
+std::uint64_t models_budget(const WorkerConfig& config) {
+    return (config.gpu_model == "cpu" ? config.job_memory_mib : config.vram_mib) << 20U;
+}
+
 /// Everything `run` holds while it works; members are destroyed in reverse order.
 class Runner {
  public:
@@ -146,6 +151,7 @@ class Runner {
                    [this](std::string text) { events_.push(std::move(text)); },
                    [this](Error error) { events_.push(Closed{std::move(error)}); }}),
           outbox_(socket_),
+          models_(models_budget(config)),
           agent_(context(), identity_, store_) {}
 
     Result<void> run() {
@@ -171,17 +177,12 @@ class Runner {
 
  private:
     SessionContext context() {
-        SessionContext out{worker_,
-                           facts_.deployment.leases_domain(),
-                           *executor_,
-                           guard_,
-                           blobs_,
-                           outbox_,
-                           clock_,
-                           log_at,
-                           config_.data / "jobs",
-                           {},
-                           {},
+        SessionContext out{worker_,    facts_.deployment.leases_domain(),
+                           *executor_, guard_,
+                           blobs_,     outbox_,
+                           models_,    clock_,
+                           log_at,     config_.data / "jobs",
+                           {},         {},
                            {}};
         out.runtime.threads = config_.threads;
         out.runtime.device = config_.gpu_model == "cpu" ? "cpu" : "cuda";
@@ -298,7 +299,8 @@ class Runner {
     }
 
     void write_status(std::string_view state) {
-        write_status_file(config_.data, state, config_.market, identity_, agent_.sessions());
+        write_status_file(config_.data, state, config_.market, identity_, agent_.sessions(),
+                          models_);
     }
 
     const WorkerConfig config_;
@@ -315,6 +317,7 @@ class Runner {
     EventQueue events_;
     MarketSocket socket_;
     SocketOutbox outbox_;
+    ModelMemory models_;
     Agent agent_;
     Backoff backoff_;
     bool dialling_ = false;

@@ -5,13 +5,12 @@
 #include "ledger/base/money.hpp"
 #include "marketplace/wire/base64.hpp"
 #include "worker/agent/folder_links.hpp"
+#include "worker/agent/generate_request.hpp"
 
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <future>
-#include <limits>
 #include <utility>
 #include <variant>
 
@@ -25,61 +24,6 @@ using ledger::base::to_hex;
 namespace wire = marketplace::wire;
 
 constexpr std::size_t kRunningMax = 64;
-
-Result<double> parse_decimal(std::string_view text, const char* name) {
-    double value = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (error != std::errc{} || end != text.data() + text.size())
-        return fail(ErrorCode::invalid_field, std::string(name) + " is no decimal number");
-    return value;
-}
-
-/// An empty text leaves the value as it is.
-Result<void> read_decimal(std::string_view text, const char* name, double& out) {
-    if (text.empty()) return {};
-    TRY_ASSIGN(out, parse_decimal(text, name));
-    return {};
-}
-
-Result<model::SamplingParams> to_params(const wire::Sampling& from) {
-    constexpr std::uint64_t kTokensMax = std::uint64_t{1} << 20;
-    constexpr std::uint64_t kU32Max = std::numeric_limits<std::uint32_t>::max();
-    model::SamplingParams out;
-    out.max_tokens = static_cast<std::uint32_t>(std::min(from.max_tokens, kTokensMax));
-    out.top_k = static_cast<std::uint32_t>(std::min(from.top_k, kU32Max));
-    TRY(read_decimal(from.temperature, "temperature", out.temperature));
-    TRY(read_decimal(from.top_p, "top_p", out.top_p));
-    TRY(read_decimal(from.min_p, "min_p", out.min_p));
-    TRY(read_decimal(from.presence_penalty, "presence_penalty", out.presence_penalty));
-    TRY(read_decimal(from.frequency_penalty, "frequency_penalty", out.frequency_penalty));
-    TRY(read_decimal(from.repetition_penalty, "repetition_penalty", out.repetition_penalty));
-    for (const wire::TokenBias& one : from.logit_bias) {
-        if (one.token > kU32Max)
-            return fail(ErrorCode::out_of_range, "'logit_bias' names no token of the model");
-        model::TokenBias bias{static_cast<std::uint32_t>(one.token), 0};
-        TRY_ASSIGN(bias.bias, parse_decimal(one.bias, "logit_bias"));
-        out.logit_bias.push_back(bias);
-    }
-    if (from.logprobs > 0)
-        out.logprobs = static_cast<std::uint32_t>(std::min(from.logprobs - 1, kU32Max));
-    out.seed = from.seed;
-    out.stop = from.stop;
-    out.schema = from.schema;
-    return out;
-}
-
-Result<executor::GenerateRequest> to_request(const wire::Infer& infer) {
-    executor::GenerateRequest request;
-    request.id = std::to_string(infer.request);
-    request.prompt = infer.prompt;
-    request.messages = infer.messages;
-    request.prompt_tokens_max = wire::input_tokens_max(infer.prompt, infer.messages);
-    TRY_ASSIGN(request.params, to_params(infer.sampling));
-    request.temperature_given = !infer.sampling.temperature.empty();
-    request.top_p_given = !infer.sampling.top_p.empty();
-    request.repetition_given = !infer.sampling.repetition_penalty.empty();
-    return request;
-}
 
 /// Seeds of the choices lie far apart; the first has the request's own.
 std::uint64_t seed_of(std::uint64_t seed, std::size_t choice) {
@@ -136,7 +80,7 @@ void ServeSession::resync(const Hash32& lease, std::uint64_t market_sequence) {
             resends_left_ = kResendsMax;
             say_again(*book);
         }
-        if (phase_ == Phase::kServing) announce();
+        if (serving()) announce();
     });
 }
 
@@ -154,6 +98,7 @@ void ServeSession::tick() {
     actor_.post([this] {
         const std::uint64_t now = context_.clock.now_ms();
         if (phase_ == Phase::kLoading && now >= next_attempt_ms_) prepare();
+        if (phase_ == Phase::kReloading) refuse_late();
         if (now < last_sent_ms_ + context_.resend_ms || resends_left_ == 0) return;
         --resends_left_;
         for (const auto& book : {input_, output_})
@@ -186,8 +131,10 @@ void ServeSession::pace(const wire::HoldCompletion& message) {
 void ServeSession::abort(std::uint64_t request) {
     actor_.post([this, request] {
         const auto found = running_.find(request);
-        if (!job_ || found == running_.end()) return;
+        if (found == running_.end()) return;
         found->second.aborted = true;
+        if (found->second.begun == 0) return end_request(request);
+        if (!job_) return;
         for (std::size_t i = 0; i < found->second.begun; ++i)
             job_->abort(to_id(request, i));
     });
@@ -207,19 +154,29 @@ void ServeSession::stop() {
     const bool posted = actor_.post([this, &done] {
         stopping_ = true;
         job_.reset();
+        if (output_) context_.models.forget(output_->terms().lease);
         done.set_value();
     });
     if (posted) done.get_future().wait();
     actor_.stop();
 }
 
+/// Fetches what is served, until it is here or that took too long; then waits for room.
 void ServeSession::prepare() {
     if (phase_ != Phase::kLoading || stopping_ || job_) return;
     const std::uint64_t now = context_.clock.now_ms();
     if (began_ms_ == 0) began_ms_ = now;
-    const Result<void> started = try_start();
-    if (started) return;
-    const Error& error = started.error();
+    if (need_bytes_ > 0) {
+        if (now < began_ms_ + context_.give_up_ms) return;
+        return fail_leases(
+            Error(ErrorCode::no_capacity, context_.models.shortage(output_->terms().lease)));
+    }
+    const Result<void> fetched = fetch_model();
+    if (fetched) {
+        began_ms_ = now;
+        return want_room();
+    }
+    const Error& error = fetched.error();
     if (is_transient(error.code()) && now < began_ms_ + context_.give_up_ms) {
         note(LogLevel::kWarning, "cannot start yet: " + error.message());
         next_attempt_ms_ = now + context_.retry_ms;
@@ -228,7 +185,7 @@ void ServeSession::prepare() {
     fail_leases(error);
 }
 
-Result<void> ServeSession::try_start() {
+Result<void> ServeSession::fetch_model() {
     if (input_->terms().spec != output_->terms().spec)
         return fail(ErrorCode::job_spec_invalid, "the two leases have different job specs");
     TRY(context_.guard.check(input_->terms()));
@@ -237,26 +194,85 @@ Result<void> ServeSession::try_start() {
     const auto* serve = std::get_if<model::ServeSpec>(&spec);
     if (serve == nullptr) return fail(ErrorCode::job_spec_invalid, "the leases are for serving");
     spec_ = *serve;
-    executor::ServeTask task;
-    task.spec_json = output_->terms().spec;
-    task.runtime = context_.runtime;
-    task.limits = context_.limits;
-    task.job_dir = context_.jobs_folder / to_hex(output_->terms().lease).substr(2);
+    task_.spec_json = output_->terms().spec;
+    task_.runtime = context_.runtime;
+    task_.limits = context_.limits;
+    task_.job_dir = context_.jobs_folder / to_hex(output_->terms().lease).substr(2);
     std::error_code error;
-    std::filesystem::create_directories(task.job_dir, error);
+    std::filesystem::create_directories(task_.job_dir, error);
     if (error) return fail(ErrorCode::io_error, "cannot make the job's folder");
     if (const auto* own = std::get_if<model::OwnModel>(&spec_.source)) {
-        TRY_ASSIGN(task.weights, context_.blobs.fetch(own->weights));
+        TRY_ASSIGN(task_.weights, context_.blobs.fetch(own->weights));
     } else {
-        task.folder = folder_path();
+        task_.folder = folder_path();
         TRY(link_folder(context_.blobs, std::get<model::FolderFiles>(spec_.source).blobs,
-                        task.folder));
+                        task_.folder));
     }
-    TRY_ASSIGN(auto job, context_.executor.start_serve(task, [this](const executor::JobEvent& e) {
-        actor_.post([this, e] { on_event(e); });
-    }));
-    job_ = std::move(job);
+    TRY_ASSIGN(need_bytes_, need_bytes());
+    if (context_.runtime.device == "cpu")
+        task_.limits.memory_bytes = std::min(task_.limits.memory_bytes, need_bytes_);
     return {};
+}
+
+Result<std::uint64_t> ServeSession::need_bytes() const {
+    const int threads = context_.runtime.threads;
+    const auto* files = std::get_if<model::FolderFiles>(&spec_.source);
+    if (files == nullptr) return serving_need(model::memory_estimate(spec_), threads);
+    std::uint64_t bytes = 0;
+    for (const auto& [name, hash] : files->blobs) {
+        if (!name.ends_with(".safetensors")) continue;
+        std::error_code error;
+        bytes += std::filesystem::file_size(task_.folder / name, error);
+        if (error) return fail(ErrorCode::io_error, "cannot see how large " + name + " is");
+    }
+    const std::uint64_t loaded = loaded_bytes(bytes, files->format);
+    // A GPU's keys and values have a quarter of the job's limit, which is the host's.
+    if (context_.runtime.device != "cpu") return loaded + context_.limits.memory_bytes / 4;
+    return serving_need(loaded, threads);
+}
+
+void ServeSession::want_room() {
+    context_.models.want(output_->terms().lease, spec_.name, need_bytes_,
+                         {[this] { actor_.post([this] { start_child(); }); },
+                          [this] { actor_.post([this] { make_room(); }); }});
+}
+
+/// The room is there.
+void ServeSession::start_child() {
+    if (stopping_ || job_ || (phase_ != Phase::kLoading && phase_ != Phase::kReloading)) return;
+    // A room given before this model stopped waiting and began again is not the one it has now.
+    if (context_.models.state(output_->terms().lease) != ModelMemory::State::kInUse) return;
+    const std::uint64_t child = ++child_;
+    auto job = context_.executor.start_serve(task_, [this, child](const executor::JobEvent& event) {
+        actor_.post([this, child, event] { on_event(child, event); });
+    });
+    if (!job) return fail_leases(job.error());
+    job_ = std::move(*job);
+}
+
+/// Another model wants the room of this one.
+void ServeSession::make_room() {
+    const Hash32& key = output_->terms().lease;
+    if (phase_ != Phase::kServing || context_.models.state(key) != ModelMemory::State::kLeaving)
+        return;
+    note(LogLevel::kInfo, "unloaded to make room for another model");
+    phase_ = Phase::kUnloaded;
+    ++child_;
+    job_.reset();
+    context_.models.unload(key);
+}
+
+/// Requests that have waited for the model as long as they may.
+void ServeSession::refuse_late() {
+    const Hash32& key = output_->terms().lease;
+    const std::uint64_t now = context_.clock.now_ms();
+    const std::string why =
+        job_ ? "the model is still being loaded" : context_.models.shortage(key);
+    std::vector<std::uint64_t> late;
+    for (const auto& [id, running] : running_)
+        if (now >= running.came_ms + context_.load_wait_ms) late.push_back(id);
+    for (const std::uint64_t id : late)
+        refuse(id, Error(ErrorCode::no_capacity, why));
 }
 
 std::filesystem::path ServeSession::folder_path() const {
@@ -269,16 +285,29 @@ void ServeSession::announce() {
     context_.outbox.send(wire::Serving{output_->terms().lease, spec_.name});
 }
 
-void ServeSession::on_event(const executor::JobEvent& event) {
-    if (phase_ == Phase::kOver || stopping_) return;
-    if (std::holds_alternative<executor::Ready>(event)) {
-        phase_ = Phase::kServing;
+void ServeSession::on_ready() {
+    const bool first = phase_ == Phase::kLoading;
+    phase_ = Phase::kServing;
+    note(LogLevel::kInfo, (first ? "serving " : "loaded again: ") + spec_.name);
+    if (first) {
         {
             const std::lock_guard lock(serving_mutex_);
             serving_ = output_->terms().lease;
         }
-        note(LogLevel::kInfo, "serving " + spec_.name);
         announce();
+    }
+    std::vector<std::uint64_t> waiting;
+    for (const auto& [id, running] : running_)
+        waiting.push_back(id);
+    for (const std::uint64_t id : waiting)
+        begin(id);
+    note_idle();
+}
+
+void ServeSession::on_event(std::uint64_t child, const executor::JobEvent& event) {
+    if (phase_ == Phase::kOver || stopping_ || child != child_) return;
+    if (std::holds_alternative<executor::Ready>(event)) {
+        on_ready();
     } else if (const auto* token = std::get_if<executor::Token>(&event)) {
         on_token(*token);
     } else if (const auto* embedded = std::get_if<executor::Embedded>(&event)) {
@@ -324,7 +353,7 @@ void ServeSession::on_token(const executor::Token& token) {
 void ServeSession::on_embedded(const executor::Embedded& embedded) {
     const auto id = parse_id(embedded.id);
     const auto found = id ? running_.find(id->request) : running_.end();
-    if (found == running_.end() || !found->second.embeds) return;
+    if (found == running_.end() || !found->second.embed) return;
     Running& running = found->second;
     if (embedded.index != running.vectors) return;
     ++running.vectors;
@@ -346,8 +375,7 @@ void ServeSession::begin_others(std::uint64_t request, Running& running) {
 
 Result<void> ServeSession::admit(const Hash32& input_lease, const Hash32& output_lease,
                                  const Running& running) const {
-    if (phase_ != Phase::kServing || !job_)
-        return fail(ErrorCode::no_capacity, "the model is not loaded");
+    if (!serving()) return fail(ErrorCode::no_capacity, "the model is not loaded");
     if (input_lease != input_->terms().lease || output_lease != output_->terms().lease)
         return fail(ErrorCode::wrong_state, "the request names other leases");
     std::size_t count = running.choices.size();
@@ -371,7 +399,7 @@ Result<void> ServeSession::admit(const Hash32& input_lease, const Hash32& output
 }
 
 void ServeSession::accept(const wire::Infer& request) {
-    auto task = to_request(request);
+    auto task = to_generate_request(request);
     if (!task) return refuse(request.request, task.error());
     const std::uint64_t choices = request.sampling.choices;
     if (choices == 0 || choices > kRunningMax)
@@ -382,13 +410,9 @@ void ServeSession::accept(const wire::Infer& request) {
     running.output_tokens_max = task->params.max_tokens * choices;
     running.choices.resize(choices);
     running.task = std::move(*task);
-    running.begun = 1;
-    Result<void> admitted = admit(request.input_lease, request.output_lease, running);
-    if (admitted) {
-        admitted = job_->generate(running.task);
-        running_[request.request] = std::move(running);
-    }
-    if (!admitted) refuse(request.request, admitted.error());
+    const Result<void> admitted = admit(request.input_lease, request.output_lease, running);
+    if (!admitted) return refuse(request.request, admitted.error());
+    take(request.request, std::move(running));
 }
 
 void ServeSession::accept(const wire::Embed& request) {
@@ -400,14 +424,45 @@ void ServeSession::accept(const wire::Embed& request) {
     running.input = request.inputs;
     running.input_tokens_max = task.prompt_tokens_max;
     running.choices.resize(1);
-    running.embeds = true;
-    running.begun = 1;
-    Result<void> admitted = admit(request.input_lease, request.output_lease, running);
-    if (admitted) {
-        admitted = job_->embed(task);
-        running_[request.request] = std::move(running);
+    running.embed = std::move(task);
+    const Result<void> admitted = admit(request.input_lease, request.output_lease, running);
+    if (!admitted) return refuse(request.request, admitted.error());
+    take(request.request, std::move(running));
+}
+
+/// An admitted request begins, or waits until the model is there.
+void ServeSession::take(std::uint64_t request, Running running) {
+    running.came_ms = context_.clock.now_ms();
+    running_[request] = std::move(running);
+    if (phase_ == Phase::kServing) {
+        context_.models.use(output_->terms().lease);
+        begin(request);
+    } else if (phase_ == Phase::kUnloaded) {
+        phase_ = Phase::kReloading;
+        want_room();
     }
-    if (!admitted) refuse(request.request, admitted.error());
+}
+
+void ServeSession::begin(std::uint64_t request) {
+    const auto found = running_.find(request);
+    if (found == running_.end() || found->second.begun > 0 || !job_) return;
+    Running& running = found->second;
+    running.begun = 1;
+    const Result<void> asked =
+        running.embed ? job_->embed(*running.embed) : job_->generate(running.task);
+    if (!asked) refuse(request, asked.error());
+}
+
+/// Tells that the model may leave, once its last request is gone; one that still waits for room
+/// and has nobody left to answer wants none.
+void ServeSession::note_idle() {
+    if (!running_.empty() || !output_) return;
+    const Hash32& key = output_->terms().lease;
+    if (phase_ == Phase::kServing) context_.models.idle(key, context_.clock.now_ms());
+    if (phase_ == Phase::kReloading && !job_) {
+        phase_ = Phase::kUnloaded;
+        context_.models.unload(key);
+    }
 }
 
 void ServeSession::refuse(std::uint64_t request, const Error& error) {
@@ -418,6 +473,7 @@ void ServeSession::refuse(std::uint64_t request, const Error& error) {
     }
     context_.outbox.send(wire::CompletionRefused{
         request, std::string(ledger::base::to_string(error.code())), error.detail()});
+    note_idle();
 }
 
 std::optional<wire::SignedReceipt> ServeSession::bill(LeaseBook& book, std::uint64_t units,
@@ -475,7 +531,7 @@ void ServeSession::end_request(std::uint64_t request) {
     message.prompt_tokens = std::min(running.total.prompt_tokens, running.input_tokens_max);
     message.completion_tokens =
         std::min(running.total.completion_tokens, running.output_tokens_max);
-    for (std::size_t i = 0; !running.embeds && i < running.choices.size(); ++i)
+    for (std::size_t i = 0; !running.embed && i < running.choices.size(); ++i)
         message.finish_reasons.push_back(running.choices[i].finish_reason.empty()
                                              ? "cancelled"
                                              : running.choices[i].finish_reason);
@@ -486,6 +542,7 @@ void ServeSession::end_request(std::uint64_t request) {
     last_sent_ms_ = context_.clock.now_ms();
     resends_left_ = kResendsMax;
     context_.outbox.send(message);
+    note_idle();
 }
 
 void ServeSession::fail_leases(const Error& error) {
@@ -514,8 +571,10 @@ void ServeSession::end(Outcome outcome) {
             note(LogLevel::kError, stored.error().message());
     }
     job_.reset();
+    if (!output_) return;
+    context_.models.forget(output_->terms().lease);
     std::error_code ignored;
-    if (output_) std::filesystem::remove_all(folder_path(), ignored);
+    std::filesystem::remove_all(folder_path(), ignored);
 }
 
 void ServeSession::say_again(LeaseBook& book) {

@@ -14,7 +14,8 @@
 namespace worker::agent {
 
 /// A model served under two leases of one job: input tokens and output tokens. Each completion is
-/// one receipt on each.
+/// one receipt on each. While it has no requests its process may be ended to make room for another
+/// model; the leases stay open and the next request loads it again.
 class ServeSession final : public Session {
  public:
     explicit ServeSession(const SessionContext& context);
@@ -37,7 +38,14 @@ class ServeSession final : public Session {
     [[nodiscard]] std::optional<Hash32> serving() const;
 
  private:
-    enum class Phase : std::uint8_t { kWaiting, kLoading, kServing, kOver };
+    enum class Phase : std::uint8_t {
+        kWaiting,    // for the second lease
+        kLoading,    // for the first time: the market has not been told that it serves
+        kServing,    // the process is ready
+        kUnloaded,   // there is no process
+        kReloading,  // waits for room, or its process starts
+        kOver,
+    };
     struct Choice {
         std::string text;
         std::string finish_reason;  // empty while it runs
@@ -48,8 +56,10 @@ class ServeSession final : public Session {
         std::uint64_t output_tokens_max = 0;  // of all choices
         std::vector<Choice> choices;
         executor::GenerateRequest task;  // of the first choice
-        std::size_t begun = 0;           // choices that the child was given
-        bool embeds = false;             // texts of the only choice are then vectors
+        std::optional<executor::EmbedRequest>
+            embed;              // instead: texts of the only choice are vectors
+        std::size_t begun = 0;  // choices that the child was given; 0 while the model is not there
+        std::uint64_t came_ms = 0;
         std::uint64_t vectors = 0;
         bool aborted = false;
         executor::GenerationDone total;  // of the choices that ended
@@ -62,11 +72,17 @@ class ServeSession final : public Session {
 
     // All below run on the actor's thread.
     void prepare();
-    [[nodiscard]] Result<void> try_start();
+    [[nodiscard]] Result<void> fetch_model();
+    [[nodiscard]] Result<std::uint64_t> need_bytes() const;
+    void want_room();
+    void start_child();
+    void make_room();
+    void refuse_late();
+    void on_ready();
     [[nodiscard]] std::filesystem::path folder_path() const;
     [[nodiscard]] static std::string to_id(std::uint64_t request, std::size_t choice);
     [[nodiscard]] static std::optional<ChoiceId> parse_id(std::string_view text);
-    void on_event(const executor::JobEvent& event);
+    void on_event(std::uint64_t child, const executor::JobEvent& event);
     void on_token(const executor::Token& token);
     void on_embedded(const executor::Embedded& embedded);
     void begin_others(std::uint64_t request, Running& running);
@@ -74,6 +90,9 @@ class ServeSession final : public Session {
     void on_done(const executor::GenerationDone& done);
     void accept(const marketplace::wire::Infer& request);
     void accept(const marketplace::wire::Embed& request);
+    void take(std::uint64_t request, Running running);
+    void begin(std::uint64_t request);
+    void note_idle();
     [[nodiscard]] Result<void> admit(const Hash32& input_lease, const Hash32& output_lease,
                                      const Running& running) const;
     void refuse(std::uint64_t request, const ledger::base::Error& error);
@@ -90,6 +109,9 @@ class ServeSession final : public Session {
     std::shared_ptr<LeaseBook> input_;
     std::shared_ptr<LeaseBook> output_;
     model::ServeSpec spec_;
+    executor::ServeTask task_;  // with its files fetched
+    std::uint64_t need_bytes_ = 0;
+    std::uint64_t child_ = 0;  // which process: what an earlier one said late does not count
     std::atomic<Phase> phase_{Phase::kWaiting};
     std::map<std::uint64_t, Running> running_;
     std::optional<ledger::base::Error> failure_;

@@ -129,6 +129,13 @@ void print_text(const nlohmann::json& live, const Earnings& earnings,
                    session.value("unit_kind", ""), session.value("lease", "").substr(0, 10));
     }
     if (active == 0) fmt::print("Running    nothing (ask why: millrace-worker why)\n");
+    for (const auto& model : live.value("models", nlohmann::json::array())) {
+        const std::string why = model.value("why", "");
+        fmt::print("Model      {} {} ({} of {} MiB){}\n", model.value("name", ""),
+                   model.value("state", ""), model.value("memory_mib", std::uint64_t{0}),
+                   live.value("models_memory_mib", std::uint64_t{0}),
+                   why.empty() ? "" : ": " + why);
+    }
     for (const auto& [outcome, number] : earnings.leases)
         fmt::print("Leases     {} {}\n", number, outcome);
     fmt::print("Receipts   {}\n", earnings.receipts);

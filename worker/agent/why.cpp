@@ -40,6 +40,14 @@ Result<void> run_why(const WorkerConfig& config, Output output) {
     else if (const auto state = ledger::rpc::string_at(*live, "state");
              state && *state != "running")
         say(*state, "the worker is " + *state + ": see its log, or run `millrace-worker doctor`");
+    if (live && live->is_object())
+        for (const auto& model : live->value("models", nlohmann::json::array())) {
+            const std::string model_state = model.value("state", "");
+            if (model_state != "unloaded" && model_state != "waiting") continue;
+            say("model_" + model_state,
+                fmt::format("the model {} is {}: {}; job_memory_mib is what models share",
+                            model.value("name", ""), model_state, model.value("why", "")));
+        }
     const auto text = read_file(config.data / "asks.jsonl", 256 * 1024);
     const auto asks = text ? parse_asks(*text) : tl::make_unexpected(text.error());
     if (!asks) say("no_asks", "nothing is listed: run `millrace-worker run` and see its log");

@@ -57,12 +57,6 @@ std::uint16_t half_at(const std::byte* from) {
     return bits;
 }
 
-/// Sixteen rows of `stride` floats, zero past the matrix.
-struct Block {
-    float* values;
-    std::size_t stride;
-};
-
 /// Output `column` of a part into `to`.
 void read_output(const WeightSource& part, std::size_t column, float* to) {
     const std::size_t size = bytes_of(part.type);
@@ -74,18 +68,10 @@ void read_output(const WeightSource& part, std::size_t column, float* to) {
         to_floats(part.type, part.data.data() + (i * part.n + column) * size, 1, to + i);
 }
 
-void pack_f32(const Block& block, std::byte* panel) {
-    auto* to = reinterpret_cast<float*>(panel);
-    for (std::size_t i = 0; i < block.stride; ++i)
-        for (std::size_t j = 0; j < kPanel; ++j)
-            to[i * kPanel + j] = block.values[j * block.stride + i];
-}
-
-void pack_bf16(const Block& block, std::byte* panel) {
-    auto* to = reinterpret_cast<std::uint16_t*>(panel);
-    for (std::size_t i = 0; i < block.stride; ++i)
-        for (std::size_t j = 0; j < kPanel; ++j)
-            to[i / 2 * 2 * kPanel + 2 * j + i % 2] = to_bf16(block.values[j * block.stride + i]);
+/// Numbers -8 388 608 … 8 388 607 to the nearest whole one, ties to even.
+float rounded(float value) {
+    constexpr float kRounder = 12582912.0F;  // 1.5 · 2^23: leaves whole numbers
+    return (value + kRounder) - kRounder;
 }
 
 float largest(const float* values, std::size_t count) {
@@ -95,35 +81,45 @@ float largest(const float* values, std::size_t count) {
     return out;
 }
 
-int nearest(float value, int low, int high) {
-    return std::clamp(static_cast<int>(std::lrintf(value)), low, high);
+/// Levels of `count` numbers, each plus 128; returns their scale.
+float quantise_int8(const float* values, std::size_t count, std::uint8_t* levels) {
+    const float scale = largest(values, count) / 127.0F;
+    // Weights below the normal numbers are zero.
+    if (scale < std::numeric_limits<float>::min()) {
+        std::fill_n(levels, count, std::uint8_t{128});
+        return 0;
+    }
+    for (std::size_t i = 0; i < count; ++i) {
+        const float exact = rounded(values[i] / scale);
+        const float capped = exact > 127.0F ? 127.0F : exact;
+        const float level = capped < -127.0F ? -127.0F : capped;
+        levels[i] = static_cast<std::uint8_t>(static_cast<int>(level) + 128);
+    }
+    return scale;
 }
 
-void pack_int8(const Block& block, std::byte* panel, float* scales) {
-    for (std::size_t j = 0; j < kPanel; ++j) {
-        const float* values = block.values + j * block.stride;
-        const float scale = largest(values, block.stride) / 127.0F;
-        // Weights below the normal numbers are zero.
-        const bool usable = scale >= std::numeric_limits<float>::min();
-        scales[j] = usable ? scale : 0.0F;
-        for (std::size_t i = 0; i < block.stride; ++i) {
-            const int q = usable ? nearest(values[i] / scale, -127, 127) : 0;
-            panel[(i / 4 * kPanel + j) * 4 + i % 4] = static_cast<std::byte>(q + 128);
-        }
+/// Sixteen rows of 32-bit lanes, one after another, into a panel: lane i of row j becomes lane
+/// 16i + j. In squares, so that what is written stays in the nearest cache until it is whole.
+void interleave(const std::uint32_t* rows, std::size_t lanes, std::byte* panel) {
+    auto* to = reinterpret_cast<std::uint32_t*>(panel);
+    for (std::size_t begin = 0; begin < lanes; begin += kPanel) {
+        const std::size_t end = std::min(begin + kPanel, lanes);
+        for (std::size_t j = 0; j < kPanel; ++j)
+            for (std::size_t i = begin; i < end; ++i)
+                to[i * kPanel + j] = rows[j * lanes + i];
     }
 }
 
 /// Whole numbers -8 … 7 nearest to value / scale; returns the squared error at this scale.
 float level_int4(const float* values, float scale, float* levels) {
-    constexpr float kRounder = 12582912.0F;  // 1.5 · 2^23: leaves whole numbers
-    constexpr std::size_t kSums = 8;         // side by side, for the compiler to use vectors
+    constexpr std::size_t kSums = 8;  // side by side, for the compiler to use vectors
     const float inverse = 1.0F / scale;
     std::array<float, kSums> errors{};
     for (std::size_t i = 0; i < kGroup; i += kSums)
         for (std::size_t s = 0; s < kSums; ++s) {
             const float exact = values[i + s] * inverse;
-            const float rounded = (exact + kRounder) - kRounder;
-            const float capped = rounded > 7.0F ? 7.0F : rounded;
+            const float whole = rounded(exact);
+            const float capped = whole > 7.0F ? 7.0F : whole;
             const float level = capped < -8.0F ? -8.0F : capped;
             levels[i + s] = level;
             errors[s] += (level - exact) * (level - exact);
@@ -158,13 +154,13 @@ std::uint16_t quantise_int4(const float* values, std::array<std::uint8_t, kGroup
     return best;
 }
 
-void pack_int4(const Block& block, std::byte* panel) {
+/// Sixteen rows of `stride` floats.
+void pack_int4(const float* rows, std::size_t stride, std::byte* panel) {
     std::array<std::uint8_t, kGroup> levels{};
-    for (std::size_t group = 0; group < block.stride / kGroup; ++group) {
+    for (std::size_t group = 0; group < stride / kGroup; ++group) {
         std::byte* to = panel + group * kInt4GroupBytes;
         for (std::size_t j = 0; j < kPanel; ++j) {
-            const std::uint16_t scale =
-                quantise_int4(block.values + j * block.stride + group * kGroup, levels);
+            const std::uint16_t scale = quantise_int4(rows + j * stride + group * kGroup, levels);
             std::memcpy(to + 2 * j, &scale, sizeof scale);
             for (std::size_t step = 0; step < 4; ++step)
                 for (std::size_t b = 0; b < 4; ++b)
@@ -174,14 +170,65 @@ void pack_int4(const Block& block, std::byte* panel) {
     }
 }
 
-/// The first number of a row that the format cannot hold, or kNone.
-std::size_t first_bad(const float* values, std::size_t count, WeightFormat format) {
-    for (std::size_t i = 0; i < count; ++i) {
-        const float kept =
-            format == WeightFormat::kBf16 ? from_bf16(to_bf16(values[i])) : values[i];
-        if (!is_finite(kept)) return i;
+bool all_finite(const float* values, std::size_t count) {
+    unsigned bad = 0;
+    for (std::size_t i = 0; i < count; ++i)
+        bad |= static_cast<unsigned>(!is_finite(values[i]));
+    return bad == 0;
+}
+
+bool all_finite(const std::uint16_t* bf16, std::size_t count) {
+    unsigned bad = 0;
+    for (std::size_t i = 0; i < count; ++i)
+        bad |= static_cast<unsigned>((bf16[i] & 0x7F80U) == 0x7F80U);
+    return bad == 0;
+}
+
+/// What one output becomes before it lies between others. `floats` has the padded inputs and zeros
+/// past k.
+struct Row {
+    float* floats;
+    std::uint32_t* lanes;  ///< int4: the floats themselves
+    std::size_t padded;
+};
+
+/// False when a number is not finite in the format. int8: gives the scale.
+bool make_row(const WeightSource& part, std::size_t column, WeightFormat format, const Row& row,
+              float* scale) {
+    if (format == WeightFormat::kBf16) {
+        auto* to = reinterpret_cast<std::uint16_t*>(row.lanes);
+        if (part.type == SourceType::kBf16 && part.order == SourceOrder::kOutIn) {
+            std::memcpy(to, part.data.data() + column * part.k * 2, part.k * 2);
+        } else {
+            read_output(part, column, row.floats);
+            for (std::size_t i = 0; i < part.k; ++i)
+                to[i] = to_bf16(row.floats[i]);
+        }
+        if (part.k < row.padded) to[part.k] = 0;
+        return all_finite(to, part.k);
     }
-    return kNone;
+    read_output(part, column, row.floats);
+    if (!all_finite(row.floats, part.k)) return false;
+    if (format == WeightFormat::kInt8) {
+        *scale = quantise_int8(row.floats, row.padded, reinterpret_cast<std::uint8_t*>(row.lanes));
+    } else {
+        std::memcpy(row.lanes, row.floats, row.padded * sizeof(float));
+    }
+    return true;
+}
+
+/// Lanes of a row.
+constexpr std::size_t lanes_of(std::size_t padded, WeightFormat format) {
+    switch (format) {
+        case WeightFormat::kF32:
+        case WeightFormat::kInt4:
+            return padded;
+        case WeightFormat::kBf16:
+            return padded / 2;
+        case WeightFormat::kInt8:
+            return padded / 4;
+    }
+    return padded;
 }
 
 Result<std::size_t> check_parts(std::span<const WeightSource> parts) {
@@ -282,37 +329,35 @@ Result<WeightMatrix> WeightMatrix::pack(std::span<const WeightSource> parts, Wei
     TRY_ASSIGN(const std::size_t n, check_parts(parts));
     const std::size_t k = parts.front().k;
     WeightMatrix out(n, k, format);
-    const std::size_t stride = padded_inputs(k, format);
-    const auto scratch = pool.scratch(pool.threads() * kPanel * stride * sizeof(float));
-    auto* blocks = reinterpret_cast<float*>(scratch.data());
+    const std::size_t padded = padded_inputs(k, format);
+    const std::size_t lanes = lanes_of(padded, format);
+    const std::size_t words = padded + kPanel * lanes;  // of one thread
+    const auto scratch = pool.scratch(pool.threads() * words * sizeof(std::uint32_t));
+    // The lanes of an empty output: zero, whatever its scale.
+    const std::uint32_t nothing = format == WeightFormat::kInt8 ? 0x80808080U : 0;
     // One place per thread; ranges ascend with the thread, so the first one is the lowest.
     std::vector<std::size_t> bad_outputs(pool.threads(), kNone);
     pool.run(out.panel_count(), [&](std::size_t begin, std::size_t end, std::size_t thread) {
-        const Block block{blocks + thread * kPanel * stride, stride};
+        auto* floats = reinterpret_cast<float*>(scratch.data()) + thread * words;
+        auto* rows = reinterpret_cast<std::uint32_t*>(floats + padded);
+        std::fill_n(floats, padded, 0.0F);
         for (std::size_t p = begin; p < end; ++p) {
-            std::fill_n(block.values, kPanel * stride, 0.0F);
-            for (std::size_t j = 0; j < std::min(kPanel, n - p * kPanel); ++j) {
+            const std::size_t present = std::min(kPanel, n - p * kPanel);
+            std::fill_n(rows + present * lanes, (kPanel - present) * lanes, nothing);
+            for (std::size_t j = 0; j < present; ++j) {
                 const auto [part, index] = part_of(parts, p * kPanel + j);
-                read_output(*part, index, block.values + j * stride);
-                if (first_bad(block.values + j * stride, k, format) != kNone) {
+                float* scale =
+                    format == WeightFormat::kInt8 ? &out.scales_[p * kPanel + j] : nullptr;
+                if (!make_row(*part, index, format, {floats, rows + j * lanes, padded}, scale)) {
                     bad_outputs[thread] = p * kPanel + j;
                     return;
                 }
             }
             std::byte* panel = out.panels_.data() + p * out.panel_bytes();
-            switch (format) {
-                case WeightFormat::kF32:
-                    pack_f32(block, panel);
-                    break;
-                case WeightFormat::kBf16:
-                    pack_bf16(block, panel);
-                    break;
-                case WeightFormat::kInt8:
-                    pack_int8(block, panel, out.scales_.data() + p * kPanel);
-                    break;
-                case WeightFormat::kInt4:
-                    pack_int4(block, panel);
-                    break;
+            if (format == WeightFormat::kInt4) {
+                pack_int4(reinterpret_cast<const float*>(rows), padded, panel);
+            } else {
+                interleave(rows, lanes, panel);
             }
         }
     });

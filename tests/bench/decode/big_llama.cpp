@@ -30,11 +30,11 @@ using Clock = std::chrono::steady_clock;
 
 namespace {
 
-constexpr std::string_view kConfig = R"({"architectures":["LlamaForCausalLM"],
-    "model_type":"llama","vocab_size":32000,"hidden_size":2048,"num_hidden_layers":22,
+constexpr std::string_view kConfig = R"({{"architectures":["LlamaForCausalLM"],
+    "model_type":"llama","vocab_size":32000,"hidden_size":2048,"num_hidden_layers":{},
     "num_attention_heads":32,"num_key_value_heads":4,"intermediate_size":5632,
     "max_position_embeddings":2048,"rms_norm_eps":1e-5,"rope_theta":10000.0,"hidden_act":"silu",
-    "tie_word_embeddings":false})";
+    "tie_word_embeddings":false}})";
 
 double seconds_since(Clock::time_point start) {
     return std::chrono::duration<double>(Clock::now() - start).count();
@@ -89,11 +89,11 @@ class PeakMemory {
 
 }  // namespace
 
-LlamaFolder::LlamaFolder() {
+LlamaFolder::LlamaFolder(int layers) {
     std::string name = (std::filesystem::temp_directory_path() / "millrace-XXXXXX").string();
     MR_CHECK(::mkdtemp(name.data()) != nullptr);
     path_ = name;
-    std::ofstream(path_ / "config.json") << kConfig;
+    std::ofstream(path_ / "config.json") << fmt::format(kConfig, layers);
     const auto values = random_weights(std::size_t{32000} * 2048);
     const std::vector<std::uint16_t> ones(2048, 0x3F80);
     std::vector<model::TensorView> tensors;
@@ -108,7 +108,7 @@ LlamaFolder::LlamaFolder() {
                            {reinterpret_cast<const std::uint8_t*>(data), 2 * count}});
     };
     add("model.embed_tokens.weight", {32000, 2048});
-    for (int i = 0; i < 22; ++i) {
+    for (int i = 0; i < layers; ++i) {
         const std::string layer = fmt::format("model.layers.{}.", i);
         add(layer + "input_layernorm.weight", {2048});
         add(layer + "post_attention_layernorm.weight", {2048});
@@ -171,6 +171,33 @@ std::vector<std::uint32_t> some_prompt(std::size_t count, std::uint32_t start) {
     for (std::uint32_t i = 0; i < count; ++i)
         out.push_back((start + i * 7919 + i * i * 31) % 32000);
     return out;
+}
+
+double batch_rate(const Llama& llama, std::size_t streams) {
+    constexpr std::uint32_t kPrompt = 16;
+    constexpr std::uint32_t kTokens = 12;
+    std::vector<model::KvSequence> sequences;
+    std::vector<model::DecoderRow> rows;
+    for (std::uint32_t s = 0; s < streams; ++s) {
+        const auto tokens = some_prompt(kPrompt, s);
+        auto begun = llama.cache->begin(tokens, kPrompt + kTokens);
+        MR_CHECK(begun.has_value());
+        sequences.push_back(std::move(*begun));
+        for (std::uint32_t i = 0; i < kPrompt; ++i)
+            rows.push_back({tokens[i], i, nullptr, i + 1 == kPrompt});
+    }
+    for (std::size_t i = 0; i < rows.size(); ++i)
+        rows[i].sequence = &sequences[i / kPrompt];
+    auto tokens = llama.next(rows);
+    const auto start = Clock::now();
+    for (std::uint32_t i = 0; i < kTokens; ++i) {
+        rows.clear();
+        for (std::size_t s = 0; s < streams; ++s)
+            rows.push_back({tokens[s], kPrompt + i, &sequences[s], true});
+        tokens = llama.next(rows);
+    }
+    const std::chrono::duration<double> passed = Clock::now() - start;
+    return static_cast<double>(streams * kTokens) / passed.count();
 }
 
 ReadRate::ReadRate(kernels::Pool& pool) : pool_(pool), memory_(std::size_t{1} << 30U) {

@@ -6,9 +6,12 @@
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <thread>
+#include <utility>
 
 using namespace worker::agent;        // NOLINT: the room under test
 using namespace worker::agent::test;  // NOLINT
@@ -410,6 +413,139 @@ TEST_CASE("agent: a folder is served from links beside the job's folder, under t
     tell(*agent, wire::CancelWork{output.lease, "buyer_cancelled"});
     agent->stop();
     CHECK_FALSE(std::filesystem::exists(folder));
+}
+
+/// Two leases of a model of its own, `number`.
+std::pair<wire::Assign, wire::Assign> assign_model(const World& world, int number) {
+    const auto assign = [&](UnitKind kind) {
+        wire::Assign out = world.assign(kind);
+        out.job = *marketplace::domain::JobId::parse(fmt::format("job_{:032x}", number));
+        out.bid_hash = hash_of(fmt::format("bid {}", number));
+        out.lease = ledger::settlement::lease_id({out.ask_hash, out.bid_hash, 0});
+        return out;
+    };
+    return {assign(UnitKind::kInputToken), assign(UnitKind::kOutputToken)};
+}
+
+wire::Infer ask_model(const std::pair<wire::Assign, wire::Assign>& model, std::uint64_t request) {
+    wire::Infer infer;
+    infer.request = request;
+    infer.input_lease = model.first.lease;
+    infer.output_lease = model.second.lease;
+    infer.prompt = "Call me";
+    infer.sampling.max_tokens = 16;
+    return infer;
+}
+
+/// Ticks until `done`, for at most 20 seconds.
+template <typename Done>
+bool tick_until(Agent& agent, Done done) {
+    for (int i = 0; i < 2000; ++i) {
+        if (done()) return true;
+        agent.tick();
+        std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    return false;
+}
+
+TEST_CASE("agent: models that do not fit together are loaded in turn and bill as ever") {
+    World world;
+    ModelMemory memory(1);  // any need is all of it
+    const auto agent = world.make_agent(memory);
+    tell(*agent, world.welcome());
+    const auto first = assign_model(world, 1);
+    const auto second = assign_model(world, 2);
+    using State = ModelMemory::State;
+    const auto state = [&](const auto& model) { return memory.state(model.second.lease); };
+    tell(*agent, first.first);
+    tell(*agent, first.second);
+    REQUIRE(tick_until(*agent, [&] { return state(first) == State::kIdle; }));
+    tell(*agent, second.first);
+    tell(*agent, second.second);
+    REQUIRE(world.ear.wait_for<wire::Serving>(2).size() == 2);
+    CHECK(state(first) == State::kUnloaded);
+    // Each answers when asked, and the market hears of no change.
+    for (std::uint64_t request = 1; request <= 6; ++request) {
+        tell(*agent, ask_model(request % 2 == 1 ? first : second, request));
+        REQUIRE(world.ear.wait_for<wire::CompletionDone>(request).size() == request);
+    }
+    const auto done = world.ear.all<wire::CompletionDone>();
+    for (const wire::CompletionDone& one : done) {
+        CHECK(one.prompt_tokens == 7);
+        REQUIRE(one.receipts.size() == 2);
+        CHECK(one.receipts[0].receipt.cumulative_units == 7 * ((one.request + 1) / 2));
+    }
+    CHECK(world.ear.all<wire::Serving>().size() == 2);
+    CHECK(world.ear.all<wire::Started>().size() == 4);
+    CHECK(world.ear.all<wire::WorkFailed>().empty());
+    // A reconnect says that both serve.
+    world.ear.forget();
+    agent->on_open();
+    REQUIRE(world.ear.all<wire::Hello>().size() == 1);
+    CHECK(world.ear.all<wire::Hello>()[0].serving.size() == 2);
+    tell(*agent, wire::CancelWork{first.second.lease, "buyer_cancelled"});
+    CHECK(tick_until(*agent, [&] { return memory.status().size() == 1; }));
+    agent->stop();
+    CHECK(memory.status().empty());
+}
+
+TEST_CASE("agent: a request is refused when its model gets no room in time, or is given up") {
+    World world;
+    ModelMemory memory(1);
+    const auto agent = world.make_agent(memory);
+    tell(*agent, world.welcome());
+    const auto model = assign_model(world, 1);
+    tell(*agent, model.first);
+    tell(*agent, model.second);
+    REQUIRE(!world.ear.wait_for<wire::Serving>(1).empty());
+    using State = ModelMemory::State;
+    REQUIRE(tick_until(*agent, [&] { return memory.state(model.second.lease) == State::kIdle; }));
+    // Another takes all the room and stays in use.
+    const Hash32 other = hash_of("other");
+    memory.want(other, "other", 1, {[] {}, [] {}});
+    REQUIRE(tick_until(*agent, [&] { return memory.state(other) == State::kInUse; }));
+    tell(*agent, ask_model(model, 1));
+    tell(*agent, ask_model(model, 2));
+    REQUIRE(
+        tick_until(*agent, [&] { return memory.state(model.second.lease) == State::kWaiting; }));
+    tell(*agent, wire::AbortCompletion{1});
+    const auto aborted = world.ear.wait_for<wire::CompletionDone>(1);
+    REQUIRE(aborted.size() == 1);
+    CHECK(aborted[0].receipts.empty());
+    CHECK(aborted[0].finish_reasons == std::vector<std::string>{"cancelled"});
+    CHECK(world.ear.all<wire::CompletionRefused>().empty());
+    world.clock.now_ += 45'000;
+    agent->tick();
+    const auto refused = world.ear.wait_for<wire::CompletionRefused>(1);
+    REQUIRE(refused.size() == 1);
+    CHECK(refused[0].request == 2);
+    CHECK(refused[0].code == "no_capacity");
+    CHECK(refused[0].detail.find("models in use hold") != std::string::npos);
+    // Nobody waits any more, so the model does not either; the lease goes on.
+    CHECK(tick_until(*agent, [&] { return memory.state(model.second.lease) == State::kUnloaded; }));
+    memory.forget(other);
+    tell(*agent, ask_model(model, 3));
+    REQUIRE(world.ear.wait_for<wire::CompletionDone>(2).size() == 2);
+    CHECK(world.ear.all<wire::WorkFailed>().empty());
+}
+
+TEST_CASE("agent: a lease whose model never gets room fails, and its worker says why") {
+    World world;
+    ModelMemory memory(1);
+    memory.want(hash_of("other"), "other", 1, {[] {}, [] {}});
+    const auto agent = world.make_agent(memory);
+    tell(*agent, world.welcome());
+    const auto model = assign_model(world, 1);
+    tell(*agent, model.first);
+    tell(*agent, model.second);
+    REQUIRE(tick_until(
+        *agent, [&] { return memory.state(model.second.lease) == ModelMemory::State::kWaiting; }));
+    world.clock.now_ += 120'000;
+    agent->tick();
+    const auto failed = world.ear.wait_for<wire::WorkFailed>(2);
+    REQUIRE(failed.size() == 2);
+    CHECK(failed[0].code == "no_capacity");
+    CHECK(world.ear.all<wire::Serving>().empty());
 }
 
 TEST_CASE("agent: a completion that may pass the lease's tokens is refused") {

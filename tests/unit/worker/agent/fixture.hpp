@@ -194,6 +194,7 @@ struct World {
     FakeBlobs blobs{folder.path() / "blobs"};
     Ear ear;
     FakeClock clock;
+    ModelMemory models{16ULL << 30U};
     LeaseStore store{folder.path() / "leases"};
     PaymentPolicy payment{1'000'000'000, 1'000'000'000};
 
@@ -202,13 +203,15 @@ struct World {
         MR_CHECK(store.open(damaged).has_value());
     }
 
-    [[nodiscard]] SessionContext context() {
+    [[nodiscard]] SessionContext context() { return context(models); }
+    [[nodiscard]] SessionContext context(ModelMemory& memory) {
         SessionContext out{worker,
                            domain,
                            executor,
                            guard,
                            blobs,
                            ear,
+                           memory,
                            clock,
                            [](LogLevel, std::string_view) {},
                            folder.path() / "jobs",
@@ -217,11 +220,12 @@ struct World {
                            payment};
         return out;
     }
-    [[nodiscard]] std::unique_ptr<Agent> make_agent() {
+    [[nodiscard]] std::unique_ptr<Agent> make_agent() { return make_agent(models); }
+    [[nodiscard]] std::unique_ptr<Agent> make_agent(ModelMemory& memory) {
         Identity identity;
         identity.worker = worker.address();
         identity.provider = provider;
-        return std::make_unique<Agent>(context(), identity, store);
+        return std::make_unique<Agent>(context(memory), identity, store);
     }
     [[nodiscard]] wire::Welcome welcome() const {
         wire::Welcome out;

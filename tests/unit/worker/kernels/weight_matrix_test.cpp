@@ -83,6 +83,16 @@ TEST_CASE("weight_matrix: refuses weights that are no finite numbers in the form
             CHECK(out.error().code() == ErrorCode::data_invalid);
             CHECK(out.error().detail() == "a weight of output 17 is not a finite number");
         }
+    // Numbers of the file that are kept as they are.
+    for (const unsigned bad : {0x7F80U, 0xFF80U, 0x7FC1U}) {
+        std::vector<std::uint16_t> bits(std::size_t{18} * 33, 0x3F80);
+        bits[17 * 33 + 32] = static_cast<std::uint16_t>(bad);
+        const auto out = WeightMatrix::pack(
+            {std::as_bytes(std::span(bits)), SourceType::kBf16, SourceOrder::kOutIn, 18, 33},
+            WeightFormat::kBf16, pool);
+        REQUIRE_FALSE(out.has_value());
+        CHECK(out.error().detail() == "a weight of output 17 is not a finite number");
+    }
     // Finite in fp32, above the largest bf16.
     const std::vector<float> large{3.4e38F};
     CHECK_FALSE(WeightMatrix::pack(source_of(large, 1, 1), WeightFormat::kBf16, pool).has_value());
