@@ -171,17 +171,12 @@ class Runner {
 
  private:
     SessionContext context() {
-        SessionContext out{worker_,
-                           facts_.deployment.leases_domain(),
-                           *executor_,
-                           guard_,
-                           blobs_,
-                           outbox_,
-                           clock_,
-                           log_at,
-                           config_.data / "jobs",
-                           {},
-                           {},
+        SessionContext out{worker_,    facts_.deployment.leases_domain(),
+                           *executor_, guard_,
+                           blobs_,     http_,
+                           outbox_,    clock_,
+                           log_at,     config_.data / "jobs",
+                           {},         {},
                            {}};
         out.runtime.threads = config_.threads;
         out.runtime.device = job_device(config_);
