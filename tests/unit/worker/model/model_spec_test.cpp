@@ -125,7 +125,8 @@ TEST_CASE("model_spec: options of the loop out of their limits are named") {
 }
 
 TEST_CASE("model_spec: a sealed job names its salt") {
-    const auto sealed = parse_job_spec(extra(fmt::format(R"("sealed":"0x{:064}")", 1)));
+    const auto sealed = parse_job_spec(
+        with(gpt_spec(), R"("seed":)", fmt::format(R"("sealed":"0x{:064}","seed":)", 1)));
     REQUIRE(sealed.has_value());
     const auto& salt = std::get<TrainSpec>(*sealed).sealed;
     REQUIRE(salt.has_value());
