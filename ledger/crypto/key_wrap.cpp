@@ -8,6 +8,7 @@
 #include <openssl/crypto.h>
 #include <secp256k1.h>
 #include <secp256k1_ecdh.h>
+#include <secp256k1_recovery.h>
 
 #include <algorithm>
 #include <string_view>
@@ -70,6 +71,25 @@ DataKey& DataKey::operator=(DataKey&& other) noexcept {
 
 DataKey::~DataKey() {
     OPENSSL_cleanse(bytes_.data(), bytes_.size());
+}
+
+base::Result<PublicKey> recover_public_key(const base::Hash32& digest,
+                                           const base::Signature& signature) {
+    TRY(parse_signature(signature.span()));
+    secp256k1_ecdsa_recoverable_signature raw;
+    secp256k1_pubkey point;
+    if (secp256k1_ecdsa_recoverable_signature_parse_compact(
+            secp256k1_context_static, &raw, signature.data(), signature.data()[64] - 27) != 1)
+        return fail(ErrorCode::invalid_signature, "r or s is out of range");
+    if (secp256k1_ecdsa_recover(secp256k1_context_static, &point, &raw, digest.data()) != 1)
+        return fail(ErrorCode::invalid_signature, "no key gives this signature");
+    std::array<std::uint8_t, 65> encoded{};
+    std::size_t size = encoded.size();
+    MR_CHECK(secp256k1_ec_pubkey_serialize(secp256k1_context_static, encoded.data(), &size, &point,
+                                           SECP256K1_EC_UNCOMPRESSED) == 1);
+    PublicKey out{};
+    std::copy(encoded.begin() + 1, encoded.end(), out.begin());
+    return out;
 }
 
 base::Result<std::array<std::uint8_t, 32>> shared_x(const PrivateKey& key,

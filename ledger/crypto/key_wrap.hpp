@@ -30,6 +30,10 @@ class DataKey {
 /// key from anywhere is good when its address is the one that was meant.
 using PublicKey = std::array<std::uint8_t, 64>;
 
+/// The key that made this signature; errors as `recover`.
+[[nodiscard]] base::Result<PublicKey> recover_public_key(const base::Hash32& digest,
+                                                         const base::Signature& signature);
+
 /// x of the point that `key` and the other's `public_key` share. invalid_encoding: not on the
 /// curve.
 [[nodiscard]] base::Result<std::array<std::uint8_t, 32>> shared_x(const PrivateKey& key,

@@ -143,7 +143,9 @@ Result<Auth::Session> Auth::sign_in(std::string_view text, const domain::Signatu
                                     std::string_view host) {
     // Signature first: it costs the caller a key, and tells nothing about our state.
     TRY_ASSIGN(const SiweMessage message, parse_siwe(text));
-    TRY(ledger::crypto::verify(ledger::crypto::personal_digest(text), signature, message.address));
+    const domain::Hash32 digest = ledger::crypto::personal_digest(text);
+    TRY(ledger::crypto::verify(digest, signature, message.address));
+    TRY_ASSIGN(const auto public_key, ledger::crypto::recover_public_key(digest, signature));
     if (!is_our_domain(message.domain, host))
         return fail(ErrorCode::forbidden, "the message was signed for " + message.domain);
     const std::string_view uri = message.uri;
@@ -174,7 +176,7 @@ Result<Auth::Session> Auth::sign_in(std::string_view text, const domain::Signatu
     session.expires_ms = now_ms + options_.session_ms;
     const std::lock_guard lock(mutex_);
     const domain::Hash32 key = ledger::base::sha256(as_bytes(session.token));
-    sessions_.emplace(key, Known{session.account, session.expires_ms});
+    sessions_.emplace(key, Known{session.account, session.expires_ms, public_key});
     session_order_.push_back(key);
     auto& mine = account_sessions_[session.account];
     mine.push_back(key);
@@ -183,6 +185,15 @@ Result<Auth::Session> Auth::sign_in(std::string_view text, const domain::Signatu
         erase_session(oldest);
     }
     return session;
+}
+
+std::optional<ledger::crypto::PublicKey> Auth::public_key_of(const domain::Address& account) {
+    const std::lock_guard lock(mutex_);
+    const auto mine = account_sessions_.find(account);
+    if (mine == account_sessions_.end() || mine->second.empty()) return std::nullopt;
+    const auto newest = sessions_.find(mine->second.back());
+    if (newest == sessions_.end()) return std::nullopt;
+    return newest->second.public_key;
 }
 
 void Auth::sign_out(std::string_view token) {

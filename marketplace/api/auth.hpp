@@ -3,12 +3,14 @@
 
 #include "ledger/base/clock.hpp"
 #include "ledger/base/result.hpp"
+#include "ledger/crypto/key_wrap.hpp"
 #include "marketplace/api/ports.hpp"
 #include "marketplace/http/request.hpp"
 
 #include <cstdint>
 #include <deque>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -54,6 +56,11 @@ class Auth {
     /// The account of the bearer token or API key. unauthorized, session_expired.
     [[nodiscard]] Result<domain::Address> account_of(const http::Request& request);
 
+    /// The public key that the account signed in with; empty when it has no session. Whose it is
+    /// need not be believed: its address says so.
+    [[nodiscard]] std::optional<ledger::crypto::PublicKey> public_key_of(
+        const domain::Address& account);
+
     struct NewKey {
         ApiKeyRow row;
         std::string secret;  ///< shown once
@@ -66,6 +73,7 @@ class Auth {
     struct Known {
         domain::Address account;
         ledger::base::TimeMs expires_ms = 0;
+        ledger::crypto::PublicKey public_key{};
     };
     [[nodiscard]] bool is_our_domain(std::string_view domain, std::string_view host) const;
     [[nodiscard]] std::string nonce_tag(std::string_view time_text) const;

@@ -12,6 +12,7 @@ void add_auth_routes(RouteTable& table, Services& services);
 void add_market_routes(RouteTable& table, Services& services);
 void add_order_routes(RouteTable& table, Services& services);
 void add_job_routes(RouteTable& table, Services& services);
+void add_job_key_routes(RouteTable& table, Services& services);
 void add_blob_routes(RouteTable& table, Services& services);
 void add_file_routes(RouteTable& table, Services& services);
 void add_fine_tuning_routes(RouteTable& table, Services& services);

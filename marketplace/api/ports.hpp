@@ -133,6 +133,10 @@ class CatalogPort {
     virtual Result<void> delete_file(const std::string& id, const domain::Address& owner) = 0;
     [[nodiscard]] virtual std::optional<FileRow> file(const std::string& id,
                                                       const domain::Address& owner) const = 0;
+    /// The data key of a sealed job, wrapped for the lease's worker; a later one takes its place.
+    virtual Result<void> put_job_key(const domain::Hash32& lease, domain::Bytes wrapped) = 0;
+    [[nodiscard]] virtual std::optional<domain::Bytes> job_key(
+        const domain::Hash32& lease) const = 0;
     /// Oldest first.
     [[nodiscard]] virtual std::vector<FileRow> files(const domain::Address& owner) const = 0;
 };

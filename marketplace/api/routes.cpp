@@ -99,6 +99,7 @@ void register_routes(http::Router& router, Context& context) {
     add_market_routes(table, *services);
     add_order_routes(table, *services);
     add_job_routes(table, *services);
+    add_job_key_routes(table, *services);
     add_blob_routes(table, *services);
     add_file_routes(table, *services);
     add_fine_tuning_routes(table, *services);

@@ -80,6 +80,17 @@ std::vector<api::ApiKeyRow> Catalog::api_keys(const domain::Address& owner) cons
     return out;
 }
 
+Result<void> Catalog::put_job_key(const domain::Hash32& lease, domain::Bytes wrapped) {
+    return engine_.transact({}, [lease, wrapped = std::move(wrapped)](Database& db) {
+        return CatalogStore(db).put_job_key(lease, wrapped);
+    });
+}
+
+std::optional<domain::Bytes> Catalog::job_key(const domain::Hash32& lease) const {
+    auto row = reads_.with([&](Database& db) { return CatalogStore(db).job_key(lease); });
+    return row ? std::move(*row) : std::nullopt;
+}
+
 Result<void> Catalog::put_file(const api::FileRow& file) {
     return engine_.transact({}, [file](Database& db) {
         return CatalogStore(db).put_file({file.id, file.owner, file.filename, file.purpose,

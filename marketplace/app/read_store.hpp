@@ -46,6 +46,9 @@ class Catalog final : public api::CatalogPort {
                                               const domain::Address& owner) override;
     [[nodiscard]] std::optional<api::ApiKeyRow> api_key(const domain::Hash32& hash) const override;
     [[nodiscard]] std::vector<api::ApiKeyRow> api_keys(const domain::Address& owner) const override;
+    ledger::base::Result<void> put_job_key(const domain::Hash32& lease,
+                                           domain::Bytes wrapped) override;
+    [[nodiscard]] std::optional<domain::Bytes> job_key(const domain::Hash32& lease) const override;
     ledger::base::Result<void> put_file(const api::FileRow& file) override;
     ledger::base::Result<void> delete_file(const std::string& id,
                                            const domain::Address& owner) override;

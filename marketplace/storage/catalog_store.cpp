@@ -145,6 +145,26 @@ Result<std::vector<ApiKey>> CatalogStore::api_keys(const Address& owner) {
     return out;
 }
 
+Result<void> CatalogStore::put_job_key(const Hash32& lease, ledger::base::ByteView wrapped) {
+    return database_.run([&](SQLite::Database& db) {
+        SQLite::Statement insert(db,
+                                 "INSERT OR REPLACE INTO job_keys(lease, wrapped) VALUES(?, ?)");
+        bind_blob(insert, 1, lease.span());
+        bind_blob(insert, 2, wrapped);
+        insert.exec();
+    });
+}
+
+Result<std::optional<ledger::base::Bytes>> CatalogStore::job_key(const Hash32& lease) {
+    std::optional<ledger::base::Bytes> out;
+    TRY(database_.run([&](SQLite::Database& db) {
+        SQLite::Statement select(db, "SELECT wrapped FROM job_keys WHERE lease = ?");
+        bind_blob(select, 1, lease.span());
+        if (select.executeStep()) out = blob(select.getColumn(0));
+    }));
+    return out;
+}
+
 Result<void> CatalogStore::put_file(const StoredFile& file) {
     return database_.run([&](SQLite::Database& db) {
         SQLite::Statement insert(db,

@@ -60,6 +60,12 @@ class CatalogStore {
     [[nodiscard]] ledger::base::Result<std::optional<ApiKey>> api_key(const domain::Hash32& hash);
     [[nodiscard]] ledger::base::Result<std::vector<ApiKey>> api_keys(const domain::Address& owner);
 
+    /// The wrapped data key of a sealed job, by lease; replaces an earlier one.
+    [[nodiscard]] ledger::base::Result<void> put_job_key(const domain::Hash32& lease,
+                                                         ledger::base::ByteView wrapped);
+    [[nodiscard]] ledger::base::Result<std::optional<ledger::base::Bytes>> job_key(
+        const domain::Hash32& lease);
+
     [[nodiscard]] ledger::base::Result<void> put_file(const StoredFile& file);
     /// not_found when the owner has none of that id.
     [[nodiscard]] ledger::base::Result<void> delete_file(const std::string& id,

@@ -7,7 +7,7 @@
 /// that was released; add another.
 namespace marketplace::storage {
 
-inline constexpr std::array<const char*, 3> kMigrations = {R"sql(
+inline constexpr std::array<const char*, 4> kMigrations = {R"sql(
 -- The market itself: one record per command. Everything the engine knows is replayed from here.
 CREATE TABLE journal(
     sequence INTEGER PRIMARY KEY,
@@ -106,6 +106,13 @@ CREATE TABLE files(
     created_ms INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX files_by_owner ON files(owner, created_ms);
+)sql",
+                                                           R"sql(
+-- Data keys of sealed jobs, each readable by its lease's worker alone.
+CREATE TABLE job_keys(
+    lease BLOB PRIMARY KEY CHECK(length(lease) = 32),
+    wrapped BLOB NOT NULL CHECK(length(wrapped) <= 256)
+) STRICT, WITHOUT ROWID;
 )sql"};
 
 }  // namespace marketplace::storage

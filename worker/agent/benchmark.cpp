@@ -3,6 +3,7 @@
 #include "ledger/rpc/json.hpp"
 #include "worker/agent/commands.hpp"
 #include "worker/agent/durable_file.hpp"
+#include "worker/agent/job_options.hpp"
 #include "worker/agent/market_http.hpp"
 #include "worker/executor/process_executor.hpp"
 #include "worker/model/model_spec.hpp"
@@ -16,6 +17,7 @@
 #include <cstring>
 #include <mutex>
 #include <optional>
+#include <utility>
 #include <vector>
 
 namespace worker::agent {
@@ -131,11 +133,12 @@ Result<void> run_benchmark(const WorkerConfig& config, Output output) {
     task.job_dir = folder / "job";
     task.files.text = folder / "text";
     task.runtime.threads = config.threads;
-    task.runtime.device = config.gpu_model == "cpu" ? "cpu" : "cuda";
+    task.runtime.device = job_device(config);
     task.limits.memory_bytes = config.job_memory_mib << 20U;
     TRY_ASSIGN(const model::JobSpec spec, model::parse_job_spec(task.spec_json));
     const auto& train = std::get<model::TrainSpec>(spec);
-    const auto executor = executor::make_process_executor({{}, config.sandbox, {}});
+    TRY_ASSIGN(auto options, executor_options(config));
+    const auto executor = executor::make_process_executor(std::move(options));
     Stopwatch watch;
     TRY_ASSIGN(const auto job, executor->start_train(task, [&watch](const executor::JobEvent& e) {
         watch.on_event(e);

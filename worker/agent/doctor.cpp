@@ -6,9 +6,9 @@
 #include "ledger/settlement/providers_abi.hpp"
 #include "worker/agent/commands.hpp"
 #include "worker/agent/gpu_facts.hpp"
+#include "worker/agent/job_options.hpp"
 #include "worker/agent/keys.hpp"
 #include "worker/agent/market_facts.hpp"
-#include "worker/model/training.hpp"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -126,7 +126,12 @@ void check_machine(const WorkerConfig& config, Report& report) {
     } else {
         report.pass("sandbox", "bubblewrap and seccomp work");
     }
-    report.pass("runtime", model::runtime_name());
+    const auto runtime = job_runtime(config);
+    if (runtime) {
+        report.pass("runtime", *runtime);
+    } else {
+        report.miss("runtime", runtime.error());
+    }
     if (config.gpu_model != "cpu") check_gpus(config, report);
 }
 

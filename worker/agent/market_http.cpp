@@ -4,6 +4,7 @@
 #include "ledger/base/hex.hpp"
 #include "ledger/base/sha256.hpp"
 #include "ledger/crypto/address.hpp"
+#include "ledger/crypto/key_wrap.hpp"
 #include "ledger/rpc/blob_transfer.hpp"
 #include "ledger/rpc/json.hpp"
 #include "marketplace/wire/order_json.hpp"
@@ -189,6 +190,17 @@ Result<void> MarketHttp::upload(const Hash32& hash, const std::filesystem::path&
         return client.upload(authorised("PUT", url, session), options.limits, file);
     })));
     return {};
+}
+
+Result<ledger::base::Bytes> MarketHttp::job_key(const std::string& job, const Hash32& lease) {
+    HttpClient client;
+    TRY_ASSIGN(const HttpResponse response, checked(with_session([&](const std::string& session) {
+                   return client.request(authorised(
+                       "GET", market_ + "/v1/jobs/" + job + "/keys/" + to_hex(lease), session));
+               })));
+    TRY_ASSIGN(const nlohmann::json key, ledger::rpc::parse_json(response.body));
+    TRY_ASSIGN(const std::string text, ledger::rpc::string_at(key, "wrapped_key"));
+    return ledger::base::parse_hex(text, ledger::crypto::kWrappedKeyBytes);
 }
 
 Result<std::string> MarketHttp::get(const std::string& target) {

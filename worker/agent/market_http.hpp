@@ -29,7 +29,7 @@ struct MarketFacts {
 /// The market's REST routes that a worker uses. Thread-safe: each call has a connection of its own.
 /// Errors: those of the market's problem documents by their code; unavailable and timeout when it
 /// did not answer.
-class MarketHttp {
+class MarketHttp final : public KeySource {
  public:
     /// `key` signs in (Sign-In with Ethereum) when a route wants a session.
     MarketHttp(std::string market, const ledger::crypto::PrivateKey& key);
@@ -51,6 +51,9 @@ class MarketHttp {
     /// A large file goes in parts and goes on after a cut.
     [[nodiscard]] Result<void> upload(const Hash32& hash, const std::filesystem::path& file,
                                       const OnProgress& on_progress = nullptr);
+
+    [[nodiscard]] Result<ledger::base::Bytes> job_key(const std::string& job,
+                                                      const Hash32& lease) override;
 
     /// Any GET with a session: the answer's text.
     [[nodiscard]] Result<std::string> get(const std::string& target);

@@ -37,6 +37,15 @@ class Blobs {
                                                const Hash32& hash) = 0;
 };
 
+/// Where the data keys of sealed jobs come from. Thread-safe.
+class KeySource {
+ public:
+    virtual ~KeySource() = default;
+    /// The key that the buyer wrapped for this worker. not_found: none was given so far.
+    [[nodiscard]] virtual Result<ledger::base::Bytes> job_key(const std::string& job,
+                                                              const Hash32& lease) = 0;
+};
+
 /// Messages to the market. Thread-safe; without a connection they are dropped, and what matters is
 /// sent again by `Session::tick` and `Session::resync`.
 class Outbox {
@@ -65,6 +74,7 @@ struct SessionContext {
     executor::Executor& executor;
     LeaseGuard& guard;
     Blobs& blobs;
+    KeySource& keys;
     Outbox& outbox;
     ModelMemory& models;
     const ledger::base::Clock& clock;

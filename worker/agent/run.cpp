@@ -10,6 +10,7 @@
 #include "worker/agent/chain_guard.hpp"
 #include "worker/agent/commands.hpp"
 #include "worker/agent/durable_file.hpp"
+#include "worker/agent/job_options.hpp"
 #include "worker/agent/keys.hpp"
 #include "worker/agent/market_facts.hpp"
 #include "worker/agent/market_http.hpp"
@@ -17,7 +18,6 @@
 #include "worker/agent/status_file.hpp"
 #include "worker/agent/stop_signals.hpp"
 #include "worker/executor/process_executor.hpp"
-#include "worker/model/training.hpp"
 
 #include <fcntl.h>
 #include <fmt/chrono.h>
@@ -135,7 +135,7 @@ std::uint64_t models_budget(const WorkerConfig& config) {
 class Runner {
  public:
     Runner(const WorkerConfig& config, ledger::crypto::PrivateKey worker, MarketFacts facts,
-           Identity identity, std::stop_token stop)
+           Identity identity, executor::ProcessExecutorOptions program, std::stop_token stop)
         : config_(config),
           stop_(std::move(stop)),
           worker_(std::move(worker)),
@@ -146,7 +146,7 @@ class Runner {
           blobs_(http_, config.data / "blobs", config.cache_mib << 20U,
                  blobs_of_open_leases(store_), log_at),
           guard_([config] { return dial_chain(config); }, facts_.deployment.leases, clock_),
-          executor_(executor::make_process_executor({{}, config.sandbox, {}})),
+          executor_(executor::make_process_executor(std::move(program))),
           socket_({[this] { events_.push(Opened{}); },
                    [this](std::string text) { events_.push(std::move(text)); },
                    [this](Error error) { events_.push(Closed{std::move(error)}); }}),
@@ -177,15 +177,22 @@ class Runner {
 
  private:
     SessionContext context() {
-        SessionContext out{worker_,    facts_.deployment.leases_domain(),
-                           *executor_, guard_,
-                           blobs_,     outbox_,
-                           models_,    clock_,
-                           log_at,     config_.data / "jobs",
-                           {},         {},
+        SessionContext out{worker_,
+                           facts_.deployment.leases_domain(),
+                           *executor_,
+                           guard_,
+                           blobs_,
+                           http_,
+                           outbox_,
+                           models_,
+                           clock_,
+                           log_at,
+                           config_.data / "jobs",
+                           {},
+                           {},
                            {}};
         out.runtime.threads = config_.threads;
-        out.runtime.device = config_.gpu_model == "cpu" ? "cpu" : "cuda";
+        out.runtime.device = job_device(config_);
         out.max_flops_per_step = config_.max_flops_per_step;
         out.limits.memory_bytes = config_.job_memory_mib << 20U;
         if (facts_.voucher_period_atoms > 0) out.payment.period_atoms = facts_.voucher_period_atoms;
@@ -370,6 +377,8 @@ Result<void> run_agent(const WorkerConfig& config) {
     const std::stop_token stop = signals.token();
     TRY(lock_folder(config.data));
     if (config.sandbox == sandbox::Mode::kBwrap) TRY(sandbox::probe());
+    TRY_ASSIGN(auto program, executor_options(config));
+    TRY_ASSIGN(const std::string runtime, job_runtime(config));
     TRY_ASSIGN(auto worker, open_key(config.worker_key, config));
     const MarketHttp market(config.market, worker);
     TRY_ASSIGN(const MarketFacts facts, persist("waiting for the market", stop,
@@ -379,11 +388,11 @@ Result<void> run_agent(const WorkerConfig& config) {
     TRY_ASSIGN(identity.provider, persist("waiting for the chain", stop, [&] {
                    return registered_provider(config, facts, identity.worker);
                }));
-    identity.resource = make_resource(config, identity.worker, model::runtime_name());
+    identity.resource = make_resource(config, identity.worker, runtime);
     log_line("info",
              fmt::format("worker {} of provider {}", ledger::crypto::to_checksum(identity.worker),
                          ledger::crypto::to_checksum(identity.provider)));
-    Runner runner(config, std::move(worker), facts, identity, stop);
+    Runner runner(config, std::move(worker), facts, identity, std::move(program), stop);
     return runner.run();
 }
 

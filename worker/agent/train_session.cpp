@@ -134,10 +134,13 @@ Result<void> TrainSession::try_start() {
     TRY(context_.guard.check(book_->terms()));
     TRY_ASSIGN(const model::JobSpec spec, model::parse_job_spec(book_->terms().spec));
     std::uint64_t flops = 0;
+    std::optional<Hash32> sealed;
     if (const auto* train = std::get_if<model::TrainSpec>(&spec)) {
         flops = model::flops_per_step(*train);
+        sealed = train->sealed;
     } else if (const auto* finetune = std::get_if<model::FinetuneSpec>(&spec)) {
         flops = finetune->declared_flops_per_step;  // the child holds the model against it
+        sealed = finetune->sealed;
     } else {
         return fail(ErrorCode::job_spec_invalid, "the lease is for training");
     }
@@ -145,6 +148,10 @@ Result<void> TrainSession::try_start() {
         return fail(ErrorCode::job_limit,
                     fmt::format("a step takes {} FLOP, this worker's price is for at most {}",
                                 flops, context_.max_flops_per_step));
+    if (sealed && !sealed_) {
+        TRY_ASSIGN(sealed_, SealedFiles::make(context_.keys, book_->terms(), *sealed,
+                                              context_.worker, opened_path()));
+    }
     TRY_ASSIGN(const executor::TrainTask task, make_task(spec));
     TRY_ASSIGN(auto job, context_.executor.start_train(task, [this](const executor::JobEvent& e) {
         const bool droppable = std::holds_alternative<executor::Metrics>(e);
@@ -173,7 +180,7 @@ Result<executor::TrainTask> TrainSession::make_task(const model::JobSpec& spec) 
     Hash32 checkpoint = book_->terms().start_checkpoint;
     if (const auto last = book_->last_receipt()) checkpoint = last->receipt.response_hash;
     if (!checkpoint.is_zero()) {
-        TRY_ASSIGN(task.files.checkpoint, context_.blobs.fetch(checkpoint));
+        TRY_ASSIGN(task.files.checkpoint, fetch(checkpoint, "checkpoint"));
         model_hash_ = checkpoint;
     }
     if (train != nullptr) {
@@ -187,16 +194,16 @@ Result<executor::TrainTask> TrainSession::make_task(const model::JobSpec& spec) 
 Result<void> TrainSession::fetch_inputs(const model::TrainSpec& spec, executor::TrainTask& task) {
     const model::DataBlobs blobs = model::blobs_of(spec.data);
     if (blobs.text) {
-        TRY_ASSIGN(task.files.text, context_.blobs.fetch(*blobs.text));
+        TRY_ASSIGN(task.files.text, fetch(*blobs.text, "text"));
     }
     if (blobs.images) {
-        TRY_ASSIGN(task.files.images, context_.blobs.fetch(*blobs.images));
+        TRY_ASSIGN(task.files.images, fetch(*blobs.images, "images"));
     }
     if (blobs.labels) {
-        TRY_ASSIGN(task.files.labels, context_.blobs.fetch(*blobs.labels));
+        TRY_ASSIGN(task.files.labels, fetch(*blobs.labels, "labels"));
     }
     if (spec.init && !task.files.checkpoint) {
-        TRY_ASSIGN(task.files.init, context_.blobs.fetch(*spec.init));
+        TRY_ASSIGN(task.files.init, fetch(*spec.init, "init"));
         model_hash_ = *spec.init;
     }
     return {};
@@ -204,9 +211,9 @@ Result<void> TrainSession::fetch_inputs(const model::TrainSpec& spec, executor::
 
 Result<void> TrainSession::fetch_inputs(const model::FinetuneSpec& spec,
                                         executor::TrainTask& task) {
-    TRY_ASSIGN(task.examples, context_.blobs.fetch(spec.data));
+    TRY_ASSIGN(task.examples, fetch(spec.data, "examples"));
     if (spec.validation) {
-        TRY_ASSIGN(task.validation, context_.blobs.fetch(*spec.validation));
+        TRY_ASSIGN(task.validation, fetch(*spec.validation, "validation"));
     }
     // Words are made into tokens and weights are read before the job is ready.
     task.limits.start_seconds_max =
@@ -216,6 +223,16 @@ Result<void> TrainSession::fetch_inputs(const model::FinetuneSpec& spec,
     TRY(link_folder(context_.blobs, spec.files, task.folder));
     if (!task.files.checkpoint) model_hash_ = model::model_hash(spec.files);
     return {};
+}
+
+Result<std::filesystem::path> TrainSession::fetch(const Hash32& hash, const std::string& name) {
+    TRY_ASSIGN(const std::filesystem::path blob, context_.blobs.fetch(hash));
+    if (!sealed_) return blob;
+    return sealed_->open(blob, name);
+}
+
+std::filesystem::path TrainSession::opened_path() const {
+    return context_.jobs_folder / (to_hex(book_->terms().lease).substr(2) + ".opened");
 }
 
 std::filesystem::path TrainSession::folder_path() const {
@@ -251,7 +268,13 @@ void TrainSession::on_event(const executor::JobEvent& event) {
 }
 
 void TrainSession::on_segment(const executor::Segment& segment) {
-    pending_.push_back(segment);
+    if (sealed_) {
+        Result<executor::Segment> sealed = sealed_->seal(segment);
+        if (!sealed) return fail_lease(sealed.error());
+        pending_.push_back(std::move(*sealed));
+    } else {
+        pending_.push_back(segment);
+    }
     settle_segments();
     if (pending_.size() > kPendingSegmentsMax && job_ && !paused_) {
         paused_ = true;
@@ -340,6 +363,7 @@ void TrainSession::end(Outcome outcome) {
     pending_.clear();
     std::error_code ignored;
     std::filesystem::remove_all(folder_path(), ignored);
+    std::filesystem::remove_all(opened_path(), ignored);
     // Checkpoints that matter were moved to the cache.
     if (outcome == Outcome::kFinished)
         std::filesystem::remove_all(context_.jobs_folder / to_hex(book_->terms().lease).substr(2),

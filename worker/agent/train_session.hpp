@@ -3,6 +3,7 @@
 
 #include "worker/agent/actor.hpp"
 #include "worker/agent/ports.hpp"
+#include "worker/agent/sealed_files.hpp"
 #include "worker/model/model_spec.hpp"
 
 #include <atomic>
@@ -44,7 +45,10 @@ class TrainSession final : public Session {
                                             executor::TrainTask& task);
     [[nodiscard]] Result<void> fetch_inputs(const model::FinetuneSpec& spec,
                                             executor::TrainTask& task);
+    /// A blob of the job, opened when the job is sealed; `name` is its plain form's.
+    [[nodiscard]] Result<std::filesystem::path> fetch(const Hash32& hash, const std::string& name);
     [[nodiscard]] std::filesystem::path folder_path() const;
+    [[nodiscard]] std::filesystem::path opened_path() const;
     void on_event(const executor::JobEvent& event);
     void on_segment(const executor::Segment& segment);
     void settle_segments();
@@ -65,6 +69,7 @@ class TrainSession final : public Session {
     std::uint64_t next_attempt_ms_ = 0;
     std::uint64_t last_sent_ms_ = 0;
     unsigned resends_left_ = kResendsMax;
+    std::optional<SealedFiles> sealed_;
     std::deque<executor::Segment> pending_;
     std::optional<ledger::base::Error> failure_;
     Hash32 model_hash_;  // weights the running segment began from

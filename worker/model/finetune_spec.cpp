@@ -123,13 +123,12 @@ Products products_of(const FinetuneSpec& spec, const DecoderConfig& config) {
 }  // namespace
 
 Result<FinetuneSpec> read_finetune_spec(const FieldReader& in, const JsonValue& document) {
-    TRY(in.only({"version",      "kind",          "files",          "method",
-                 "data",         "validation",    "context",        "rows",
-                 "result",       "batch",         "steps",          "segment_steps",
-                 "eval_batches", "learning_rate", "warmup_steps",   "weight_decay",
-                 "seed",         "precision",     "optimizer",      "schedule",
-                 "clip_norm",    "ranks",         "min_rate_share", "accumulate",
-                 "early_stop",   "numeric_class", "flops_per_step"}));
+    TRY(in.only({"version",      "kind",          "files",          "method",        "data",
+                 "validation",   "context",       "rows",           "result",        "batch",
+                 "steps",        "segment_steps", "eval_batches",   "learning_rate", "warmup_steps",
+                 "weight_decay", "seed",          "precision",      "optimizer",     "schedule",
+                 "clip_norm",    "ranks",         "min_rate_share", "accumulate",    "early_stop",
+                 "sealed",       "numeric_class", "flops_per_step"}));
     FinetuneSpec spec;
     const auto files = document.member("files");
     if (!files) return in.refuse("files", "is missing");

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "worker/model/loop_spec.hpp"
 
+#include "ledger/base/hex.hpp"
 #include "ledger/base/limits.hpp"
 #include "worker/model/json_reader.hpp"
 
@@ -129,6 +130,12 @@ Result<LoopSpec> read_loop_spec(const FieldReader& in) {
     TRY(read_schedule(in, loop));
     TRY(read_parts(in, loop));
     TRY(read_early_stop(in, loop));
+    if (in.has("sealed")) {
+        TRY_ASSIGN(const std::string salt, in.text("sealed", 66));
+        const auto parsed = ledger::base::parse_fixed<ledger::base::Hash32>(salt);
+        if (!parsed || parsed->is_zero()) return in.refuse("sealed", "must be 32 random bytes");
+        loop.sealed = *parsed;
+    }
     return loop;
 }
 

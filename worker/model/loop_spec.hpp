@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "ledger/base/bytes.hpp"
 #include "ledger/base/result.hpp"
 
 #include <cstdint>
@@ -53,6 +54,8 @@ struct LoopSpec {
     std::uint32_t ranks = 1;       // equal parts of a batch, whose gradients add up in their order
     std::uint32_t accumulate = 1;  // of a rank's part, for memory: equal pieces one after another
     std::optional<EarlyStop> early_stop;
+    /// The job's data, initial weights and checkpoints are sealed blobs; the salt is their context.
+    std::optional<ledger::base::Hash32> sealed;
 };
 
 /// Rows that are in memory at a time; `read_loop_spec` makes sure that it divides the batch.

@@ -170,12 +170,12 @@ Result<void> check_data_fits(const FieldReader& in, const TrainSpec& spec) {
 }
 
 Result<JobSpec> read_train(const FieldReader& in) {
-    TRY(in.only({"version",        "kind",          "model",         "data",
-                 "holdout_bp",     "batch",         "steps",         "segment_steps",
-                 "eval_batches",   "learning_rate", "warmup_steps",  "weight_decay",
-                 "seed",           "precision",     "optimizer",     "schedule",
-                 "min_rate_share", "clip_norm",     "ranks",         "accumulate",
-                 "early_stop",     "init",          "numeric_class", "flops_per_step"}));
+    TRY(in.only(
+        {"version",      "kind",           "model",         "data",          "holdout_bp",
+         "batch",        "steps",          "segment_steps", "eval_batches",  "learning_rate",
+         "warmup_steps", "weight_decay",   "seed",          "precision",     "optimizer",
+         "schedule",     "min_rate_share", "clip_norm",     "ranks",         "accumulate",
+         "early_stop",   "sealed",         "init",          "numeric_class", "flops_per_step"}));
     TrainSpec spec;
     TRY_ASSIGN(spec.model, read_model(in));
     TRY_ASSIGN(spec.data, read_data(in));

@@ -84,6 +84,10 @@ std::vector<std::uint64_t> choose_segments(const Hash32& seed, std::uint64_t cou
 }
 
 Result<AuditReport> audit_segment(const AuditTask& task) {
+    // The receipt is for sealed bytes, which differ each time and which only the buyer can open.
+    if (task.spec.sealed)
+        return fail(ErrorCode::unsupported,
+                    "a sealed job cannot be run again from what the market has");
     {
         TRY_ASSIGN(const auto file, model::MappedFile::open(task.claimed));
         if (ledger::base::sha256(file.bytes()) != task.claimed_hash)

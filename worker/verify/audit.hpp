@@ -42,7 +42,8 @@ struct AuditReport {
 };
 
 /// Runs the segment and compares. An error means that the audit could not be made (data_missing,
-/// the claimed file is not what was receipted, out_of_memory); a bad segment is a verdict.
+/// the claimed file is not what was receipted, out_of_memory, unsupported for a sealed job); a bad
+/// segment is a verdict.
 [[nodiscard]] ledger::base::Result<AuditReport> audit_segment(const AuditTask& task);
 
 }  // namespace worker::verify

@@ -145,6 +145,21 @@ TEST_CASE("key_wrap: the shared x is that of the curve, and no other point is ta
     CHECK(wrap_key(data_key(1), off, kContext).error().code() == ErrorCode::invalid_encoding);
 }
 
+TEST_CASE("key_wrap: a signature gives its signer's public key, and no other form of it does") {
+    for (int i = 0; i < 20; ++i) {
+        const PrivateKey key = PrivateKey::generate();
+        const Hash32 digest = personal_digest("message " + std::to_string(i));
+        Signature signature = key.sign(digest);
+        CHECK(recover_public_key(digest, signature) == key.public_key());
+        CHECK(recover_public_key(personal_digest("other"), signature) != key.public_key());
+        signature.data()[64] = static_cast<std::uint8_t>(signature.data()[64] - 27);
+        CHECK(recover_public_key(digest, signature).error().code() == ErrorCode::invalid_signature);
+    }
+    Signature zero;
+    zero.data()[64] = 27;
+    CHECK(recover_public_key(Hash32(), zero).error().code() == ErrorCode::invalid_signature);
+}
+
 TEST_CASE("key_wrap: only the recipient opens it, for its purpose only, and no bit may differ") {
     const PrivateKey worker = PrivateKey::generate();
     const DataKey key = DataKey::generate();

@@ -158,6 +158,16 @@ class FakeCatalog final : public api::CatalogPort {
             if (key.owner == owner) out.push_back(key);
         return out;
     }
+    Result<void> put_job_key(const domain::Hash32& lease, domain::Bytes wrapped) override {
+        const std::lock_guard lock(mutex_);
+        job_keys_[lease] = std::move(wrapped);
+        return {};
+    }
+    std::optional<domain::Bytes> job_key(const domain::Hash32& lease) const override {
+        const std::lock_guard lock(mutex_);
+        const auto found = job_keys_.find(lease);
+        return found == job_keys_.end() ? std::nullopt : std::optional(found->second);
+    }
     Result<void> put_file(const api::FileRow& file) override {
         const std::lock_guard lock(mutex_);
         files_.push_back(file);
@@ -187,6 +197,7 @@ class FakeCatalog final : public api::CatalogPort {
     mutable std::mutex mutex_;
     std::map<std::string, api::PublishedModel> models_;
     std::map<domain::Hash32, std::string> specs_;
+    std::map<domain::Hash32, domain::Bytes> job_keys_;
     std::vector<api::FileRow> files_;
     std::vector<api::ApiKeyRow> keys_;
 };

@@ -52,6 +52,20 @@ TEST_CASE("catalog_store: job specs are kept by hash, byte for byte") {
     CHECK(**catalog.job_spec(hash(1)) == spec);
 }
 
+TEST_CASE("catalog_store: a lease has one wrapped key, the last that was given") {
+    const tests::TempFolder folder;
+    auto database = Database::open(folder.file("market.db"));
+    REQUIRE(database);
+    CatalogStore catalog(**database);
+    CHECK_FALSE(catalog.job_key(hash(1))->has_value());
+    CHECK_FALSE(catalog.put_job_key(hash(1), ledger::base::Bytes(257, 1)).has_value());
+    REQUIRE(catalog.put_job_key(hash(1), ledger::base::Bytes(113, 1)));
+    REQUIRE(catalog.put_job_key(hash(1), ledger::base::Bytes(113, 2)));
+    REQUIRE(catalog.put_job_key(hash(2), ledger::base::Bytes(113, 3)));
+    CHECK(**catalog.job_key(hash(1)) == ledger::base::Bytes(113, 2));
+    CHECK(**catalog.job_key(hash(2)) == ledger::base::Bytes(113, 3));
+}
+
 TEST_CASE("catalog_store: only the owner revokes a key") {
     const tests::TempFolder folder;
     auto database = Database::open(folder.file("market.db"));

@@ -123,6 +123,25 @@ class FakeBlobs final : public Blobs {
     int failures_ = 0;
 };
 
+class FakeKeys final : public KeySource {
+ public:
+    [[nodiscard]] Result<ledger::base::Bytes> job_key(const std::string& /*job*/,
+                                                      const Hash32& lease) override {
+        const std::lock_guard lock(mutex_);
+        const auto found = keys_.find(lease);
+        if (found == keys_.end()) return fail(ErrorCode::not_found, "no key yet");
+        return found->second;
+    }
+    void give(const Hash32& lease, ledger::base::Bytes wrapped) {
+        const std::lock_guard lock(mutex_);
+        keys_[lease] = std::move(wrapped);
+    }
+
+ private:
+    std::mutex mutex_;
+    std::map<Hash32, ledger::base::Bytes> keys_;
+};
+
 /// The market's ear: keeps what was said, and wakes whoever waits for it.
 class Ear final : public Outbox {
  public:
@@ -192,6 +211,7 @@ struct World {
     executor::FakeExecutor executor;
     FakeGuard guard;
     FakeBlobs blobs{folder.path() / "blobs"};
+    FakeKeys keys;
     Ear ear;
     FakeClock clock;
     ModelMemory models{16ULL << 30U};
@@ -210,6 +230,7 @@ struct World {
                            executor,
                            guard,
                            blobs,
+                           keys,
                            ear,
                            memory,
                            clock,

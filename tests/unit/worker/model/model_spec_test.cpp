@@ -118,6 +118,20 @@ TEST_CASE("model_spec: options of the loop out of their limits are named") {
     refused(
         with(extra(R"("early_stop":{"patience":2})"), R"("eval_batches":8)", R"("eval_batches":0)"),
         "eval_batches");
+    refused(extra(R"("sealed":true)"), "sealed");
+    refused(extra(R"("sealed":"0x12")"), "sealed");
+    refused(extra(fmt::format(R"("sealed":"0x{:064}")", 0)), "sealed");
+    refused(extra(fmt::format(R"("sealed":"0x{:066}")", 1)), "sealed");
+}
+
+TEST_CASE("model_spec: a sealed job names its salt") {
+    const auto sealed = parse_job_spec(
+        with(gpt_spec(), R"("seed":)", fmt::format(R"("sealed":"0x{:064}","seed":)", 1)));
+    REQUIRE(sealed.has_value());
+    const auto& salt = std::get<TrainSpec>(*sealed).sealed;
+    REQUIRE(salt.has_value());
+    CHECK(salt->data()[31] == 1);
+    CHECK_FALSE(std::get<TrainSpec>(*parse_job_spec(gpt_spec())).sealed.has_value());
 }
 
 TEST_CASE("model_spec: options of the loop give their values, and a plain spec its old ones") {

@@ -175,6 +175,9 @@ TEST_CASE("verify: an audit that cannot be made is an error and no verdict") {
     task.claimed = trained.dir / "none";
     CHECK(audit_segment(task).error().code() == ErrorCode::data_missing);
     task = trained.task(1);
+    task.spec.sealed = task.claimed_hash;
+    CHECK(audit_segment(task).error().code() == ErrorCode::unsupported);
+    task = trained.task(1);
     task.end_step = 3;
     CHECK(audit_segment(task).error().code() == ErrorCode::out_of_range);
 }
