@@ -151,7 +151,7 @@ std::map<std::string, Timeline> serve(const bench::LlamaFolder& folder) {
     task.runtime.threads = static_cast<int>(bench::core_count());
     Ear ear;
     const auto runner =
-        executor::make_process_executor({MILLRACE_WORKER, worker::sandbox::Mode::kNone, {}});
+        executor::make_process_executor({MILLRACE_JOB, worker::sandbox::Mode::kNone, {}});
     auto job = runner->start_serve(task, [&](const executor::JobEvent& e) { ear.on_event(e); });
     MR_CHECK(job.has_value());
     ear.wait_ready();
