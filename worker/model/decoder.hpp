@@ -24,8 +24,6 @@ class Decoder final : public ForwardPass {
     [[nodiscard]] std::span<const float> logits(std::span<const DecoderRow> rows) override;
     [[nodiscard]] std::span<const float> hidden(std::span<const DecoderRow> rows) override;
 
-    [[nodiscard]] const DecoderModel& model() const noexcept { return *model_; }
-
  private:
     void resize(std::size_t rows);
     void embed(std::span<const DecoderRow> rows);
