@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ledger/audit/log_checker.hpp"
 
+#include "ledger/base/cpu_count.hpp"
 #include "ledger/crypto/secp256k1.hpp"
 
 #include <algorithm>
 #include <atomic>
 #include <string>
-#include <thread>
 #include <variant>
 
 namespace ledger::audit::detail {
@@ -26,7 +26,7 @@ LogChecker::LogChecker(rpc::Chain& chain, const settlement::Deployment& deployme
     : chain_(chain),
       report_(report),
       findings_(report),
-      verifiers_(threads != 0 ? threads : std::max(1U, std::thread::hardware_concurrency())),
+      verifiers_(threads != 0 ? threads : base::cpu_count()),
       reports_all_(!report.lease && !report.account && report.from_block == deployment.block),
       separator_(eth::domain_separator(deployment.leases_domain())),
       heads_(facts.heads) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "worker/agent/config.hpp"
 
+#include "ledger/base/cpu_count.hpp"
 #include "ledger/base/limits.hpp"
 #include "ledger/base/money.hpp"
 #include "ledger/rpc/http_client.hpp"
@@ -13,7 +14,6 @@
 #include <algorithm>
 #include <cstdlib>
 #include <limits>
-#include <thread>
 
 namespace worker::agent {
 namespace {
@@ -141,7 +141,7 @@ WorkerConfig default_config(const std::filesystem::path& data) {
     config.provider_key = data / "provider.json";
     config.worker_key = data / "worker.json";
     config.password_file = data / "password";
-    config.cpu_cores = std::max(1U, std::thread::hardware_concurrency());
+    config.cpu_cores = ledger::base::cpu_count();
     config.threads = static_cast<int>(config.cpu_cores);
     const long pages = sysconf(_SC_PHYS_PAGES);
     const long page_bytes = sysconf(_SC_PAGE_SIZE);

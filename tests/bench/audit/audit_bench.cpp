@@ -4,6 +4,7 @@
 //   bench_audit [RECEIPTS [ROUNDS]]
 #include "ledger/audit/audit.hpp"
 #include "ledger/base/check.hpp"
+#include "ledger/base/cpu_count.hpp"
 #include "ledger/base/money.hpp"
 #include "marketplace/cli/public_log.hpp"
 #include "tests/bench/report.hpp"
@@ -20,7 +21,6 @@
 #include <future>
 #include <memory>
 #include <string>
-#include <thread>
 #include <vector>
 
 namespace {
@@ -136,7 +136,7 @@ void make_log(FakeMarket& market, LogFile& file, std::uint64_t receipts,
 
 /// Signers recovered per second on all cores.
 double recover_all(const secp256k1_context* context, const std::vector<Sample>& samples) {
-    const unsigned threads = std::max(1U, std::thread::hardware_concurrency());
+    const unsigned threads = ledger::base::cpu_count();
     const auto some = [&](std::size_t first) {
         for (std::size_t i = first; i < samples.size(); i += threads) {
             const std::uint8_t* bytes = samples[i].signature.data();

@@ -3,6 +3,7 @@
 // the rate at which the device reads its memory. With a number, only that many texts (to
 // profile); with 0, only the prompt.
 #include "ledger/base/check.hpp"
+#include "ledger/base/cpu_count.hpp"
 #include "tests/bench/cuda/read_rate.hpp"
 #include "tests/bench/decode/big_llama.hpp"
 #include "tests/bench/report.hpp"
@@ -123,7 +124,7 @@ double prefill(const Device& device, std::uint32_t prompt, std::uint32_t chunk,
 
 int main(int argc, char** argv) {
     bench::Report report("cuda");
-    kernels::Pool pool(bench::core_count());
+    kernels::Pool pool(ledger::base::cpu_count());
     const bench::LlamaFolder folder;
     const Device device(folder, pool);
     const double read = bench::device_read_rate();

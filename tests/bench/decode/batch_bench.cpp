@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tokens a second of sixteen texts at once on a 1.1 B Llama in int8, beside one text alone.
+#include "ledger/base/cpu_count.hpp"
 #include "tests/bench/decode/big_llama.hpp"
 #include "tests/bench/report.hpp"
 
@@ -17,7 +18,7 @@ constexpr int kRounds = 3;
 
 int main() {
     bench::Report report("batch");
-    kernels::Pool pool(bench::core_count());
+    kernels::Pool pool(ledger::base::cpu_count());
     std::unique_ptr<bench::Llama> llama;
     {
         const bench::LlamaFolder folder;

@@ -215,8 +215,4 @@ double ReadRate::measure() {
     return static_cast<double>(memory_.size()) / seconds;
 }
 
-std::size_t core_count() {
-    return std::max(1U, std::thread::hardware_concurrency());
-}
-
 }  // namespace bench

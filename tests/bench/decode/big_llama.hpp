@@ -65,6 +65,4 @@ class ReadRate {
     worker::kernels::AlignedBytes memory_;
 };
 
-[[nodiscard]] std::size_t core_count();
-
 }  // namespace bench

@@ -2,6 +2,7 @@
 // Tokens a second of one text on a 1.1 B Llama in three weight formats, as a share of the rate at
 // which the same threads can read memory: each token reads every weight once.
 #include "ledger/base/check.hpp"
+#include "ledger/base/cpu_count.hpp"
 #include "tests/bench/decode/big_llama.hpp"
 #include "tests/bench/report.hpp"
 
@@ -50,7 +51,7 @@ constexpr std::array<Plan, 3> kPlans{{{kernels::WeightFormat::kBf16, 0.85},
 
 int main() {
     bench::Report report("decode");
-    kernels::Pool pool(bench::core_count());
+    kernels::Pool pool(ledger::base::cpu_count());
     bench::ReadRate limit(pool);
     std::vector<std::unique_ptr<bench::Llama>> llamas;
     {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tokens a second while a prompt of 512 tokens is read, on a 1.1 B Llama in int8, in chunks of 128.
 #include "ledger/base/check.hpp"
+#include "ledger/base/cpu_count.hpp"
 #include "tests/bench/decode/big_llama.hpp"
 #include "tests/bench/report.hpp"
 
@@ -31,7 +32,7 @@ void read_prompt(const bench::Llama& llama, std::uint32_t start) {
 
 int main() {
     bench::Report report("prefill");
-    kernels::Pool pool(bench::core_count());
+    kernels::Pool pool(ledger::base::cpu_count());
     std::unique_ptr<bench::Llama> llama;
     {
         const bench::LlamaFolder folder;

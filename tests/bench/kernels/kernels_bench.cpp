@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /// What the CPU kernels reach of the machine: one token's linear layers of a 1.1 B Llama against
 /// the memory's read rate, and larger batches against the arithmetic of both cores.
+#include "ledger/base/cpu_count.hpp"
 #include "tests/bench/cpu.hpp"
 #include "tests/bench/kernels/limits.hpp"
 #include "tests/bench/report.hpp"
@@ -17,7 +18,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <vector>
 
 namespace {
@@ -174,7 +174,7 @@ struct Plan {
 /// Arguments: formats to measure, all by default.
 int main(int argc, char** argv) {
     const std::vector<std::string_view> wanted(argv + 1, argv + argc);
-    Pool pool(std::thread::hardware_concurrency());
+    Pool pool(ledger::base::cpu_count());
     bench::Report report("kernels");
     const std::size_t size = std::size_t{1} << 30U;
     AlignedBytes memory(size);

@@ -3,6 +3,7 @@
 // The file is in the system's cache, as it is right after a worker has fetched and hashed it, and
 // once more after the system was asked to drop it.
 #include "ledger/base/check.hpp"
+#include "ledger/base/cpu_count.hpp"
 #include "tests/bench/decode/big_llama.hpp"
 #include "tests/bench/report.hpp"
 
@@ -72,7 +73,7 @@ Load load(const bench::LlamaFolder& folder, WeightFormat format, kernels::Pool& 
 
 int main() {
     bench::Report report("load");
-    kernels::Pool pool(bench::core_count());
+    kernels::Pool pool(ledger::base::cpu_count());
     const bench::LlamaFolder folder(kLayers);
     const auto path = folder.path() / "model.safetensors";
     const File file(path);

@@ -3,6 +3,7 @@
 // call that nothing can beat: libsecp256k1 alone, and a prepared SQLite insert with the same
 // pragmas.
 #include "ledger/base/check.hpp"
+#include "ledger/base/cpu_count.hpp"
 #include "ledger/crypto/secp256k1.hpp"
 #include "ledger/crypto/verifier.hpp"
 #include "ledger/eth/messages.hpp"
@@ -65,7 +66,7 @@ eth::Receipt make_receipt(std::uint64_t i) {
 /// Times per second that `work(i)` ran on all cores; `make_work()` gives each its own.
 template <typename MakeWork>
 double rate_on_cores(const MakeWork& make_work) {
-    const unsigned cores = std::max(1U, std::thread::hardware_concurrency());
+    const unsigned cores = ledger::base::cpu_count();
     const auto start = std::chrono::steady_clock::now();
     std::vector<std::jthread> threads;
     for (unsigned core = 0; core < cores; ++core)

@@ -3,6 +3,7 @@
 // one after another, so that prompts join texts under way. Through the worker's child process and
 // its protocol; the market's HTTP, metering and receipts are not in it.
 #include "ledger/base/check.hpp"
+#include "ledger/base/cpu_count.hpp"
 #include "ledger/base/hex.hpp"
 #include "tests/bench/decode/big_llama.hpp"
 #include "tests/bench/report.hpp"
@@ -148,7 +149,7 @@ std::map<std::string, Timeline> serve(const bench::LlamaFolder& folder) {
     task.folder = folder.path();
     task.job_dir = folder.path() / "job";
     std::filesystem::create_directories(task.job_dir);
-    task.runtime.threads = static_cast<int>(bench::core_count());
+    task.runtime.threads = static_cast<int>(ledger::base::cpu_count());
     Ear ear;
     const auto runner =
         executor::make_process_executor({MILLRACE_JOB, worker::sandbox::Mode::kNone, {}});
@@ -199,7 +200,7 @@ int main() {
     write_tokenizer(folder.path());
     std::array<double, 2> batch{};  // of 8 and of 16
     {
-        kernels::Pool pool(bench::core_count());
+        kernels::Pool pool(ledger::base::cpu_count());
         const bench::Llama llama(folder, kernels::WeightFormat::kInt8, pool, 64);
         for (int round = 0; round < 2; ++round) {
             batch[0] = std::max(batch[0], bench::batch_rate(llama, kClients));
