@@ -4,27 +4,20 @@
 //
 //   scripts/bench worker-idle [--seconds N]
 import { readFileSync, rmSync } from "node:fs";
-import { execFileSync } from "node:child_process";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { root } from "../../../scripts/lib/chain.mjs";
 import { Devnet } from "../../../scripts/lib/devnet.mjs";
+import { cpu_seconds } from "../cpu_seconds.mjs";
 
 const at = process.argv.indexOf("--seconds");
 const seconds = at < 0 ? 10 : Number(process.argv[at + 1]);
 const folder = join(root, "build/bench/worker-idle");
 const memory_mib_max = 150;
 const cpu_percent_max = 1;
-const ticks_per_s = Number(execFileSync("getconf", ["CLK_TCK"], { encoding: "utf8" }));
 rmSync(folder, { recursive: true, force: true });
 const net = new Devnet(folder);
 
-/** Processor seconds of a process so far: utime and stime of proc_pid_stat(5). */
-function cpu_seconds(pid) {
-  const text = readFileSync(`/proc/${pid}/stat`, "utf8");
-  const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
-  return (Number(fields[11]) + Number(fields[12])) / ticks_per_s;
-}
 const memory = (pid, name) => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, "m").exec(readFileSync(`/proc/${pid}/status`, "utf8"))[1]) / 1024;
 
 /** Percent of one core over the time. */
