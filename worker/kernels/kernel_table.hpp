@@ -63,6 +63,8 @@ struct KernelTable {
     /// Panels [begin, end) for all rows.
     void (*linear)(const LinearJob& job, std::size_t begin, std::size_t end);
     void (*attention)(const AttentionJob& job);
+    bool (*int8_row)(const float* values, std::size_t count, std::uint8_t* levels, float* scale);
+    void (*int4_panel)(const float* rows, std::size_t stride, std::byte* panel);
     void (*rms_norm)(const float* x, const float* weight, std::size_t size, float epsilon,
                      float* out);
     void (*layer_norm)(const float* x, const float* weight, const float* bias, std::size_t size,

@@ -4,6 +4,7 @@
 #include "worker/kernels/attention_kernels.hpp"
 #include "worker/kernels/kernel_table.hpp"
 #include "worker/kernels/linear_kernels.hpp"
+#include "worker/kernels/pack_kernels.hpp"
 #include "worker/kernels/row_kernels.hpp"
 
 namespace worker::kernels {
@@ -17,6 +18,8 @@ consteval KernelTable make_table() {
     out.quantise = LinearKernels<V>::quantise;
     out.linear = LinearKernels<V>::linear;
     out.attention = AttentionKernels<V>::attention;
+    out.int8_row = PackKernels<V>::int8_row;
+    out.int4_panel = PackKernels<V>::int4_panel;
     out.rms_norm = RowKernels<V>::rms_norm;
     out.layer_norm = RowKernels<V>::layer_norm;
     out.add = RowKernels<V>::add;

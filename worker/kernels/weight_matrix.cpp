@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "worker/kernels/weight_matrix.hpp"
 
+#include "worker/kernels/kernel_table.hpp"
 #include "worker/kernels/number_formats.hpp"
 
 #include <algorithm>
-#include <array>
-#include <cmath>
 #include <cstring>
 #include <limits>
 #include <string>
@@ -68,36 +67,6 @@ void read_output(const WeightSource& part, std::size_t column, float* to) {
         to_floats(part.type, part.data.data() + (i * part.n + column) * size, 1, to + i);
 }
 
-/// Numbers -8 388 608 … 8 388 607 to the nearest whole one, ties to even.
-float rounded(float value) {
-    constexpr float kRounder = 12582912.0F;  // 1.5 · 2^23: leaves whole numbers
-    return (value + kRounder) - kRounder;
-}
-
-float largest(const float* values, std::size_t count) {
-    float out = 0;
-    for (std::size_t i = 0; i < count; ++i)
-        out = std::max(out, std::fabs(values[i]));
-    return out;
-}
-
-/// Levels of `count` numbers, each plus 128; returns their scale.
-float quantise_int8(const float* values, std::size_t count, std::uint8_t* levels) {
-    const float scale = largest(values, count) / 127.0F;
-    // Weights below the normal numbers are zero.
-    if (scale < std::numeric_limits<float>::min()) {
-        std::fill_n(levels, count, std::uint8_t{128});
-        return 0;
-    }
-    for (std::size_t i = 0; i < count; ++i) {
-        const float exact = rounded(values[i] / scale);
-        const float capped = exact > 127.0F ? 127.0F : exact;
-        const float level = capped < -127.0F ? -127.0F : capped;
-        levels[i] = static_cast<std::uint8_t>(static_cast<int>(level) + 128);
-    }
-    return scale;
-}
-
 /// Sixteen rows of 32-bit lanes, one after another, into a panel: lane i of row j becomes lane
 /// 16i + j. In squares, so that what is written stays in the nearest cache until it is whole.
 void interleave(const std::uint32_t* rows, std::size_t lanes, std::byte* panel) {
@@ -107,66 +76,6 @@ void interleave(const std::uint32_t* rows, std::size_t lanes, std::byte* panel) 
         for (std::size_t j = 0; j < kPanel; ++j)
             for (std::size_t i = begin; i < end; ++i)
                 to[i * kPanel + j] = rows[j * lanes + i];
-    }
-}
-
-/// Whole numbers -8 … 7 nearest to value / scale; returns the squared error at this scale.
-float level_int4(const float* values, float scale, float* levels) {
-    constexpr std::size_t kSums = 8;  // side by side, for the compiler to use vectors
-    const float inverse = 1.0F / scale;
-    std::array<float, kSums> errors{};
-    for (std::size_t i = 0; i < kGroup; i += kSums)
-        for (std::size_t s = 0; s < kSums; ++s) {
-            const float exact = values[i + s] * inverse;
-            const float whole = rounded(exact);
-            const float capped = whole > 7.0F ? 7.0F : whole;
-            const float level = capped < -8.0F ? -8.0F : capped;
-            levels[i + s] = level;
-            errors[s] += (level - exact) * (level - exact);
-        }
-    float error = 0;
-    for (const float part : errors)
-        error += part;
-    return error * scale * scale;
-}
-
-/// One output's 32 weights. The largest lies on -8, the level that has no opposite, or a little
-/// beside it where that serves the others better.
-std::uint16_t quantise_int4(const float* values, std::array<std::uint8_t, kGroup>& levels) {
-    float extreme = 0;
-    for (std::size_t i = 0; i < kGroup; ++i)
-        if (std::fabs(values[i]) > std::fabs(extreme)) extreme = values[i];
-    levels.fill(8);
-    if (std::fabs(extreme) < 1e-18F) return 0;
-    std::array<float, kGroup> trial{};
-    std::uint16_t best = to_bf16(extreme / -8.0F);
-    float least = level_int4(values, from_bf16(best), trial.data());
-    for (const float place : {-7.3F, -8.6F, -9.2F}) {
-        const std::uint16_t bits = to_bf16(extreme / place);
-        const float error = level_int4(values, from_bf16(bits), trial.data());
-        if (error >= least) continue;
-        best = bits;
-        least = error;
-    }
-    level_int4(values, from_bf16(best), trial.data());
-    for (std::size_t i = 0; i < kGroup; ++i)
-        levels[i] = static_cast<std::uint8_t>(static_cast<int>(trial[i]) + 8);
-    return best;
-}
-
-/// Sixteen rows of `stride` floats.
-void pack_int4(const float* rows, std::size_t stride, std::byte* panel) {
-    std::array<std::uint8_t, kGroup> levels{};
-    for (std::size_t group = 0; group < stride / kGroup; ++group) {
-        std::byte* to = panel + group * kInt4GroupBytes;
-        for (std::size_t j = 0; j < kPanel; ++j) {
-            const std::uint16_t scale = quantise_int4(rows + j * stride + group * kGroup, levels);
-            std::memcpy(to + 2 * j, &scale, sizeof scale);
-            for (std::size_t step = 0; step < 4; ++step)
-                for (std::size_t b = 0; b < 4; ++b)
-                    to[2 * kPanel + (step * kPanel + j) * 4 + b] = static_cast<std::byte>(
-                        levels[8 * step + b] | levels[8 * step + 4 + b] << 4U);
-        }
     }
 }
 
@@ -208,13 +117,11 @@ bool make_row(const WeightSource& part, std::size_t column, WeightFormat format,
         return all_finite(to, part.k);
     }
     read_output(part, column, row.floats);
-    if (!all_finite(row.floats, part.k)) return false;
-    if (format == WeightFormat::kInt8) {
-        *scale = quantise_int8(row.floats, row.padded, reinterpret_cast<std::uint8_t*>(row.lanes));
-    } else {
-        std::memcpy(row.lanes, row.floats, row.padded * sizeof(float));
-    }
-    return true;
+    if (format == WeightFormat::kInt8)
+        return kernels().int8_row(row.floats, row.padded,
+                                  reinterpret_cast<std::uint8_t*>(row.lanes), scale);
+    std::memcpy(row.lanes, row.floats, row.padded * sizeof(float));
+    return all_finite(row.floats, part.k);
 }
 
 /// Lanes of a row.
@@ -355,7 +262,7 @@ Result<WeightMatrix> WeightMatrix::pack(std::span<const WeightSource> parts, Wei
             }
             std::byte* panel = out.panels_.data() + p * out.panel_bytes();
             if (format == WeightFormat::kInt4) {
-                pack_int4(reinterpret_cast<const float*>(rows), padded, panel);
+                kernels().int4_panel(reinterpret_cast<const float*>(rows), padded, panel);
             } else {
                 interleave(rows, lanes, panel);
             }
