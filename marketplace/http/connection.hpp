@@ -62,6 +62,7 @@ class Connection final : public Registered, public std::enable_shared_from_this<
     void wait_readable();
     void on_readable();
     void read_head();
+    void on_head_bytes(const boost::system::error_code& ec, std::size_t got);
     void parse_head();
     void read_body();
     bool take_body(std::string_view piece);
@@ -89,8 +90,8 @@ class Connection final : public Registered, public std::enable_shared_from_this<
     void begin_linger();
     void close();
 
-    [[nodiscard]] SteadyTime after(std::chrono::milliseconds time) const {
-        return std::chrono::steady_clock::now() + time;
+    [[nodiscard]] static SteadyTime after(std::chrono::milliseconds time) {
+        return coarse_now() + time;
     }
     [[nodiscard]] std::string_view unread() const noexcept {
         return {buffer_.data() + begin_, end_ - begin_};

@@ -106,7 +106,9 @@ void Connection::on_head() {
         request_->id = std::string(*given);
     } else {
         const auto number = shared_->next_request_id.fetch_add(1, std::memory_order_relaxed);
-        request_->id = fmt::format("{}{:x}", shared_->request_id_prefix, number);
+        request_->id.reserve(shared_->request_id_prefix.size() + 16);
+        request_->id = shared_->request_id_prefix;
+        append_number(request_->id, number, 16);
     }
     shared_->requests.fetch_add(1, std::memory_order_relaxed);
     body_left_ = request_->content_length;
