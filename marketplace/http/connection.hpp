@@ -43,7 +43,7 @@ class Connection final : public Registered, public std::enable_shared_from_this<
     void shut() override { close(); }
 
     /// A handler's answer to request number `serial`; late and second answers are dropped.
-    void respond(std::uint64_t serial, Response response);
+    void respond(std::uint64_t serial, Response&& response);
 
  private:
     enum class State : std::uint8_t {
@@ -78,7 +78,7 @@ class Connection final : public Registered, public std::enable_shared_from_this<
     void upgrade();
     void refuse(int status, const ledger::base::Error& error);
     // Writing (connection_write.cpp)
-    void send(Response response);
+    void send(Response&& response);
     void format_head(const Response& response, std::uint64_t length, bool has_body);
     bool open_file(const FileBody& file);
     void start_stream();

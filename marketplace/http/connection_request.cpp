@@ -108,7 +108,7 @@ void Connection::on_head() {
         const auto number = shared_->next_request_id.fetch_add(1, std::memory_order_relaxed);
         request_->id.reserve(shared_->request_id_prefix.size() + 16);
         request_->id = shared_->request_id_prefix;
-        append_number(request_->id, number, 16);
+        append_hex(request_->id, number);
     }
     shared_->requests.fetch_add(1, std::memory_order_relaxed);
     body_left_ = request_->content_length;
@@ -229,7 +229,7 @@ void Connection::handle() {
     }
 }
 
-void Connection::respond(std::uint64_t serial, Response response) {
+void Connection::respond(std::uint64_t serial, Response&& response) {
     if (serial != serial_ || state_ != State::kHandling) return;
     if (response.status == 0) {
         const Error error(ErrorCode::internal, "incident " + request_->id);

@@ -30,9 +30,9 @@ namespace marketplace::http {
     return text;
 }
 
-inline void append_number(std::string& out, std::uint64_t number, int base = 10) {
-    std::array<char, 20> digits;
-    const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), number, base).ptr;
+inline void append_hex(std::string& out, std::uint64_t number) {
+    std::array<char, 16> digits;
+    const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), number, 16).ptr;
     out.append(digits.data(), static_cast<std::size_t>(end - digits.data()));
 }
 
