@@ -4,6 +4,7 @@
 #include "marketplace/cli/blob.hpp"
 #include "marketplace/cli/finetune_spec.hpp"
 #include "marketplace/cli/job_order.hpp"
+#include "marketplace/cli/job_seal.hpp"
 #include "marketplace/cli/job_spec.hpp"
 #include "marketplace/cli/model_files.hpp"
 #include "marketplace/cli/watch.hpp"
@@ -40,6 +41,7 @@ struct FinetuneOptions {
     std::string job;
     std::uint64_t epochs = 3;
     bool full = false;
+    bool encrypt = false;
     bool detach = false;
     bool dry_run = false;
 };
@@ -77,10 +79,13 @@ Result<std::uint64_t> count_examples(const std::string& file) {
     return examples;
 }
 
-enum class Blobs : std::uint8_t { kHashOnly, kUpload };
-
 Result<Hash32> take_file(Context& context, const fs::path& file, Blobs blobs) {
     return blobs == Blobs::kUpload ? upload_file(context, file) : hash_file(file);
+}
+
+/// The buyer's own data: sealed when the job is.
+Result<Hash32> take_data(Context& context, const fs::path& file, Blobs blobs, const JobSeal* seal) {
+    return seal != nullptr ? seal->take(context, file, blobs) : take_file(context, file, blobs);
 }
 
 /// What the options leave open, from the data and the model.
@@ -105,7 +110,8 @@ Result<void> complete(FinetuneOptions& options, const ModelShape& shape) {
     return {};
 }
 
-Result<std::string> make_spec(Context& context, FinetuneOptions& options, Blobs blobs) {
+Result<std::string> make_spec(Context& context, FinetuneOptions& options, Blobs blobs,
+                              const JobSeal* seal) {
     const fs::path folder = options.folder;
     TRY_ASSIGN(const auto names, list_model_files(folder));
     TRY_ASSIGN(const auto config, read_small_file(folder / "config.json", 1U << 20U));
@@ -116,9 +122,11 @@ Result<std::string> make_spec(Context& context, FinetuneOptions& options, Blobs 
     for (const std::string& name : names) {
         TRY_ASSIGN(options.plan.files[name], take_file(context, folder / name, blobs));
     }
-    TRY_ASSIGN(options.plan.data, take_file(context, options.data_file, blobs));
+    if (seal != nullptr) options.plan.sealed = seal->salt();
+    TRY_ASSIGN(options.plan.data, take_data(context, options.data_file, blobs, seal));
     if (!options.validation_file.empty()) {
-        TRY_ASSIGN(options.plan.validation, take_file(context, options.validation_file, blobs));
+        TRY_ASSIGN(options.plan.validation,
+                   take_data(context, options.validation_file, blobs, seal));
     }
     TRY_ASSIGN(const std::uint64_t flops, flops_per_step(options.plan, shape));
     if (!context.json())
@@ -175,7 +183,7 @@ Result<void> fetch_result(Context& context, const FinetuneOptions& options,
     fs::create_directories(out, error);
     if (error) return fail(ErrorCode::io_error, "cannot make " + out.string());
     if (spec.value("result", "") == "adapter") {
-        TRY(download_blob(context, hash, out / "adapter_model.safetensors"));
+        TRY(fetch_artifact(context, job, hash, out / "adapter_model.safetensors"));
         return write_adapter_config(out);
     }
     TRY_ASSIGN(const auto names, list_model_files(folder));
@@ -184,7 +192,7 @@ Result<void> fetch_result(Context& context, const FinetuneOptions& options,
         fs::copy_file(folder / name, out / name, fs::copy_options::overwrite_existing, error);
         if (error) return fail(ErrorCode::io_error, "cannot copy " + name);
     }
-    return download_blob(context, hash, out / "model.safetensors");
+    return fetch_artifact(context, job, hash, out / "model.safetensors");
 }
 
 Result<void> check_options(const FinetuneOptions& options) {
@@ -225,7 +233,8 @@ Result<void> finetune(Context& context, FinetuneOptions options) {
     TRY(check_options(options));
     if (!options.job.empty()) return say_result(context, options, options.job);
     const Blobs blobs = options.dry_run ? Blobs::kHashOnly : Blobs::kUpload;
-    TRY_ASSIGN(std::string spec, make_spec(context, options, blobs));
+    const auto seal = options.encrypt ? std::optional(JobSeal::make()) : std::nullopt;
+    TRY_ASSIGN(std::string spec, make_spec(context, options, blobs, seal ? &*seal : nullptr));
     TRY_ASSIGN(const BidTerms terms,
                training_terms(options.order, options.ceiling, options.plan.steps));
     TRY_ASSIGN(const auto job, sign_job(context, std::move(spec), {terms}, options.order));
@@ -242,13 +251,10 @@ Result<void> finetune(Context& context, FinetuneOptions options) {
         if (options.dry_run) return {};
         TRY(context.confirm("Post the job?"));
     }
+    if (seal) TRY(seal->keep(context, job.command.id.to_string()));
     TRY_ASSIGN(const std::string id, post_job(context, job));
     if (options.detach) {
-        if (context.json()) {
-            context.print_json({{"id", id}, {"worst_case", std::to_string(worst)}});
-        } else {
-            context.say(fmt::format("{}\nNext: millrace jobs watch {}", id, id));
-        }
+        print_detached(context, id, worst);
         return {};
     }
     context.messages.line("Posted " + id);
@@ -300,6 +306,8 @@ void add_finetune_commands(CLI::App& app, const Choose& choose) {
         ->group("Money");
     add_order_options(*run, options->order);
     add_training_options(*run, options->order);
+    run->add_flag("--encrypt", options->encrypt,
+                  "Seal the examples and the results: only you and the job's worker read them");
     run->add_flag("--detach", options->detach, "Print the job's id and return");
     run->add_flag("--dry-run", options->dry_run, "Show what it would cost and stop");
     choose(run, [options](Context& c) { return finetune(c, *options); });

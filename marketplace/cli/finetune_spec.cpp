@@ -178,6 +178,7 @@ Result<std::string> make_finetune_spec(const FinetunePlan& plan, const ModelShap
         spec["validation"] = {{"format", "jsonl"}, {"blob", to_hex(*plan.validation)}};
         spec["eval_batches"] = plan.eval_batches;
     }
+    if (plan.sealed) spec["sealed"] = to_hex(*plan.sealed);
     return ledger::rpc::to_text(spec);
 }
 

@@ -35,10 +35,11 @@ struct FinetunePlan {
     std::map<std::string, ledger::base::Hash32> files;
     ledger::base::Hash32 data;
     std::optional<ledger::base::Hash32> validation;
-    std::uint64_t rank = 16;           ///< of LoRA; 0: every weight is trained
-    std::string alpha;                 ///< empty: twice the rank
-    std::vector<std::string> targets;  ///< empty: all linear layers
-    bool adapter = false;              ///< the result is the adapter alone
+    std::optional<ledger::base::Hash32> sealed;  ///< salt of a sealed job: data is sealed
+    std::uint64_t rank = 16;                     ///< of LoRA; 0: every weight is trained
+    std::string alpha;                           ///< empty: twice the rank
+    std::vector<std::string> targets;            ///< empty: all linear layers
+    bool adapter = false;                        ///< the result is the adapter alone
     bool packed = false;
     std::uint64_t context = 512;
     std::uint64_t batch = 8;

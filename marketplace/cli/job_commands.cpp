@@ -2,7 +2,7 @@
 #include "ledger/base/hex.hpp"
 #include "ledger/crypto/address.hpp"
 #include "ledger/rpc/json.hpp"
-#include "marketplace/cli/blob.hpp"
+#include "marketplace/cli/job_keys.hpp"
 #include "marketplace/cli/watch.hpp"
 
 #include <CLI/CLI.hpp>
@@ -119,12 +119,33 @@ Result<void> artifacts(Context& context, const JobOptions& options) {
         return fail(ErrorCode::not_found, "the job has no checkpoint yet");
     TRY_ASSIGN(const Hash32 hash,
                ledger::base::parse_fixed<Hash32>(job["checkpoint"].get<std::string>()));
-    TRY(download_blob(context, hash, options.file));
+    TRY(fetch_artifact(context, options.id, hash, options.file));
     if (context.json()) {
         context.print_json({{"hash", ledger::base::to_hex(hash)}, {"file", options.file}});
     } else {
         context.say(options.file + "  (safetensors, hash checked)");
     }
+    return {};
+}
+
+Result<void> unlock(Context& context, const JobOptions& options) {
+    TRY_ASSIGN(auto giver, KeyGiver::make(context, options.id));
+    if (!giver)
+        return fail(ErrorCode::not_found,
+                    "this folder keeps no data key of the job: it is where the job was posted "
+                    "from, if the job is sealed at all");
+    TRY_ASSIGN(const auto leases, giver->give());
+    if (leases.empty())
+        return fail(ErrorCode::wrong_state,
+                    "no worker has the job now: unlock it when `millrace jobs show` lists a lease, "
+                    "or let `millrace jobs watch` do it");
+    if (context.json()) {
+        context.print_json({{"id", options.id}, {"leases", leases}});
+        return {};
+    }
+    for (const std::string& lease : leases)
+        context.say("Data key given to the worker of lease " + lease.substr(0, 12));
+    context.say("Next: millrace jobs watch " + options.id);
     return {};
 }
 
@@ -148,6 +169,7 @@ void add_job_commands(CLI::App& app, const Choose& choose) {
     with_id("show", "One job with its leases and costs", show);
     with_id("watch", "Follow a job live; Ctrl-C leaves it running", watch);
     with_id("cancel", "End a job", cancel);
+    with_id("unlock", "Give a sealed job's data key to the worker that has the job now", unlock);
     with_id("artifacts", "Fetch the last checkpoint", artifacts)
         ->add_option("FILE", options->file, "Where to write it")
         ->required();

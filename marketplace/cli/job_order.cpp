@@ -33,13 +33,6 @@ constexpr const char* kBookGroup = "How it is matched";
 /// A job that fails over locks its rest anew before the old lock is free.
 constexpr std::uint64_t kLocksAtOnce = 6;
 
-Hash32 random_hash() {
-    const auto bytes = ledger::crypto::random_bytes(Hash32::kSize);
-    Hash32 out;
-    std::copy(bytes.begin(), bytes.end(), out.data());
-    return out;
-}
-
 domain::JobId random_job_id() {
     const auto bytes = ledger::crypto::random_bytes(domain::JobId::kSize);
     domain::JobId out;
@@ -250,6 +243,13 @@ Result<domain::Constraints> to_constraints(const OrderOptions& options, const Or
         out.ramp_start_s = window.begins_s;
         out.ramp_end_s = window.begins_s + options.ramp_minutes * 60;
     }
+    return out;
+}
+
+Hash32 random_hash() {
+    const auto bytes = ledger::crypto::random_bytes(Hash32::kSize);
+    Hash32 out;
+    std::copy(bytes.begin(), bytes.end(), out.data());
     return out;
 }
 

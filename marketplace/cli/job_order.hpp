@@ -87,6 +87,9 @@ struct Ceiling {
                                                  const std::vector<BidTerms>& bids,
                                                  const OrderOptions& options);
 
+/// For salts: nobody guesses it, and no two are the same.
+[[nodiscard]] Hash32 random_hash();
+
 /// Most that all bids together may cost.
 [[nodiscard]] std::uint64_t worst_case_atoms(const std::vector<BidTerms>& bids);
 

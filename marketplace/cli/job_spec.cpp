@@ -272,6 +272,7 @@ Result<std::string> make_train_spec(const TrainPlan& plan) {
               {"numeric_class", "D1"},
               {"flops_per_step", flops_per_step(plan)}};
     if (plan.init) spec["init"] = to_hex(*plan.init);
+    if (plan.sealed) spec["sealed"] = to_hex(*plan.sealed);
     TRY(put_options(spec, plan));
     return ledger::rpc::to_text(spec);
 }
@@ -280,6 +281,10 @@ Result<std::string> make_serve_spec(std::string_view train_spec, const Hash32& w
                                     const std::string& name) {
     TRY_ASSIGN(const json train, ledger::rpc::parse_json(train_spec));
     TRY_ASSIGN(const json* model, ledger::rpc::member_at(train, "model"));
+    if (train.contains("sealed"))
+        return fail(ErrorCode::unsupported,
+                    "the job's result is sealed, and no worker could load it: fetch it with "
+                    "`millrace jobs artifacts`");
     if (model->value("arch", std::string()) != "gpt")
         return fail(ErrorCode::unsupported, "only text models (gpt) can be served");
     return ledger::rpc::to_text({{"version", 1},

@@ -40,6 +40,7 @@ struct TrainPlan {
     std::optional<ledger::base::Hash32> images;
     std::optional<ledger::base::Hash32> labels;
     std::optional<ledger::base::Hash32> init;
+    std::optional<ledger::base::Hash32> sealed;  ///< salt of a sealed job: all blobs are sealed
     // schedule
     std::uint64_t holdout_bp = 500;
     std::uint64_t batch = 16;

@@ -158,8 +158,17 @@ Result<std::string> MarketClient::get_text(const std::string& target, Auth auth)
 }
 
 Result<json> MarketClient::post(const std::string& target, const json& body, Auth auth) {
+    return send_json("POST", target, body, auth);
+}
+
+Result<json> MarketClient::put(const std::string& target, const json& body, Auth auth) {
+    return send_json("PUT", target, body, auth);
+}
+
+Result<json> MarketClient::send_json(const char* method, const std::string& target,
+                                     const json& body, Auth auth) {
     HttpRequest request;
-    request.method = "POST";
+    request.method = method;
     request.url = target;
     request.headers.push_back({"Content-Type", "application/json"});
     request.body = ledger::rpc::to_text(body);
@@ -240,7 +249,8 @@ Result<void> MarketClient::download(const std::string& target, Auth auth,
 
 Result<void> MarketClient::stream(const std::string& method, const std::string& target,
                                   const json& body, const std::string& token,
-                                  const std::function<bool(const ServerEvent&)>& on_event) {
+                                  const std::function<bool(const ServerEvent&)>& on_event,
+                                  const std::function<bool()>& on_piece) {
     HttpRequest request;
     request.method = method;
     request.url = settings_.market + target;
@@ -259,10 +269,11 @@ Result<void> MarketClient::stream(const std::string& method, const std::string& 
     limits.exchange_timeout = std::chrono::seconds(60);  // heartbeats come every 15 s
     limits.body_bytes = std::numeric_limits<std::int64_t>::max();
     SseParser parser;
-    const auto response =
-        checked(http_.stream(request, limits,
-                             [&](std::string_view piece) { return parser.feed(piece, on_event); }),
-                settings_.market);
+    const auto response = checked(
+        http_.stream(
+            request, limits,
+            [&](std::string_view piece) { return parser.feed(piece, on_event) && on_piece(); }),
+        settings_.market);
     if (response || response.error().code() == ErrorCode::cancelled) return {};
     return tl::make_unexpected(response.error());
 }

@@ -30,6 +30,8 @@ class MarketClient {
     [[nodiscard]] ledger::base::Result<nlohmann::json> get(const std::string& target, Auth auth);
     [[nodiscard]] ledger::base::Result<nlohmann::json> post(const std::string& target,
                                                             const nlohmann::json& body, Auth auth);
+    [[nodiscard]] ledger::base::Result<nlohmann::json> put(const std::string& target,
+                                                           const nlohmann::json& body, Auth auth);
     [[nodiscard]] ledger::base::Result<nlohmann::json> del(const std::string& target, Auth auth);
     /// The answer's text as it is.
     [[nodiscard]] ledger::base::Result<std::string> get_text(const std::string& target, Auth auth);
@@ -45,10 +47,12 @@ class MarketClient {
                                                       const std::filesystem::path& file);
 
     /// Follows a stream of events until `on_event` returns false or the server ends it.
-    /// `token`: an API key to send instead of the session; empty: the session.
+    /// `token`: an API key to send instead of the session; empty: the session. `on_piece` is
+    /// called after whatever comes, heartbeats too (the market's come every 15 s); false ends it.
     [[nodiscard]] ledger::base::Result<void> stream(
         const std::string& method, const std::string& target, const nlohmann::json& body,
-        const std::string& token, const std::function<bool(const ServerEvent&)>& on_event);
+        const std::string& token, const std::function<bool(const ServerEvent&)>& on_event,
+        const std::function<bool()>& on_piece = [] { return true; });
 
     /// A session's token: kept in the data folder, or a new one by signing in.
     [[nodiscard]] ledger::base::Result<std::string> session();
@@ -57,6 +61,10 @@ class MarketClient {
  private:
     [[nodiscard]] ledger::base::Result<ledger::rpc::HttpResponse> send(
         ledger::rpc::HttpRequest request, Auth auth);
+    [[nodiscard]] ledger::base::Result<nlohmann::json> send_json(const char* method,
+                                                                 const std::string& target,
+                                                                 const nlohmann::json& body,
+                                                                 Auth auth);
     /// Sends a file's request with the session, a new one when the market knows it no more.
     [[nodiscard]] ledger::base::Result<ledger::rpc::HttpResponse> transfer(
         ledger::rpc::HttpRequest request, Auth auth,

@@ -60,6 +60,15 @@ Result<void> check_url(const char* name, std::string& url) {
     return {};
 }
 
+/// A new name is on disk when its folder is.
+bool sync_folder(const std::filesystem::path& folder) {
+    const int fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return false;
+    const bool synced = ::fsync(fd) == 0;
+    ::close(fd);
+    return synced;
+}
+
 std::filesystem::path default_data(const Environment& environment) {
     const std::string home = environment("HOME");
     return std::filesystem::path(home.empty() ? "." : home) / ".millrace";
@@ -116,7 +125,8 @@ Result<void> write_private_file(const std::filesystem::path& path, std::string_v
     const bool written = ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size());
     const bool synced = written && ::fsync(fd) == 0;
     ::close(fd);
-    if (!synced || ::rename(temporary.c_str(), path.c_str()) != 0)
+    if (!synced || ::rename(temporary.c_str(), path.c_str()) != 0 ||
+        !sync_folder(path.parent_path()))
         return fail(ErrorCode::io_error, "cannot write " + path.string());
     return {};
 }

@@ -46,7 +46,8 @@ using Environment = std::function<std::string(const char*)>;
 [[nodiscard]] ledger::base::Result<Settings> load_settings(const GivenSettings& given,
                                                            const Environment& environment);
 
-/// Writes a small file of the data folder with mode 0600, atomically; makes the folder (0700).
+/// Writes a small file of the data folder with mode 0600, atomically and synced; makes the folder
+/// (0700).
 [[nodiscard]] ledger::base::Result<void> write_private_file(const std::filesystem::path& path,
                                                             std::string_view text);
 /// Empty when there is none; too_large above `bytes_max`.

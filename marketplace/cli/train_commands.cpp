@@ -3,6 +3,7 @@
 #include "ledger/rpc/json.hpp"
 #include "marketplace/cli/blob.hpp"
 #include "marketplace/cli/job_order.hpp"
+#include "marketplace/cli/job_seal.hpp"
 #include "marketplace/cli/job_spec.hpp"
 #include "marketplace/cli/watch.hpp"
 #include "marketplace/wire/document.hpp"
@@ -32,35 +33,52 @@ struct TrainOptions {
     std::string init_file;
     std::string max_price;
     std::string max_amount;
+    bool encrypt = false;
     bool detach = false;
     bool dry_run = false;
 };
 
-enum class Blobs : std::uint8_t { kHashOnly, kUpload };
+/// How the files of a job become blobs.
+struct Intake {
+    Blobs blobs = Blobs::kHashOnly;
+    const JobSeal* seal = nullptr;  ///< null: as they are
+};
 
-Result<std::optional<Hash32>> take_file(Context& context, const std::string& file, Blobs blobs) {
+Result<std::optional<Hash32>> take_file(Context& context, const std::string& file,
+                                        const Intake& intake) {
     if (file.empty()) return std::optional<Hash32>();
     // A hash stands for a blob that the market has already.
-    if (const auto hash = ledger::base::parse_fixed<Hash32>(file)) return std::optional(*hash);
-    const auto hash = blobs == Blobs::kUpload ? upload_file(context, file) : hash_file(file);
+    if (const auto hash = ledger::base::parse_fixed<Hash32>(file)) {
+        if (intake.seal != nullptr)
+            return fail(ErrorCode::invalid_field,
+                        "--encrypt takes files: what the market has already is not sealed");
+        return std::optional(*hash);
+    }
+    const auto hash = intake.seal != nullptr ? intake.seal->take(context, file, intake.blobs)
+                      : intake.blobs == Blobs::kUpload ? upload_file(context, file)
+                                                       : hash_file(file);
     if (!hash) return tl::make_unexpected(hash.error());
     return std::optional(*hash);
 }
 
-Result<std::string> make_spec(Context& context, TrainOptions& options, Blobs blobs) {
+Result<std::string> make_spec(Context& context, TrainOptions& options, const Intake& intake) {
     if (!options.spec_file.empty()) {
+        if (intake.seal != nullptr)
+            return fail(ErrorCode::invalid_field,
+                        "--encrypt seals the files it is given, and a --spec names blobs");
         TRY_ASSIGN(const auto text, read_small_file(options.spec_file, 64 * 1024));
         if (!text) return fail(ErrorCode::data_missing, "cannot read " + options.spec_file);
         return wire::canonicalise(*text);
     }
     TrainPlan& plan = options.plan;
-    TRY_ASSIGN(plan.text, take_file(context, options.text_file, blobs));
-    TRY_ASSIGN(plan.jsonl, take_file(context, options.jsonl_file, blobs));
-    TRY_ASSIGN(plan.tokens, take_file(context, options.tokens_file, blobs));
-    TRY_ASSIGN(plan.image_tar, take_file(context, options.tar_file, blobs));
-    TRY_ASSIGN(plan.images, take_file(context, options.images_file, blobs));
-    TRY_ASSIGN(plan.labels, take_file(context, options.labels_file, blobs));
-    TRY_ASSIGN(plan.init, take_file(context, options.init_file, blobs));
+    TRY_ASSIGN(plan.text, take_file(context, options.text_file, intake));
+    TRY_ASSIGN(plan.jsonl, take_file(context, options.jsonl_file, intake));
+    TRY_ASSIGN(plan.tokens, take_file(context, options.tokens_file, intake));
+    TRY_ASSIGN(plan.image_tar, take_file(context, options.tar_file, intake));
+    TRY_ASSIGN(plan.images, take_file(context, options.images_file, intake));
+    TRY_ASSIGN(plan.labels, take_file(context, options.labels_file, intake));
+    TRY_ASSIGN(plan.init, take_file(context, options.init_file, intake));
+    if (intake.seal != nullptr) plan.sealed = intake.seal->salt();
     if ((plan.images || plan.labels) && plan.arch == "gpt") plan.arch = "cnn";
     if (plan.image_tar && plan.arch == "gpt") plan.arch = "resnet";
     plan.segment_steps = std::min(plan.segment_steps, plan.steps);
@@ -77,7 +95,9 @@ void print_plan(Context& context, const TrainOptions& options, std::uint64_t ste
 }
 
 Result<void> quote(Context& context, TrainOptions options) {
-    TRY_ASSIGN(std::string spec, make_spec(context, options, Blobs::kHashOnly));
+    const auto seal = options.encrypt ? std::optional(JobSeal::make()) : std::nullopt;
+    TRY_ASSIGN(std::string spec,
+               make_spec(context, options, {Blobs::kHashOnly, seal ? &*seal : nullptr}));
     TRY_ASSIGN(const SpecSummary summary, summarise(spec));
     TRY_ASSIGN(
         const BidTerms terms,
@@ -97,7 +117,9 @@ Result<void> quote(Context& context, TrainOptions options) {
 
 Result<void> train(Context& context, TrainOptions options) {
     if (options.dry_run) return quote(context, std::move(options));
-    TRY_ASSIGN(std::string spec, make_spec(context, options, Blobs::kUpload));
+    const auto seal = options.encrypt ? std::optional(JobSeal::make()) : std::nullopt;
+    TRY_ASSIGN(std::string spec,
+               make_spec(context, options, {Blobs::kUpload, seal ? &*seal : nullptr}));
     TRY_ASSIGN(const SpecSummary summary, summarise(spec));
     if (summary.kind != "train")
         return fail(ErrorCode::job_spec_invalid, "the spec is not of kind \"train\"");
@@ -111,14 +133,10 @@ Result<void> train(Context& context, TrainOptions options) {
         print_quote(context, answer, worst_case_atoms({terms}));
         TRY(context.confirm("Post the job?"));
     }
+    if (seal) TRY(seal->keep(context, job.command.id.to_string()));
     TRY_ASSIGN(const std::string id, post_job(context, job));
     if (options.detach) {
-        if (context.json()) {
-            context.print_json(
-                {{"id", id}, {"worst_case", std::to_string(worst_case_atoms({terms}))}});
-        } else {
-            context.say(fmt::format("{}\nNext: millrace jobs watch {}", id, id));
-        }
+        print_detached(context, id, worst_case_atoms({terms}));
         return {};
     }
     context.messages.line("Posted " + id);
@@ -130,10 +148,10 @@ Result<void> train(Context& context, TrainOptions options) {
                             {"amount", std::to_string(cost.amount_atoms)},
                             {"receipts", cost.receipts}});
     } else {
-        context.say(
-            fmt::format("Done: {} receipts, {} tokens.\nNext: millrace publish --name NAME "
-                        "--job {}",
-                        cost.receipts, tokens(cost.amount_atoms), id));
+        context.say(fmt::format("Done: {} receipts, {} tokens.\nNext: {}", cost.receipts,
+                                tokens(cost.amount_atoms),
+                                seal ? fmt::format("millrace jobs artifacts {} FILE", id)
+                                     : "millrace publish --name NAME --job " + id));
     }
     return {};
 }
@@ -207,6 +225,8 @@ void add_train_options(CLI::App& command, const std::shared_ptr<TrainOptions>& o
         ->group("Money");
     command.add_option("--max-amount", options->max_amount, "Most for the whole job, in tokens")
         ->group("Money");
+    command.add_flag("--encrypt", options->encrypt,
+                     "Seal the files and the results: only you and the job's worker read them");
     add_order_options(command, options->order);
     add_training_options(command, options->order);
 }

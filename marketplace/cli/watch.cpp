@@ -4,6 +4,7 @@
 #include "ledger/base/clock.hpp"
 #include "ledger/rpc/json.hpp"
 #include "ledger/rpc/poll.hpp"
+#include "marketplace/cli/job_keys.hpp"
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -11,6 +12,8 @@
 #include <algorithm>
 #include <chrono>
 #include <csignal>
+#include <optional>
+#include <utility>
 
 namespace marketplace::cli {
 namespace {
@@ -129,67 +132,141 @@ Result<JobCost> read_cost(Context& context, const std::string& job) {
     return cost;
 }
 
-Result<void> watch_job(Context& context, const std::string& job) {
+namespace {
+
+/// One job being watched.
+class Watch {
+ public:
+    Watch(Context& context, std::string job, const json& document, std::optional<KeyGiver> keys)
+        : context_(context),
+          job_(std::move(job)),
+          view_(ledger::rpc::u64_text_at(document, "total_units").value_or(0)),
+          created_ms_(ledger::rpc::integer_at(document, "created_ms").value_or(0)),
+          keys_(std::move(keys)) {}
+
+    [[nodiscard]] Result<void> run();
+
+ private:
+    using Moment = std::chrono::steady_clock::time_point;
+
+    [[nodiscard]] bool take(const ServerEvent& event);
+    [[nodiscard]] bool give_keys(KeyGiver::Urgency urgency);
+    void show();
+
+    Context& context_;
+    const std::string job_;
+    JobView view_;
+    const std::uint64_t created_ms_;
+    std::optional<KeyGiver> keys_;
+    std::optional<ledger::base::Error> trouble_;  // ends the watch
+    std::string last_id_ = "0";
+    Moment next_cost_{};
+    int failures_ = 0;
+};
+
+void Watch::show() {
+    const std::uint64_t now_ms = ledger::base::SystemClock().now_ms();
+    context_.messages.redraw(
+        view_.render(context_.messages, now_ms > created_ms_ ? now_ms - created_ms_ : 0));
+}
+
+bool Watch::give_keys(KeyGiver::Urgency urgency) {
+    if (!keys_) return true;
+    const auto given = keys_->keep_giving(urgency);
+    if (given) return true;
+    trouble_ = given.error();
+    return false;
+}
+
+bool Watch::take(const ServerEvent& event) {
     using std::chrono::steady_clock;
-    TRY_ASSIGN(const json before, context.market().get("/v1/jobs/" + job, Auth::kNone));
-    static std::string text;
-    text = "\nDetached; the job goes on. Come back with: millrace jobs watch " + job + "\n";
-    detach_text = &text;
-    std::signal(SIGINT, on_interrupt);
-    JobView view(ledger::rpc::u64_text_at(before, "total_units").value_or(0));
-    MarketClient costs(context.settings, context.messages, [&context] { return context.key(); });
-    const std::uint64_t created_ms = ledger::rpc::integer_at(before, "created_ms").value_or(0);
-    std::string last_id = "0";
-    auto next_cost = steady_clock::now();
-    int failures = 0;
-    const auto show = [&] {
-        const std::uint64_t now_ms = ledger::base::SystemClock().now_ms();
-        context.messages.redraw(
-            view.render(context.messages, now_ms > created_ms ? now_ms - created_ms : 0));
-    };
-    const auto on_event = [&](const ServerEvent& event) {
-        failures = 0;
-        if (event.name == "end") return false;
-        if (!event.id.empty()) last_id = event.id;
-        const std::string line = view.take(event.name, event.data);
-        if (context.json()) {
-            context.out.line(fmt::format(R"({{"event":"{}","data":{}}})", event.name, event.data));
-        } else if (!context.messages.live() && !line.empty()) {
-            context.messages.line(line);
-        }
-        if (context.messages.live() && steady_clock::now() >= next_cost) {
-            next_cost = steady_clock::now() + std::chrono::seconds(2);
-            if (const auto cost = read_cost(context, job))
-                view.set_cost(cost->amount_atoms, cost->amount_atoms + cost->locked_atoms);
-        }
-        show();
-        return !view.is_final();
-    };
-    while (!view.is_final()) {
-        MarketClient events(context.settings, context.messages,
-                            [&context] { return context.key(); });
-        const auto streamed = events.stream("GET", "/v1/jobs/" + job + "/events?after=" + last_id,
-                                            nullptr, "none", on_event);
-        if (view.is_final()) break;
-        const auto now = context.market().get("/v1/jobs/" + job, Auth::kNone);
+    failures_ = 0;
+    if (event.name == "end") return false;
+    if (!event.id.empty()) last_id_ = event.id;
+    const std::string line = view_.take(event.name, event.data);
+    if (context_.json()) {
+        context_.out.line(fmt::format(R"({{"event":"{}","data":{}}})", event.name, event.data));
+    } else if (!context_.messages.live() && !line.empty()) {
+        context_.messages.line(line);
+    }
+    if (context_.messages.live() && steady_clock::now() >= next_cost_) {
+        next_cost_ = steady_clock::now() + std::chrono::seconds(2);
+        if (const auto cost = read_cost(context_, job_))
+            view_.set_cost(cost->amount_atoms, cost->amount_atoms + cost->locked_atoms);
+    }
+    // A match comes with a phase; leases of a job that runs already are found by and by.
+    const bool goes_on = event.name != "phase" || give_keys(KeyGiver::Urgency::kNow);
+    show();
+    return goes_on && !view_.is_final();
+}
+
+Result<void> Watch::run() {
+    while (!view_.is_final()) {
+        if (!give_keys(KeyGiver::Urgency::kWhenDue)) break;
+        MarketClient events(context_.settings, context_.messages,
+                            [this] { return context_.key(); });
+        const auto streamed = events.stream(
+            "GET", "/v1/jobs/" + job_ + "/events?after=" + last_id_, nullptr, "none",
+            [this](const ServerEvent& event) { return take(event); },
+            [this] { return give_keys(KeyGiver::Urgency::kWhenDue); });
+        if (trouble_ || view_.is_final()) break;
+        const auto now = context_.market().get("/v1/jobs/" + job_, Auth::kNone);
         if (now && now->value("final", false)) {
-            (void)view.take("phase", ledger::rpc::to_text(*now));
+            (void)view_.take("phase", ledger::rpc::to_text(*now));
             break;
         }
         // A restart of the market is waited for: half a minute.
-        if (!streamed && ++failures > 15) return streamed;
-        ledger::rpc::pause_for(std::chrono::seconds(failures > 0 ? 2 : 1));
+        if (!streamed && ++failures_ > 15) return streamed;
+        ledger::rpc::pause_for(std::chrono::seconds(failures_ > 0 ? 2 : 1));
     }
+    if (trouble_) return tl::make_unexpected(*trouble_);
+    if (const auto cost = read_cost(context_, job_))
+        view_.set_cost(cost->amount_atoms, cost->amount_atoms + cost->locked_atoms);
+    show();
+    context_.messages.settle();
+    if (view_.state() == "completed") return {};
+    return fail(ErrorCode::worker_failed,
+                fmt::format("job {} ended as {}{}", job_, view_.state(),
+                            view_.reason().empty() ? "" : ": " + view_.reason()));
+}
+
+/// A sealed job that nobody watches stands still at its next worker.
+std::string unlock_hint(const std::string& job) {
+    return fmt::format(
+        "Its data is sealed: a worker that takes the job waits 15 minutes for the key. Give it "
+        "with "
+        "`millrace jobs unlock {}`, after each match anew; `jobs watch` does it by itself.",
+        job);
+}
+
+}  // namespace
+
+Result<void> watch_job(Context& context, const std::string& job) {
+    TRY_ASSIGN(const json document, context.market().get("/v1/jobs/" + job, Auth::kNone));
+    TRY_ASSIGN(auto keys, KeyGiver::make(context, job));
+    static std::string text;
+    text = "\nDetached; the job goes on. Come back with: millrace jobs watch " + job + "\n";
+    if (keys) text += unlock_hint(job) + "\n";
+    detach_text = &text;
+    std::signal(SIGINT, on_interrupt);
+    Watch watch(context, job, document, std::move(keys));
+    const auto watched = watch.run();
     detach_text = nullptr;
     std::signal(SIGINT, SIG_DFL);
-    if (const auto cost = read_cost(context, job))
-        view.set_cost(cost->amount_atoms, cost->amount_atoms + cost->locked_atoms);
-    show();
-    context.messages.settle();
-    if (view.state() == "completed") return {};
-    return fail(ErrorCode::worker_failed,
-                fmt::format("job {} ended as {}{}", job, view.state(),
-                            view.reason().empty() ? "" : ": " + view.reason()));
+    return watched;
+}
+
+void print_detached(Context& context, const std::string& job, std::uint64_t worst_case_atoms) {
+    const bool sealed = keeps_seal(context, job);
+    if (context.json()) {
+        json document{{"id", job}, {"worst_case", std::to_string(worst_case_atoms)}};
+        if (sealed) document["sealed"] = true;
+        context.print_json(document);
+        return;
+    }
+    if (sealed) context.messages.line(unlock_hint(job));
+    context.say(
+        fmt::format("{}\nNext: millrace jobs {} {}", job, sealed ? "unlock" : "watch", job));
 }
 
 }  // namespace marketplace::cli

@@ -48,9 +48,14 @@ class JobView {
     std::vector<double> losses_;
 };
 
-/// Follows a job to its end: live on a terminal, lines on a pipe. Ctrl-C detaches (the job goes
-/// on) and says how to come back. worker_failed when the job ended without its result.
+/// Follows a job to its end: live on a terminal, lines on a pipe; gives a sealed job's key to each
+/// worker that takes it over. Ctrl-C detaches (the job goes on) and says how to come back.
+/// worker_failed when the job ended without its result; audit_failed when the market names another
+/// reader of the data than the lease's worker.
 [[nodiscard]] Result<void> watch_job(Context& context, const std::string& job);
+
+/// What its buyer is told of a posted job that is not watched.
+void print_detached(Context& context, const std::string& job, std::uint64_t worst_case_atoms);
 
 /// The job's costs so far: its leases' receipts; and what is locked behind it.
 struct JobCost {

@@ -48,7 +48,7 @@ void Connection::begin_request() {
     deadline_ = after(shared_->options.idle_timeout);
     if (begin_ == end_) {
         begin_ = end_ = 0;
-        wait_readable();
+        read_head();
         return;
     }
     // Bytes of the next request are here already; not from inside this call chain.
@@ -72,21 +72,21 @@ void Connection::wait_readable() {
 
 void Connection::on_readable() {
     switch (state_) {
-        case State::kIdle:
-        case State::kHead:
-            read_head();
-            break;
         case State::kBody:
             read_body();
             break;
-        case State::kHandling:
-        case State::kWriting:
         case State::kStreaming:
             watch_client();
             break;
         case State::kLingering:
             read_and_drop();
             break;
+        case State::kIdle:
+        case State::kHead:
+            read_head();  // a stream's watch outlived it
+            break;
+        case State::kHandling:
+        case State::kWriting:
         case State::kClosed:
             break;
     }
@@ -94,7 +94,6 @@ void Connection::on_readable() {
 
 /// A stream's client that closed its side is gone; other early bytes wait for their turn.
 void Connection::watch_client() {
-    if (state_ != State::kStreaming) return;
     char byte = 0;
     const ssize_t got = ::recv(socket_.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
     if (got > 0) return;
@@ -105,7 +104,11 @@ void Connection::watch_client() {
     close();
 }
 
+/// Reads into the buffer when there is something: waiting first, as for bodies, would cost a call
+/// of the kernel more for each request. While this read waits the buffer stays as it is: only its
+/// end or the end of the connection lets another state read.
 void Connection::read_head() {
+    if (read_waiting_) return;
     if (buffer_.empty()) buffer_.resize(kFirstBuffer);
     if (end_ == buffer_.size() && begin_ > 0) {
         std::copy(buffer_.begin() + static_cast<std::ptrdiff_t>(begin_),
@@ -120,17 +123,26 @@ void Connection::read_head() {
         }
         buffer_.resize(std::min(buffer_.size() * 2, limits::kHttpHeaderBytes));
     }
-    error_code ec;
-    const std::size_t got =
-        socket_.read_some(asio::buffer(buffer_.data() + end_, buffer_.size() - end_), ec);
-    if (ec == asio::error::would_block || ec == asio::error::interrupted) {
-        wait_readable();
-        return;
-    }
+    read_waiting_ = true;
+    socket_.async_read_some(asio::buffer(buffer_.data() + end_, buffer_.size() - end_),
+                            [self = shared_from_this()](const error_code& ec, std::size_t got) {
+                                self->read_waiting_ = false;
+                                self->on_head_bytes(ec, got);
+                            });
+}
+
+void Connection::on_head_bytes(const error_code& ec, std::size_t got) {
+    if (state_ == State::kClosed) return;
     if (ec) {
         close();
         return;
     }
+    if (state_ == State::kLingering) {  // refused for its slowness meanwhile
+        window_bytes_ += got;
+        read_and_drop();
+        return;
+    }
+    if (state_ != State::kIdle && state_ != State::kHead) return;  // the refusal is on its way
     end_ += got;
     if (state_ == State::kIdle) {
         state_ = State::kHead;
@@ -145,7 +157,7 @@ void Connection::parse_head() {
         while (end_ - begin_ >= 2 && buffer_[begin_] == '\r' && buffer_[begin_ + 1] == '\n')
             begin_ += 2;
         if (begin_ == end_) {
-            wait_readable();
+            read_head();
             return;
         }
     }
@@ -154,7 +166,7 @@ void Connection::parse_head() {
     begin_ += parser_->put(asio::const_buffer(buffer_.data() + begin_, end_ - begin_), ec);
     namespace bhttp = boost::beast::http;
     if (ec == bhttp::error::need_more) {
-        wait_readable();
+        read_head();
         return;
     }
     if (ec == bhttp::error::header_limit) {

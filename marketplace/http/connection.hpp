@@ -43,7 +43,7 @@ class Connection final : public Registered, public std::enable_shared_from_this<
     void shut() override { close(); }
 
     /// A handler's answer to request number `serial`; late and second answers are dropped.
-    void respond(std::uint64_t serial, Response response);
+    void respond(std::uint64_t serial, Response&& response);
 
  private:
     enum class State : std::uint8_t {
@@ -62,6 +62,7 @@ class Connection final : public Registered, public std::enable_shared_from_this<
     void wait_readable();
     void on_readable();
     void read_head();
+    void on_head_bytes(const boost::system::error_code& ec, std::size_t got);
     void parse_head();
     void read_body();
     bool take_body(std::string_view piece);
@@ -77,7 +78,7 @@ class Connection final : public Registered, public std::enable_shared_from_this<
     void upgrade();
     void refuse(int status, const ledger::base::Error& error);
     // Writing (connection_write.cpp)
-    void send(Response response);
+    void send(Response&& response);
     void format_head(const Response& response, std::uint64_t length, bool has_body);
     bool open_file(const FileBody& file);
     void start_stream();
@@ -89,8 +90,8 @@ class Connection final : public Registered, public std::enable_shared_from_this<
     void begin_linger();
     void close();
 
-    [[nodiscard]] SteadyTime after(std::chrono::milliseconds time) const {
-        return std::chrono::steady_clock::now() + time;
+    [[nodiscard]] static SteadyTime after(std::chrono::milliseconds time) {
+        return coarse_now() + time;
     }
     [[nodiscard]] std::string_view unread() const noexcept {
         return {buffer_.data() + begin_, end_ - begin_};

@@ -106,7 +106,9 @@ void Connection::on_head() {
         request_->id = std::string(*given);
     } else {
         const auto number = shared_->next_request_id.fetch_add(1, std::memory_order_relaxed);
-        request_->id = fmt::format("{}{:x}", shared_->request_id_prefix, number);
+        request_->id.reserve(shared_->request_id_prefix.size() + 16);
+        request_->id = shared_->request_id_prefix;
+        append_hex(request_->id, number);
     }
     shared_->requests.fetch_add(1, std::memory_order_relaxed);
     body_left_ = request_->content_length;
@@ -227,7 +229,7 @@ void Connection::handle() {
     }
 }
 
-void Connection::respond(std::uint64_t serial, Response response) {
+void Connection::respond(std::uint64_t serial, Response&& response) {
     if (serial != serial_ || state_ != State::kHandling) return;
     if (response.status == 0) {
         const Error error(ErrorCode::internal, "incident " + request_->id);

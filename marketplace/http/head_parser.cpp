@@ -5,10 +5,20 @@
 #include "ledger/base/money.hpp"
 #include "marketplace/http/text.hpp"
 
+#include <algorithm>
+
 namespace marketplace::http {
 
 namespace bhttp = boost::beast::http;
 namespace limits = ledger::base::limits;
+
+namespace {
+
+constexpr bool is_forbidden_in_host(char c) noexcept {
+    return c == ' ' || c == '\t' || c == ',' || c == '/' || c == '@';
+}
+
+}  // namespace
 
 HeadParser::HeadParser(Request& request) : request_(request) {
     header_limit(static_cast<std::uint32_t>(limits::kHttpHeaderBytes));
@@ -80,7 +90,7 @@ void HeadParser::on_field_impl(field name, string_view name_text, string_view va
     switch (name) {
         case field::host:
             ++hosts_;
-            if (text.find_first_of(" \t,/@") != std::string_view::npos)
+            if (std::any_of(text.begin(), text.end(), is_forbidden_in_host))
                 refuse(400, "the Host header is malformed");
             break;
         case field::transfer_encoding:

@@ -9,6 +9,7 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <time.h>
 
 #include <chrono>
 #include <cstdint>
@@ -27,6 +28,14 @@ using Socket =
     boost::asio::basic_stream_socket<boost::asio::ip::tcp, boost::asio::io_context::executor_type>;
 using SteadyTime = std::chrono::steady_clock::time_point;
 inline constexpr std::chrono::milliseconds kTickInterval{100};
+
+/// Some milliseconds behind `steady_clock`, and a fifth of its price: for deadlines, which are
+/// looked at once in a tick.
+[[nodiscard]] inline SteadyTime coarse_now() noexcept {
+    timespec now{};
+    ::clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return SteadyTime(std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec));
+}
 
 /// Something with a deadline that lives on one io thread; the registry owns it until it leaves.
 class Registered {
@@ -84,7 +93,8 @@ class IoThread : public std::enable_shared_from_this<IoThread> {
     void on_tick();
     void renew_date();
 
-    boost::asio::io_context context_{1};
+    // Its sockets and timers are this thread's alone, so Asio need not lock them; `post` locks.
+    boost::asio::io_context context_{BOOST_ASIO_CONCURRENCY_HINT_UNSAFE_IO};
     boost::asio::steady_timer timer_{context_};
     std::optional<boost::asio::executor_work_guard<boost::asio::io_context::executor_type>> work_;
     std::vector<std::shared_ptr<Registered>> items_;

@@ -23,6 +23,10 @@ namespace wire = marketplace::wire;
 constexpr std::size_t kPendingSegmentsMax = 2;
 constexpr std::size_t kQueueMax = 1000;
 constexpr std::uint64_t kPrepareSecondsMax = 1800;
+/// For a sealed job's key. A buyer's watching program gives it in seconds; this is for a person who
+/// is told, a laptop that sleeps, a market that starts anew, or a script that looks every five
+/// minutes. The machine earns nothing meanwhile, so it is no longer than that takes.
+constexpr std::uint64_t kKeyWaitMs = 15 * 60'000;
 
 }  // namespace
 
@@ -122,8 +126,11 @@ void TrainSession::prepare() {
         return;
     }
     const Error& error = started.error();
-    if (is_transient(error.code()) && now < began_ms_ + context_.give_up_ms) {
-        note(LogLevel::kWarning, "cannot start yet: " + error.message());
+    const std::uint64_t patience_ms = waits_for_key_ ? kKeyWaitMs : context_.give_up_ms;
+    if (is_transient(error.code()) && now < began_ms_ + patience_ms) {
+        if (told_ != error.message())
+            note(LogLevel::kWarning, "cannot start yet: " + error.message());
+        told_ = error.message();
         next_attempt_ms_ = now + context_.retry_ms;
         return;
     }
@@ -149,8 +156,11 @@ Result<void> TrainSession::try_start() {
                     fmt::format("a step takes {} FLOP, this worker's price is for at most {}",
                                 flops, context_.max_flops_per_step));
     if (sealed && !sealed_) {
+        waits_for_key_ = true;
         TRY_ASSIGN(sealed_, SealedFiles::make(context_.keys, book_->terms(), *sealed,
                                               context_.worker, opened_path()));
+        waits_for_key_ = false;
+        began_ms_ = context_.clock.now_ms();  // what follows has its own time
     }
     TRY_ASSIGN(const executor::TrainTask task, make_task(spec));
     TRY_ASSIGN(auto job, context_.executor.start_train(task, [this](const executor::JobEvent& e) {

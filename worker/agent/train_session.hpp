@@ -70,6 +70,8 @@ class TrainSession final : public Session {
     std::uint64_t last_sent_ms_ = 0;
     unsigned resends_left_ = kResendsMax;
     std::optional<SealedFiles> sealed_;
+    bool waits_for_key_ = false;  // of a sealed job: the buyer's turn
+    std::string told_;            // the last trouble that was logged
     std::deque<executor::Segment> pending_;
     std::optional<ledger::base::Error> failure_;
     Hash32 model_hash_;  // weights the running segment began from

@@ -112,6 +112,7 @@ TEST_CASE("sealed: the lease waits for its key, and is given back when none come
     const auto other = forgotten.make_agent();
     tell(*other, forgotten.welcome());
     tell(*other, forgotten.order);
+    const std::uint64_t began_ms = forgotten.clock.now_;
     for (int i = 0; i < 500 && forgotten.ear.all<wire::WorkFailed>().empty(); ++i) {
         forgotten.clock.now_ += 10'000;
         other->tick();
@@ -120,6 +121,7 @@ TEST_CASE("sealed: the lease waits for its key, and is given back when none come
     const auto failed = forgotten.ear.all<wire::WorkFailed>();
     REQUIRE(failed.size() == 1);
     CHECK(failed.front().code == "unavailable");
+    CHECK(forgotten.clock.now_ - began_ms >= 15 * 60'000);  // long enough for a person
 }
 
 TEST_CASE("sealed: data is opened beside the job, and only sealed checkpoints leave") {
