@@ -146,6 +146,7 @@ void embed(Services& services, const http::RequestPtr& request, const http::Repl
         asked.model = input.model;
         asked.embed = input.inputs;
         asked.embed_count = input.count;
+        asked.embed_dimensions = input.dimensions.value_or(0);
         services.context.inference.start(
             std::move(asked), [](const wire::Token&) {},
             [request, reply, input](const Result<InferenceDone>& done) {

@@ -206,6 +206,8 @@ void list_asks(Services& services, const http::RequestPtr& request, const http::
             {"gpu_model", entry.resource.gpu_model},
             {"gpu_count", entry.resource.gpu_count},
             {"vram_mib", entry.resource.vram_mib},
+            {"gflop_per_s", entry.resource.gflop_per_s},
+            {"memory_mb_per_s", entry.resource.memory_mb_per_s},
             {"region", entry.resource.region},
             {"runtime", entry.resource.runtime}};
 }

@@ -42,6 +42,7 @@ struct InferenceRequest {
     // Vectors of texts instead of a completion.
     std::string embed;  ///< as wire::Embed::inputs; empty: a completion
     std::size_t embed_count = 0;
+    std::uint64_t embed_dimensions = 0;  ///< as wire::Embed::dimensions
 };
 struct InferenceDone {
     std::uint64_t prompt_tokens = 0;

@@ -73,7 +73,8 @@ wire::MarketMessage InferenceRouter::message_for(std::uint64_t id,
                                                  const api::InferenceRequest& request,
                                                  const Endpoint& endpoint) {
     if (!request.embed.empty())
-        return wire::Embed{id, endpoint.input_lease, endpoint.output_lease, request.embed};
+        return wire::Embed{id, endpoint.input_lease, endpoint.output_lease, request.embed,
+                           request.embed_dimensions};
     wire::Infer out;
     out.request = id;
     out.input_lease = endpoint.input_lease;

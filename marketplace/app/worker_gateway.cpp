@@ -160,23 +160,27 @@ bool WorkerGateway::send(const domain::Address& worker, const wire::MarketMessag
     return connection->send(message);
 }
 
+bool WorkerGateway::is_known(const std::shared_ptr<Connection>& connection) {
+    const std::scoped_lock lock(mutex_);
+    const auto found = connections_.find(connection->worker());
+    return found != connections_.end() && found->second == connection;
+}
+
 void WorkerGateway::on_message(const std::shared_ptr<Connection>& connection,
                                const std::string& text) {
     const auto message = wire::decode_worker_message(text);
+    const domain::Address& worker = connection->worker();
     if (!message) {
         connection->send(market_error(message.error()));
+        // Nothing comes of a connection whose hello is not understood.
+        if (!is_known(connection)) connection->close(http::WsClose::kPolicy, "no hello");
         return;
     }
-    const domain::Address& worker = connection->worker();
     if (const auto* hello = std::get_if<wire::Hello>(&*message))
         return on_hello(connection, *hello);
-    {
-        const std::scoped_lock lock(mutex_);
-        const auto found = connections_.find(worker);
-        if (found == connections_.end() || found->second != connection) {
-            connection->send(wire::MarketError{"wrong_state", "send hello first"});
-            return;
-        }
+    if (!is_known(connection)) {
+        connection->send(wire::MarketError{"wrong_state", "send hello first"});
+        return;
     }
     std::visit(Overloaded{[](const wire::Hello&) {},
                           [&](const wire::Started& m) {
@@ -222,9 +226,9 @@ void WorkerGateway::on_close(Connection& connection) {
 
 void WorkerGateway::on_hello(const std::shared_ptr<Connection>& connection,
                              const wire::Hello& hello) {
-    if (hello.version != wire::kWorkerProtocol || hello.worker != connection->worker()) {
-        connection->send(wire::MarketError{
-            "invalid_request", "hello must carry protocol 1 and the key of this session"});
+    if (hello.worker != connection->worker()) {
+        connection->send(
+            wire::MarketError{"invalid_request", "hello must carry the key of this session"});
         connection->close(http::WsClose::kPolicy, "bad hello");
         return;
     }

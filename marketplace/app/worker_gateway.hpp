@@ -87,6 +87,8 @@ class WorkerGateway {
         domain::Address worker;
     };
 
+    /// Its worker was admitted, and has not dialled anew since.
+    [[nodiscard]] bool is_known(const std::shared_ptr<Connection>& connection);
     void on_message(const std::shared_ptr<Connection>& connection, const std::string& text);
     /// The job of a lease that was handed to this very worker.
     [[nodiscard]] std::optional<domain::JobId> job_of(const domain::Address& worker,

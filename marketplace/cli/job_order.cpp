@@ -120,6 +120,9 @@ void add_order_options(CLI::App& command, OrderOptions& options) {
     machine("--min-cpu-cores", options.min_cpu_cores, "CPU cores");
     machine("--min-disk-mib", options.min_disk_mib, "Free disk");
     machine("--min-bandwidth-mbps", options.min_bandwidth_mbps, "To the outside, Mbit/s");
+    machine("--min-gflop-per-s", options.min_gflop_per_s, "Measured compute of one GPU (or CPU)");
+    machine("--min-memory-mb-per-s", options.min_memory_mb_per_s,
+            "Measured memory bandwidth of one GPU (or CPU)");
     machine("--runtime", options.runtimes, "Accept only these runtimes");
     machine("--numeric-class", options.numeric_class, "any, d0, d1, d2 or d3: how exact")
         ->check(CLI::IsMember({"any", "d0", "d1", "d2", "d3"}))
@@ -226,6 +229,8 @@ Result<domain::Constraints> to_constraints(const OrderOptions& options, const Or
     out.min_disk_mib = options.min_disk_mib;
     out.min_cpu_cores = options.min_cpu_cores;
     out.min_bandwidth_mbps = options.min_bandwidth_mbps;
+    out.min_gflop_per_s = options.min_gflop_per_s;
+    out.min_memory_mb_per_s = options.min_memory_mb_per_s;
     out.min_reliability_bp = options.min_reliability * 100;
     out.min_reclaim_window_s = options.min_reclaim_s;
     for (std::uint8_t i = 0; i < domain::kNumericClassCount; ++i)

@@ -39,6 +39,8 @@ struct OrderOptions {
     std::uint64_t min_disk_mib = 0;
     std::uint32_t min_cpu_cores = 0;
     std::uint32_t min_bandwidth_mbps = 0;
+    std::uint32_t min_gflop_per_s = 0;
+    std::uint32_t min_memory_mb_per_s = 0;
     std::uint32_t min_reliability = 0;  ///< percent
     std::uint32_t min_reclaim_s = 0;
     std::string numeric_class = "any";

@@ -49,12 +49,13 @@ Result<json> data_of(const TrainPlan& plan) {
         if (plan.text) return json{{"format", "text"}, {"blob", to_hex(*plan.text)}};
         return json{{"format", "jsonl"}, {"blob", to_hex(*plan.jsonl)}, {"field", plan.field}};
     }
+    if (given == 1 && plan.jsonl) return json{{"format", "jsonl"}, {"blob", to_hex(*plan.jsonl)}};
     if (given == 1 && plan.image_tar)
         return json{{"format", "tar"}, {"blob", to_hex(*plan.image_tar)}};
     if (given != 1 || !plan.images || !plan.labels)
         return fail(ErrorCode::invalid_field,
                     fmt::format("a {} trains on labelled images: give --images FILE and --labels "
-                                "FILE, or --image-tar FILE",
+                                "FILE, --image-tar FILE, or --jsonl FILE",
                                 plan.arch));
     return json{
         {"format", "idx"}, {"images", to_hex(*plan.images)}, {"labels", to_hex(*plan.labels)}};

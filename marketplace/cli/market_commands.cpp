@@ -162,10 +162,19 @@ void print_depth(Context& context, const json& document) {
     table.print(context.out);
 }
 
+/// What the provider measured of one GPU, or of the CPU.
+std::string speed_text(const json& ask) {
+    const std::uint32_t gflop = ask.value("gflop_per_s", 0U);
+    const std::uint32_t mb = ask.value("memory_mb_per_s", 0U);
+    if (gflop == 0 || mb == 0) return "not told";
+    return fmt::format("{} GFLOP/s, {} GB/s", gflop, mb / 1000);
+}
+
 void print_book(Context& context, const json& document) {
     Table asks({{"unit"},
                 {"price", Table::Align::kRight},
                 {"machine"},
+                {"speed", Table::Align::kRight},
                 {"region"},
                 {"online"},
                 {"reliable", Table::Align::kRight},
@@ -173,7 +182,8 @@ void print_book(Context& context, const json& document) {
     for (const json& ask : document.value("asks", json::array()))
         asks.row({ask.value("unit_kind", ""), tokens(u64(ask, "price")),
                   fmt::format("{} x {}", ask.value("gpu_count", 0), ask.value("gpu_model", "")),
-                  ask.value("region", ""), ask.value("online", false) ? "yes" : "no",
+                  speed_text(ask), ask.value("region", ""),
+                  ask.value("online", false) ? "yes" : "no",
                   fmt::format("{} %", ask.value("reliability_bp", 0) / 100),
                   ask.value("id", "").substr(0, 12)});
     if (asks.empty())

@@ -204,7 +204,9 @@ void add_train_options(CLI::App& command, const std::shared_ptr<TrainOptions>& o
     work("--images", options->images_file, "IDX images: a file, or a blob's hash");
     work("--labels", options->labels_file, "IDX labels: a file, or a blob's hash");
     work("--init", options->init_file, "Weights to start from: a file, or a hash");
-    work("--jsonl", options->jsonl_file, "JSON lines to train on: a file, or a blob's hash");
+    work(
+        "--jsonl", options->jsonl_file,
+        "JSON lines to train on (text, or labelled images with another --arch): a file, or a hash");
     work("--field", plan.field, "jsonl: the field with the text")->capture_default_str();
     work("--tokens", options->tokens_file, "Tokens (.npy of uint16 or uint32) to train on");
     work("--image-tar", options->tar_file, "A tar of PNG, JPEG or PPM files, a folder per label");

@@ -267,7 +267,8 @@ template <typename A>
 void fields(A& a, Like<Resource> auto& v) {
     a(v.gpu_model, v.gpu_count, v.vram_mib, v.ram_mib, v.cpu_cores, v.region, v.runtime,
       v.max_flops_per_step, v.worker, v.disk_mib, v.bandwidth_mbps, v.interconnect,
-      v.numeric_classes, v.verification_tier, v.max_gang, v.buyers, v.exclude_buyers);
+      v.numeric_classes, v.verification_tier, v.max_gang, v.buyers, v.exclude_buyers, v.gflop_per_s,
+      v.memory_mb_per_s);
 }
 template <typename A>
 void fields(A& a, Like<Constraints> auto& v) {
@@ -275,7 +276,7 @@ void fields(A& a, Like<Constraints> auto& v) {
       v.exclude_providers, v.min_ram_mib, v.min_disk_mib, v.min_cpu_cores, v.min_bandwidth_mbps,
       v.min_reliability_bp, v.min_reclaim_window_s, v.interconnects, v.numeric_class, v.gang,
       v.min_slice_units, v.max_duration_s, v.clearing, v.ramp_from_atoms, v.ramp_start_s,
-      v.ramp_end_s);
+      v.ramp_end_s, v.min_gflop_per_s, v.min_memory_mb_per_s);
 }
 template <typename A>
 void fields(A& a, Like<JobTerms> auto& v) {

@@ -30,6 +30,8 @@ enum class Mismatch : std::uint8_t {
     kCpuCores,
     kDisk,
     kBandwidth,
+    kCompute,          ///< measured, in GFLOP/s
+    kMemoryBandwidth,  ///< measured, in MB/s
     kRegion,
     kRuntime,
     kNumericClass,

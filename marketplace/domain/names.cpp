@@ -30,15 +30,13 @@ constexpr std::array<std::string_view, 8> kCloseReasons = {
     "none",          "completed", "buyer_cancelled", "worker_lost",
     "worker_failed", "expired",   "outbid",          "provider_left"};
 constexpr std::array<std::string_view, kMismatchCount> kMismatches = {
-    "unit_kind",      "order_class",   "worker_away",
-    "excluded",       "not_allowed",   "buyer_refused",
-    "gpu_model",      "gpu_count",     "vram",
-    "interconnect",   "ram",           "cpu_cores",
-    "disk",           "bandwidth",     "region",
-    "runtime",        "numeric_class", "verification_tier",
-    "step_too_large", "gang",          "reliability",
-    "reclaim_window", "window",        "quantity",
-    "capacity",       "price"};
+    "unit_kind",      "order_class",   "worker_away",   "excluded",
+    "not_allowed",    "buyer_refused", "gpu_model",     "gpu_count",
+    "vram",           "interconnect",  "ram",           "cpu_cores",
+    "disk",           "bandwidth",     "compute",       "memory_bandwidth",
+    "region",         "runtime",       "numeric_class", "verification_tier",
+    "step_too_large", "gang",          "reliability",   "reclaim_window",
+    "window",         "quantity",      "capacity",      "price"};
 constexpr std::array<std::string_view, kNumericClassCount> kNumericClasses = {"any", "d0", "d1",
                                                                               "d2", "d3"};
 constexpr std::array<std::string_view, kClearingCount> kClearings = {"limit", "batch"};
@@ -90,6 +88,8 @@ constexpr std::array<Phrase, kMismatchCount> kPhrases = {{
     {"with fewer CPU cores", "most {}"},
     {"with less disk", "largest {} MiB"},
     {"with less bandwidth", "fastest {} Mbit/s"},
+    {"with less compute", "fastest {} GFLOP/s"},
+    {"with less memory bandwidth", "fastest {} MB/s"},
     {"in other regions", ""},
     {"with another runtime", ""},
     {"without the numeric class", ""},

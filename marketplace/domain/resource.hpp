@@ -53,6 +53,9 @@ struct Resource {
     std::uint16_t max_gang = 1;            ///< largest gang it joins
     std::vector<Address> buyers;           ///< only these
     std::vector<Address> exclude_buyers;   ///< none of these
+    // Of one GPU, or of the whole CPU, as measured on it; 0: not told.
+    std::uint32_t gflop_per_s = 0;      ///< of large products: bf16 on a GPU, fp32 on a CPU
+    std::uint32_t memory_mb_per_s = 0;  ///< read or copied, in 10^6 bytes
     friend bool operator==(const Resource&, const Resource&) = default;
 };
 
@@ -90,6 +93,8 @@ struct Constraints {
     std::uint64_t ramp_from_atoms = 0;
     std::uint64_t ramp_start_s = 0;
     std::uint64_t ramp_end_s = 0;
+    std::uint32_t min_gflop_per_s = 0;
+    std::uint32_t min_memory_mb_per_s = 0;
     friend bool operator==(const Constraints&, const Constraints&) = default;
 };
 

@@ -13,7 +13,7 @@ using ledger::base::ErrorCode;
 using ledger::base::fail;
 using ledger::base::Result;
 
-constexpr std::uint8_t kVersion = 3;
+constexpr std::uint8_t kVersion = 4;
 
 void write_u32(Bytes& out, std::size_t at, std::size_t value) {
     for (std::size_t i = 0; i < 4; ++i)

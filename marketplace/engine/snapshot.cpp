@@ -19,7 +19,7 @@ using ledger::base::Result;
 constexpr std::array<std::uint8_t, 8> kMagic = {'m', 'r', 's', 'n', 'a', 'p', '\r', '\n'};
 /// Of the form and of what it stores: raise it whenever the engine or the market data keep
 /// something else, or the rules of the exchange change.
-constexpr std::uint32_t kVersion = 3;
+constexpr std::uint32_t kVersion = 4;
 constexpr std::size_t kTailBytes = 3 * 8 + Hash32::kSize;
 
 Hash32 hash_of(const EngineConfig& config) {

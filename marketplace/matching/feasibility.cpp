@@ -65,6 +65,8 @@ std::optional<Mismatch> machine_mismatch(const domain::Resource& resource,
     if (resource.cpu_cores < wanted.min_cpu_cores) return Mismatch::kCpuCores;
     if (resource.disk_mib < wanted.min_disk_mib) return Mismatch::kDisk;
     if (resource.bandwidth_mbps < wanted.min_bandwidth_mbps) return Mismatch::kBandwidth;
+    if (resource.gflop_per_s < wanted.min_gflop_per_s) return Mismatch::kCompute;
+    if (resource.memory_mb_per_s < wanted.min_memory_mb_per_s) return Mismatch::kMemoryBandwidth;
     if (!allows(wanted.regions, resource.region)) return Mismatch::kRegion;
     if (!allows(wanted.runtimes, resource.runtime)) return Mismatch::kRuntime;
     if (!runs_class(resource, wanted.numeric_class)) return Mismatch::kNumericClass;
@@ -97,6 +99,10 @@ std::uint64_t value_at(const Offer& offer, Mismatch mismatch) {
             return offer.resource.disk_mib;
         case Mismatch::kBandwidth:
             return offer.resource.bandwidth_mbps;
+        case Mismatch::kCompute:
+            return offer.resource.gflop_per_s;
+        case Mismatch::kMemoryBandwidth:
+            return offer.resource.memory_mb_per_s;
         case Mismatch::kVerificationTier:
             return offer.resource.verification_tier;
         case Mismatch::kStepTooLarge:

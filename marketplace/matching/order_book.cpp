@@ -152,6 +152,8 @@ void OrderBook::compile(const Want& want, Query& query) const {
     query.min_gpu_count = wanted.min_gpu_count;
     query.min_cpu_cores = wanted.min_cpu_cores;
     query.min_bandwidth_mbps = wanted.min_bandwidth_mbps;
+    query.min_gflop_per_s = wanted.min_gflop_per_s;
+    query.min_memory_mb_per_s = wanted.min_memory_mb_per_s;
     query.min_reliability_bp = wanted.min_reliability_bp;
     query.min_reclaim_window_s = wanted.min_reclaim_window_s;
     query.numeric_bit = domain::bit_of(wanted.numeric_class);
@@ -238,6 +240,8 @@ void OrderBook::add(AskIndex index, const ledger::eth::Ask& ask, const domain::R
                                         static_cast<NameId>(models_.intern(resource.gpu_model)),
                                         static_cast<NameId>(regions_.intern(resource.region))});
     const RowNo number = listed_[index].row = rows_.take();
+    if (speeds_.size() <= number) speeds_.resize(std::size_t{number} + 1);
+    speeds_[number] = {resource.gflop_per_s, resource.memory_mb_per_s};
     AskRow& row = rows_[number];
     row.offer = offer_signature(ask, resource, state);
     row.bucket = bucket & 0xff'ffffU;  // at most kMaxBuckets
@@ -385,7 +389,8 @@ void OrderBook::advance(TimeMs now_ms) {
 
 std::size_t OrderBook::memory_bytes() const noexcept {
     constexpr std::size_t kNodeBytes = 64;  // about that, of a set or map
-    std::size_t out = rows_.memory_bytes() + ladders_.memory_bytes() +
+    std::size_t out = rows_.memory_bytes() + speeds_.capacity() * sizeof(Speed) +
+                      ladders_.memory_bytes() +
                       (promises_.size() + busy_workers_.size() + unopened_.size()) * kNodeBytes +
                       listed_.capacity() * sizeof(Listed) + buckets_.capacity() * sizeof(Bucket) +
                       bucket_ids_.memory_bytes() + models_.memory_bytes() +

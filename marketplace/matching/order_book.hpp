@@ -52,6 +52,8 @@ struct Query {
     std::uint32_t min_gpu_count = 0;
     std::uint32_t min_cpu_cores = 0;
     std::uint32_t min_bandwidth_mbps = 0;
+    std::uint32_t min_gflop_per_s = 0;
+    std::uint32_t min_memory_mb_per_s = 0;
     std::uint32_t min_reliability_bp = 0;
     std::uint32_t min_reclaim_window_s = 0;
     std::uint32_t from_s = 0;  ///< the work's start
@@ -203,6 +205,11 @@ class OrderBook {
         Seconds hold;           ///< the first, rounded inwards
         TimeMs busy_until = 0;  ///< 0: not busy
     };
+    /// As measured; beside the rows, since few bids ask for it.
+    struct Speed {
+        std::uint32_t gflop_per_s = 0;
+        std::uint32_t memory_mb_per_s = 0;
+    };
     struct BuyerLists {
         std::vector<PartyId> only;
         std::vector<PartyId> never;
@@ -240,6 +247,7 @@ class OrderBook {
 
     // Does an ask fit?
     [[nodiscard]] bool fits(const AskRow& row, const Query& query) const;
+    [[nodiscard]] bool is_fast(const AskRow& row, const Query& query) const;
     [[nodiscard]] bool is_listed(const AskRow& row, const Query& query) const;
     [[nodiscard]] static bool can_pay_slice(const AskRow& row, const Query& query);
     [[nodiscard]] bool is_free(const AskRow& row, const Query& query) const;
@@ -263,6 +271,7 @@ class OrderBook {
                                                     Effort& effort) const;
 
     Slab<AskRow> rows_;
+    std::vector<Speed> speeds_;  // by row
     PriceLadders ladders_;
     std::vector<Listed> listed_;   // by ask
     std::vector<Bucket> buckets_;  // by number

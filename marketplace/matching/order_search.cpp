@@ -17,6 +17,13 @@ bool covers(const Seconds& stretch, std::uint32_t at_s) noexcept {
 
 // The test --------------------------------------------------------------------------------------
 
+bool OrderBook::is_fast(const AskRow& row, const Query& query) const {
+    if (query.min_gflop_per_s == 0 && query.min_memory_mb_per_s == 0) return true;
+    const Speed& speed = speeds_[listed_[index_of(row)].row];
+    return query.min_gflop_per_s <= speed.gflop_per_s &&
+           query.min_memory_mb_per_s <= speed.memory_mb_per_s;
+}
+
 /// The lists, which most bids and asks do not have.
 bool OrderBook::is_listed(const AskRow& row, const Query& query) const {
     if (!allows(query.runtimes, row.runtime)) return false;
@@ -50,7 +57,7 @@ bool OrderBook::fits(const AskRow& row, const Query& query) const {
                       static_cast<int>((query.numeric_bit & ~unsigned{row.numeric_classes}) == 0) &
                       static_cast<int>(query.buyer != row.provider) &
                       static_cast<int>(query.buyer != row.worker);
-    return plain != 0 && is_listed(row, query) && can_pay_slice(row, query);
+    return plain != 0 && is_fast(row, query) && is_listed(row, query) && can_pay_slice(row, query);
 }
 
 /// What a slice locks depends on how much the ask can give.

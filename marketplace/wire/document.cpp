@@ -26,8 +26,10 @@ constexpr auto resource_fields = [](auto& v, auto& r) {
     v.optional("buyers", r.buyers, {});
     v.optional("disk_mib", r.disk_mib, Value{}.disk_mib);
     v.optional("exclude_buyers", r.exclude_buyers, {});
+    v.optional("gflop_per_s", r.gflop_per_s, Value{}.gflop_per_s);
     v.optional("interconnect", r.interconnect, {});
     v.optional("max_gang", r.max_gang, Value{}.max_gang);
+    v.optional("memory_mb_per_s", r.memory_mb_per_s, Value{}.memory_mb_per_s);
     v.optional("numeric_classes", r.numeric_classes, Value{}.numeric_classes);
     v.optional("verification_tier", r.verification_tier, Value{}.verification_tier);
 };
@@ -48,6 +50,8 @@ constexpr auto constraint_fields = [](auto& v, auto& c) {
     v.optional("min_bandwidth_mbps", c.min_bandwidth_mbps, Value{}.min_bandwidth_mbps);
     v.optional("min_cpu_cores", c.min_cpu_cores, Value{}.min_cpu_cores);
     v.optional("min_disk_mib", c.min_disk_mib, Value{}.min_disk_mib);
+    v.optional("min_gflop_per_s", c.min_gflop_per_s, Value{}.min_gflop_per_s);
+    v.optional("min_memory_mb_per_s", c.min_memory_mb_per_s, Value{}.min_memory_mb_per_s);
     v.optional("min_ram_mib", c.min_ram_mib, Value{}.min_ram_mib);
     v.optional("min_reclaim_window_s", c.min_reclaim_window_s, Value{}.min_reclaim_window_s);
     v.optional("min_reliability_bp", c.min_reliability_bp, Value{}.min_reliability_bp);

@@ -166,6 +166,7 @@ constexpr auto fields = [](auto& v, auto& m) {
         v.hex("input_lease", m.input_lease);
         v.hex("output_lease", m.output_lease);
         v.text("inputs", m.inputs);
+        v.optional("dimensions", m.dimensions, std::uint64_t{0});
     } else if constexpr (std::is_same_v<M, HoldCompletion>) {
         v.integer("request", m.request);
         v.integer("hold", m.hold);
@@ -211,12 +212,25 @@ Result<Variant> decode_as(const json& document, std::string_view type, const cha
     }
 }
 
+/// Before anything else of a hello is read: another version has other fields.
+Result<void> check_version(const json& document) {
+    const auto version = ledger::rpc::integer_at(document, "version");
+    if (!version || *version == kWorkerProtocol) return {};
+    const bool older = *version < kWorkerProtocol;
+    return fail(ErrorCode::unsupported, "the worker speaks protocol " + std::to_string(*version) +
+                                            ", the market " + std::to_string(kWorkerProtocol) +
+                                            ": upgrade " +
+                                            (older ? "millrace-worker" : "millrace-market"));
+}
+
 template <typename Variant>
 Result<Variant> decode(std::string_view text, const char* const* types) {
     ledger::rpc::JsonLimits limits;
     limits.bytes = ledger::base::limits::kWsMessageBytes;
     TRY_ASSIGN(const json document, ledger::rpc::parse_json(text, limits));
     TRY_ASSIGN(const std::string type, ledger::rpc::string_at(document, "type"));
+    if constexpr (std::is_same_v<Variant, WorkerMessage>)
+        if (type == "hello") TRY(check_version(document));
     return decode_as<Variant>(document, type, types);
 }
 

@@ -19,7 +19,9 @@ using domain::Address;
 using domain::Hash32;
 using domain::Signature;
 
-inline constexpr std::uint32_t kWorkerProtocol = 1;
+/// Counts up when a message changes so that a side of the older form does not understand it. 2: a
+/// reason for each choice, and the dimensions of vectors.
+inline constexpr std::uint32_t kWorkerProtocol = 2;
 
 struct SignedReceipt {
     ledger::eth::Receipt receipt;
@@ -219,6 +221,8 @@ struct Embed {
     Hash32 input_lease;
     Hash32 output_lease;
     std::string inputs;  ///< canonical JSON: a list of strings, or of lists of token numbers
+    /// A model of shorter vectors refuses, before it works; the market cuts what comes. 0: all.
+    std::uint64_t dimensions = 0;
     friend bool operator==(const Embed&, const Embed&) = default;
 };
 /// The buyer reads more slowly than tokens come: the completion waits, or goes on.
@@ -249,6 +253,8 @@ using MarketMessage = std::variant<Welcome, Assign, Ack, BuyerVoucher, CancelWor
 
 [[nodiscard]] std::string encode(const WorkerMessage& message);
 [[nodiscard]] std::string encode(const MarketMessage& message);
+/// unsupported, saying which side to upgrade, for a Hello of another version, whatever else is in
+/// it.
 [[nodiscard]] ledger::base::Result<WorkerMessage> decode_worker_message(std::string_view json);
 [[nodiscard]] ledger::base::Result<MarketMessage> decode_market_message(std::string_view json);
 

@@ -43,4 +43,4 @@ export const dial_worker = (market_url, token) =>
 
 /** The first message of a worker that has nothing in hand. */
 export const hello = (worker, provider, resource) =>
-  JSON.stringify({ type: "hello", version: 1, worker, provider, resource: { ...resource, worker }, leases: [], serving: [] });
+  JSON.stringify({ type: "hello", version: 2, worker, provider, resource: { ...resource, worker }, leases: [], serving: [] });

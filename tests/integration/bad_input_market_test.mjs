@@ -12,6 +12,7 @@ import {
 import { CommandFailed, Devnet } from "../../scripts/lib/devnet.mjs";
 import { free_port } from "../../scripts/lib/processes.mjs";
 import { Rest, job_id, message_types, random_hash, small_text_spec } from "../../scripts/lib/rest.mjs";
+import { dial_worker } from "../../scripts/lib/worker_socket.mjs";
 
 const folder = join(root, "build/test/bad_input");
 const buyer = privateKeyToAccount(dev_keys.buyer);
@@ -237,6 +238,32 @@ describe("models", () => {
     assert.equal(answer.status, 404, answer.text);
     assert.equal(answer.json.error.code, "model_not_found");
     assert.deepEqual(Object.keys(answer.json.error).sort(), ["code", "message", "param", "type"]);
+  });
+});
+
+describe("workers", () => {
+  /** What the market says to a worker's first message before it closes the connection. */
+  const first_answer = async (message) => {
+    const socket = dial_worker(rest.url, await new Rest(rest.url).sign_in(stranger));
+    const said = [];
+    return new Promise((resolve, reject) => {
+      socket.on("open", () => socket.send(JSON.stringify(message)));
+      socket.on("message", (data) => said.push(JSON.parse(data.toString())));
+      socket.on("error", reject);
+      socket.on("close", (code) => resolve({ said, code }));
+    });
+  };
+  test("a worker of another version is told which side to upgrade, and let go", async () => {
+    for (const [version, program] of [[1, "millrace-worker"], [3, "millrace-market"]]) {
+      const { said, code } = await first_answer({ type: "hello", version, fields: "of another time" });
+      assert.deepEqual(said.map(({ type, code }) => [type, code]), [["error", "unsupported"]]);
+      assert.match(said[0].detail, new RegExp(`protocol ${version}, the market 2: upgrade ${program}$`));
+      assert.equal(code, 1008);
+    }
+  });
+  test("what is no hello ends the connection", async () => {
+    const { said } = await first_answer({ type: "hello", version: 2 });
+    assert.deepEqual(said.map(({ code }) => code), ["missing_field"]);
   });
 });
 

@@ -168,6 +168,8 @@ test("embeddings: floats and base64 alike, metered as input", async () => {
   assert.equal(listed.data[0].embedding.length, 8);
   assert.ok(Math.abs(Math.hypot(...listed.data[0].embedding) - 1) < 1e-5);
   assert.equal(floats.millrace.receipts.length, 1);
+  // Longer than the model's vectors: refused before it is billed, so the next receipt follows the last.
+  await assert.rejects(client.embeddings.create({ model: "tiny-llama", input, dimensions: 4096 }), (error) => error.status === 400 && error.param === "dimensions" && /at most \d+ with this model/.test(error.message));
 });
 
 test("a response format: what ends with \"stop\" parses", async () => {

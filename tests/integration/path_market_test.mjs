@@ -57,6 +57,20 @@ async function assert_paid_once(job_id, steps, unsigned = 0n, price = 500n) {
   return leases;
 }
 
+test("asks tell what their machines measured, and who wants more is told so", async () => {
+  const { asks } = await net.rest.get("/v1/market/book?unit_kind=training_step");
+  assert.equal(asks.length, workers.length);
+  for (const { gflop_per_s, memory_mb_per_s } of asks) assert.ok(gflop_per_s > 0 && memory_mb_per_s > 100, `${gflop_per_s} GFLOP/s, ${memory_mb_per_s} MB/s`);
+  const best = Math.max(...asks.map(({ memory_mb_per_s }) => memory_mb_per_s));
+  const quote = async (constraints) => (await net.rest.request("POST", "/v1/market/quotes", {
+    body: await net.rest.job_body(buyer, small_text_spec(blob, { steps: 10, segment_steps: 10 }), {}, { constraints }),
+  })).json;
+  assert.equal((await quote({ min_memory_mb_per_s: best })).matches, true);
+  const { reasons } = await quote({ min_memory_mb_per_s: best + 1 });
+  assert.equal(reasons.failed.memory_bandwidth, workers.length, JSON.stringify(reasons));
+  assert.match(reasons.text, new RegExp(`with less memory bandwidth \\(fastest ${best} MB/s\\)`));
+});
+
 test("a training job is matched, run, receipted, paid and learns", async () => {
   const spec = small_text_spec(blob, { steps: 60, segment_steps: 15 });
   const { id } = await net.rest.post_job(buyer, spec);

@@ -138,6 +138,8 @@ class Crowd {
         out.numeric_classes = static_cast<std::uint8_t>(below(4) == 0 ? below(16) : 15);
         out.verification_tier = static_cast<std::uint8_t>(below(4));
         out.max_gang = static_cast<std::uint16_t>(4U << below(5));
+        out.gflop_per_s = static_cast<std::uint32_t>(1000 * below(100));
+        out.memory_mb_per_s = static_cast<std::uint32_t>(10'000 * below(100));
         return out;
     }
     /// Each of these with its own chance, so that all pairs of demands come up.
@@ -152,6 +154,9 @@ class Crowd {
         if (now_and_then()) wanted.min_cpu_cores = static_cast<std::uint32_t>(below(64));
         if (now_and_then()) wanted.min_disk_mib = 1000 * below(1000);
         if (now_and_then()) wanted.min_bandwidth_mbps = static_cast<std::uint32_t>(below(10'000));
+        if (now_and_then()) wanted.min_gflop_per_s = static_cast<std::uint32_t>(below(100'000));
+        if (now_and_then())
+            wanted.min_memory_mb_per_s = static_cast<std::uint32_t>(below(1'000'000));
         if (now_and_then())
             wanted.numeric_class = static_cast<marketplace::domain::NumericClass>(below(5));
         if (now_and_then()) bid.verification_tier = static_cast<std::uint8_t>(below(4));

@@ -118,7 +118,9 @@ bool NaiveMarket::machine_fits(const Ask& ask, const Job& job, const BidLeg& leg
            has.vram_mib >= want.min_vram_mib && allows(want.interconnects, has.interconnect) &&
            has.ram_mib >= want.min_ram_mib && has.cpu_cores >= want.min_cpu_cores &&
            has.disk_mib >= want.min_disk_mib && has.bandwidth_mbps >= want.min_bandwidth_mbps &&
-           allows(want.regions, has.region) && allows(want.runtimes, has.runtime) &&
+           has.gflop_per_s >= want.min_gflop_per_s &&
+           has.memory_mb_per_s >= want.min_memory_mb_per_s && allows(want.regions, has.region) &&
+           allows(want.runtimes, has.runtime) &&
            (want.numeric_class == NumericClass::kAny ||
             (has.numeric_classes & bit_of(want.numeric_class)) != 0) &&
            has.verification_tier >= leg.bid.verification_tier &&

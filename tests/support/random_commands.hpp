@@ -112,7 +112,9 @@ class RandomCommands : private RandomLeaseSteps {
                static_cast<std::uint8_t>(one_in(6) ? 0 : 2),
                static_cast<std::uint16_t>(one_in(4) ? 1 : 4),
                {},
-               {}};
+               {},
+               static_cast<std::uint32_t>(100 * below(4)),
+               static_cast<std::uint32_t>(20'000 * below(4))};
         if (one_in(20)) has.buyers = {buyer(0), buyer(1)};
         if (one_in(20)) has.exclude_buyers = {buyer(0)};
         auto& ask = out.ask;
@@ -271,6 +273,8 @@ class RandomCommands : private RandomLeaseSteps {
         if (one_in(20)) want.min_disk_mib = 150;
         if (one_in(20)) want.min_cpu_cores = 4;
         if (one_in(20)) want.min_bandwidth_mbps = 100;
+        if (one_in(20)) want.min_gflop_per_s = 200;
+        if (one_in(20)) want.min_memory_mb_per_s = 40'000;
         if (one_in(12)) want.min_reliability_bp = any_of<std::uint32_t>({10'000, 6000, 3000});
         if (one_in(12)) want.min_reclaim_window_s = 10;
         if (one_in(20)) want.interconnects = {"nvlink"};

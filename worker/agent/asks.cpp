@@ -64,6 +64,8 @@ marketplace::domain::Resource make_resource(const WorkerConfig& config, const Ad
     resource.disk_mib = config.disk_mib;
     resource.bandwidth_mbps = config.bandwidth_mbps;
     resource.interconnect = config.interconnect;
+    resource.gflop_per_s = config.gflop_per_s;
+    resource.memory_mb_per_s = config.memory_mb_per_s;
     // One pinned environment, whose steps repeat bit for bit: what is exact is also within
     // tolerance.
     using marketplace::domain::NumericClass;

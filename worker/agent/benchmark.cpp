@@ -14,7 +14,6 @@
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
-#include <cstring>
 #include <mutex>
 #include <optional>
 #include <utility>
@@ -103,20 +102,13 @@ class Stopwatch {
     bool over_ = false;
 };
 
-/// GiB/s that one thread reads and writes, together: the best of some copies too large for a cache.
-double memory_gib_per_s() {
-    constexpr std::size_t kBytes = 256U << 20U;
-    std::vector<char> from(kBytes, 'a');
-    std::vector<char> to(kBytes);
-    double best = 0;
-    for (int i = 0; i < 5; ++i) {
-        const auto start = std::chrono::steady_clock::now();
-        std::memcpy(to.data(), from.data(), kBytes);
-        const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - start;
-        from[static_cast<std::size_t>(i)] = to[kBytes - 1];  // the copy is used
-        best = std::max(best, 2.0 * static_cast<double>(kBytes) / passed.count());
-    }
-    return best / static_cast<double>(1U << 30U);
+/// What the settings say of the speed, when that is off by more than a tenth.
+bool is_stale(const WorkerConfig& config, const model::MachineSpeed& speed) {
+    const auto differs = [](std::uint64_t told, std::uint64_t measured) {
+        return told * 10 < measured * 9 || told * 9 > measured * 10;
+    };
+    return differs(config.gflop_per_s, speed.gflop_per_s) ||
+           differs(config.memory_mb_per_s, speed.memory_mb_per_s);
 }
 
 }  // namespace
@@ -148,21 +140,27 @@ Result<void> run_benchmark(const WorkerConfig& config, Output output) {
     const auto samples = static_cast<double>(model::samples_per_step(train));
     const double gflops = static_cast<double>(model::flops_per_step(train)) * steps_per_s / 1e9;
     std::filesystem::remove_all(folder, error);
-    const double memory = memory_gib_per_s();
+    TRY_ASSIGN(const model::MachineSpeed speed, job_speed(config));
     if (output == Output::kJson) {
         fmt::print("{}\n",
                    ledger::rpc::to_text({{"steps_per_s", steps_per_s},
                                          {"tokens_per_s", steps_per_s * samples},
-                                         {"gflop_per_s", gflops},
-                                         {"memory_gib_per_s", memory},
+                                         {"training_gflop_per_s", gflops},
+                                         {"gflop_per_s", speed.gflop_per_s},
+                                         {"memory_mb_per_s", speed.memory_mb_per_s},
                                          {"threads", config.threads},
                                          {"parameters", model::parameter_count(train.model)}}));
     } else {
         fmt::print(
             "{:.2f} steps/s, {:.0f} tokens/s, {:.1f} GFLOP/s ({} parameters, {} threads, in the "
-            "sandbox); memory {:.1f} GiB/s on one thread\n",
+            "sandbox)\nLarge products {} GFLOP/s, memory {} MB/s\n",
             steps_per_s, steps_per_s * samples, gflops, model::parameter_count(train.model),
-            config.threads, memory);
+            config.threads, speed.gflop_per_s, speed.memory_mb_per_s);
+        if (is_stale(config, speed))
+            fmt::print(
+                "worker.toml says {} GFLOP/s and {} MB/s. To ask with what is measured: "
+                "millrace-worker setup --yes\n",
+                config.gflop_per_s, config.memory_mb_per_s);
     }
     return {};
 }

@@ -86,6 +86,8 @@ Result<void> set_key(std::string_view key, const toml::node& node, WorkerConfig&
     if (key == "cpu_cores") return set_number(node, key, c.cpu_cores, 1, 4096);
     if (key == "disk_mib") return set_number(node, key, c.disk_mib, 0, kAny);
     if (key == "bandwidth_mbps") return set_number(node, key, c.bandwidth_mbps, 0, 1'000'000);
+    if (key == "gflop_per_s") return set_number(node, key, c.gflop_per_s, 0, UINT32_MAX);
+    if (key == "memory_mb_per_s") return set_number(node, key, c.memory_mb_per_s, 0, UINT32_MAX);
     if (key == "interconnect") return set_text(node, key, c.interconnect);
     if (key == "max_flops_per_step") return set_number(node, key, c.max_flops_per_step, 1, kAny);
     if (key == "price_step") return set_price(node, key, c.price_step_atoms);
@@ -209,6 +211,9 @@ cpu_cores = {}
 disk_mib = {}
 # To the outside, in Mbit/s; 0: not told.
 bandwidth_mbps = {}
+# Of one GPU, or of the CPU: `setup` measures and writes them; 0: not told.
+gflop_per_s = {}
+memory_mb_per_s = {}
 {}max_flops_per_step = {}
 
 # Prices in settlement tokens: per training step, and per million tokens. "0": not offered.
@@ -233,7 +238,8 @@ sandbox = "{}"
         config.market, config.rpc, below(config.provider_key, config.data),
         below(config.worker_key, config.data), below(config.password_file, config.data),
         config.region, config.gpu_model, config.gpu_count, config.vram_mib, config.ram_mib,
-        config.cpu_cores, config.disk_mib, config.bandwidth_mbps,
+        config.cpu_cores, config.disk_mib, config.bandwidth_mbps, config.gflop_per_s,
+        config.memory_mb_per_s,
         config.interconnect.empty() ? std::string()
                                     : fmt::format("interconnect = \"{}\"\n", config.interconnect),
         config.max_flops_per_step, tokens(config.price_step_atoms),

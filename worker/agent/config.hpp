@@ -27,9 +27,11 @@ struct WorkerConfig {
     std::uint64_t vram_mib = 0;
     std::uint64_t ram_mib = 0;
     std::uint32_t cpu_cores = 1;
-    std::uint64_t disk_mib = 0;        ///< offered to jobs
-    std::uint32_t bandwidth_mbps = 0;  ///< to the outside; 0: not told
-    std::string interconnect;          ///< between the GPUs: "pcie", "nvlink"; empty: not told
+    std::uint64_t disk_mib = 0;         ///< offered to jobs
+    std::uint32_t bandwidth_mbps = 0;   ///< to the outside; 0: not told
+    std::string interconnect;           ///< between the GPUs: "pcie", "nvlink"; empty: not told
+    std::uint32_t gflop_per_s = 0;      ///< of one GPU or the CPU, as setup measured; 0: not told
+    std::uint32_t memory_mb_per_s = 0;  ///< likewise
     std::uint64_t max_flops_per_step = 0;
     std::uint64_t price_step_atoms = 0;
     std::uint64_t price_input_token_atoms = 0;

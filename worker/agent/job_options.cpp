@@ -23,4 +23,9 @@ Result<std::string> job_runtime(const WorkerConfig& config) {
     return executor::ask_runtime(options, job_device(config));
 }
 
+Result<model::MachineSpeed> job_speed(const WorkerConfig& config) {
+    TRY_ASSIGN(const executor::ProcessExecutorOptions options, executor_options(config));
+    return executor::ask_speed(options, {config.threads, job_device(config)});
+}
+
 }  // namespace worker::agent

@@ -4,6 +4,7 @@
 #include "ledger/base/result.hpp"
 #include "worker/agent/config.hpp"
 #include "worker/executor/process_executor.hpp"
+#include "worker/model/machine_speed.hpp"
 
 #include <string>
 
@@ -19,5 +20,8 @@ namespace worker::agent {
 
 /// What jobs run with, e.g. "libtorch-1.13.1-cpu", asked of their program; takes about a second.
 [[nodiscard]] ledger::base::Result<std::string> job_runtime(const WorkerConfig& config);
+
+/// What this machine does as jobs run on it, for its asks; takes a few seconds.
+[[nodiscard]] ledger::base::Result<model::MachineSpeed> job_speed(const WorkerConfig& config);
 
 }  // namespace worker::agent

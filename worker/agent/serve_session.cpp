@@ -419,6 +419,7 @@ void ServeSession::accept(const wire::Embed& request) {
     executor::EmbedRequest task;
     task.id = to_id(request.request, 0);
     task.inputs = request.inputs;
+    task.dimensions = request.dimensions;
     task.prompt_tokens_max = wire::embed_tokens_max(request.inputs);
     Running running;
     running.input = request.inputs;

@@ -9,6 +9,7 @@
 #include "ledger/settlement/submitter.hpp"
 #include "worker/agent/commands.hpp"
 #include "worker/agent/durable_file.hpp"
+#include "worker/agent/job_options.hpp"
 #include "worker/agent/keys.hpp"
 #include "worker/agent/market_facts.hpp"
 
@@ -123,21 +124,30 @@ Result<void> run_setup(const SetupOptions& options) {
     TRY_ASSIGN(const Address worker, keep_or_make_key(config.worker_key, password, cost, {}));
     if (provider == worker)
         return fail(ErrorCode::config_invalid, "provider and worker need two different keys");
+    if (const auto speed = job_speed(config)) {
+        config.gflop_per_s = speed->gflop_per_s;
+        config.memory_mb_per_s = speed->memory_mb_per_s;
+    } else {
+        log_line("warning", "the speed is not measured: " + speed.error().message());
+    }
     TRY(write_file(config.data / "worker.toml", to_toml(config)));
     if (options.output == Output::kJson) {
         const nlohmann::json document{{"provider", to_hex(provider)},
                                       {"worker", to_hex(worker)},
+                                      {"gflop_per_s", config.gflop_per_s},
+                                      {"memory_mb_per_s", config.memory_mb_per_s},
                                       {"config", (config.data / "worker.toml").string()}};
         fmt::print("{}\n", ledger::rpc::to_text(document));
         return {};
     }
     fmt::print(
         "Settings   {}\nProvider   {}  (owns bond and earnings: send gas and tokens here)\n"
-        "Worker     {}  (signs receipts)\nPrices     {} per step, {} / {} per million tokens in / "
+        "Worker     {}  (signs receipts)\nSpeed      {} GFLOP/s, memory {} MB/s, as "
+        "measured\nPrices     {} per step, {} / {} per million tokens in / "
         "out\nNext: millrace-worker register\n",
         (config.data / "worker.toml").string(), to_checksum(provider), to_checksum(worker),
-        tokens(config.price_step_atoms), tokens(config.price_input_token_atoms),
-        tokens(config.price_output_token_atoms));
+        config.gflop_per_s, config.memory_mb_per_s, tokens(config.price_step_atoms),
+        tokens(config.price_input_token_atoms), tokens(config.price_output_token_atoms));
     return {};
 }
 

@@ -141,6 +141,7 @@ struct EmbedRequest {
     std::string inputs;  // JSON: a list of strings, or of lists of token numbers
     // As in GenerateRequest, of all inputs together.
     std::uint64_t prompt_tokens_max = std::numeric_limits<std::uint64_t>::max();
+    std::uint64_t dimensions = 0;  // refused when the model's vectors are shorter
 };
 
 /// A job under way. Destroying it kills the child and waits for it. Methods are thread-safe.

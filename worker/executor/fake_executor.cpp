@@ -148,6 +148,11 @@ class FakeServing final : public Job {
     Result<void> embed(const EmbedRequest& request) override {
         const auto inputs = model::JsonValue::parse(request.inputs, 3);
         if (!inputs) return tl::make_unexpected(inputs.error());
+        if (request.dimensions > 2) {
+            sink_(GenerationRefused{request.id, ledger::base::Error(ErrorCode::out_of_range,
+                                                                    "'dimensions' is at most 2")});
+            return {};
+        }
         GenerationDone done;
         done.id = request.id;
         std::uint64_t index = 0;

@@ -234,6 +234,10 @@ class ServeLoop {
         if (model_.width() > kEmbeddingMax)
             return ledger::base::fail(ErrorCode::unsupported,
                                       "the model's vectors are too long to be sent");
+        if (request.dimensions > model_.width())
+            return ledger::base::fail(
+                ErrorCode::out_of_range,
+                fmt::format("'dimensions' is at most {} with this model", model_.width()));
         TRY_ASSIGN(const auto list, model::JsonValue::parse(request.inputs, 3));
         Embed out;
         std::uint64_t total = 0;

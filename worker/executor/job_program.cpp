@@ -8,10 +8,12 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <csignal>
 #include <cstdlib>
 #include <string_view>
 #include <system_error>
+#include <vector>
 
 namespace worker::executor {
 
@@ -24,20 +26,20 @@ using std::chrono::steady_clock;
 
 namespace {
 
-constexpr std::size_t kRuntimeBytesMax = 64;
+constexpr std::size_t kAnswerBytesMax = 64;
 
 /// Reads to the end of the child's output, or one byte past the limit. timeout after `patience`.
 Result<std::string> read_answer(int fd, milliseconds patience) {
     const auto deadline = steady_clock::now() + patience;
     std::string text;
-    while (text.size() <= kRuntimeBytesMax) {
+    while (text.size() <= kAnswerBytesMax) {
         const auto left =
             std::chrono::duration_cast<milliseconds>(deadline - steady_clock::now()).count();
         pollfd watched{fd, POLLIN, 0};
         const int ready = ::poll(&watched, 1, static_cast<int>(std::max<std::int64_t>(left, 0)));
         if (ready < 0 && errno == EINTR) continue;
         if (ready <= 0) return fail(ErrorCode::timeout, "the job's program does not answer");
-        std::array<char, kRuntimeBytesMax + 1> chunk{};
+        std::array<char, kAnswerBytesMax + 1> chunk{};
         const ssize_t got = ::read(fd, chunk.data(), chunk.size());
         if (got < 0 && errno == EINTR) continue;
         if (got <= 0) break;
@@ -49,14 +51,17 @@ Result<std::string> read_answer(int fd, milliseconds patience) {
 bool is_runtime_name(std::string_view text) {
     constexpr std::string_view kAllowed =
         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-";
-    return !text.empty() && text.size() <= kRuntimeBytesMax &&
+    return !text.empty() && text.size() <= kAnswerBytesMax &&
            text.find_first_not_of(kAllowed) == std::string_view::npos;
 }
 
+/// What the program says to some words, without the end of the line.
 Result<std::string> ask_in(const fs::path& folder, const ProcessExecutorOptions& options,
-                           const std::string& device, milliseconds patience) {
+                           const std::vector<std::string>& words, const std::string& device,
+                           milliseconds patience) {
     sandbox::Plan plan;
-    plan.command = {options.program.string(), "runtime"};
+    plan.command = {options.program.string()};
+    plan.command.insert(plan.command.end(), words.begin(), words.end());
     plan.job_dir = folder;
     plan.read_only = options.read_only;
     plan.gpu = device != "cpu";
@@ -70,11 +75,29 @@ Result<std::string> ask_in(const fs::path& folder, const ProcessExecutorOptions&
     ::kill(child.pid, SIGKILL);
     while (::waitpid(child.pid, nullptr, 0) < 0 && errno == EINTR) {
     }
-    TRY_ASSIGN(std::string name, std::move(answer));
-    if (name.ends_with('\n')) name.pop_back();
-    if (!is_runtime_name(name))
-        return fail(ErrorCode::worker_failed, "the job's program does not start");
-    return name;
+    TRY_ASSIGN(std::string text, std::move(answer));
+    if (text.ends_with('\n')) text.pop_back();
+    return text;
+}
+
+Result<std::string> ask(const ProcessExecutorOptions& options,
+                        const std::vector<std::string>& words, const std::string& device,
+                        milliseconds patience) {
+    std::string folder = (fs::temp_directory_path() / "millrace-runtime-XXXXXX").string();
+    if (::mkdtemp(folder.data()) == nullptr)
+        return fail(ErrorCode::io_error, "no temporary folder can be made");
+    auto answer = ask_in(folder, options, words, device, patience);
+    std::error_code ignored;
+    fs::remove_all(folder, ignored);
+    return answer;
+}
+
+/// Takes a number above zero from the front of the text; 0 when there is none.
+std::uint32_t take_number(std::string_view& text) {
+    std::uint32_t value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    text.remove_prefix(static_cast<std::size_t>(end - text.data()));
+    return error == std::errc() ? value : 0;
 }
 
 }  // namespace
@@ -91,13 +114,29 @@ Result<fs::path> find_job_program() {
 
 Result<std::string> ask_runtime(const ProcessExecutorOptions& options, const std::string& device,
                                 std::chrono::seconds patience) {
-    std::string folder = (fs::temp_directory_path() / "millrace-runtime-XXXXXX").string();
-    if (::mkdtemp(folder.data()) == nullptr)
-        return fail(ErrorCode::io_error, "no temporary folder can be made");
-    auto name = ask_in(folder, options, device, patience);
-    std::error_code ignored;
-    fs::remove_all(folder, ignored);
+    TRY_ASSIGN(std::string name, ask(options, {"runtime"}, device, patience));
+    if (!is_runtime_name(name))
+        return fail(ErrorCode::worker_failed, "the job's program does not start");
     return name;
+}
+
+Result<model::MachineSpeed> ask_speed(const ProcessExecutorOptions& options,
+                                      const model::RuntimeOptions& runtime,
+                                      std::chrono::seconds patience) {
+    TRY_ASSIGN(const std::string answer,
+               ask(options, {"measure", runtime.device, std::to_string(runtime.threads)},
+                   runtime.device, patience));
+    std::string_view rest = answer;
+    model::MachineSpeed speed;
+    speed.gflop_per_s = take_number(rest);
+    const bool parted = rest.starts_with(' ');
+    if (parted) rest.remove_prefix(1);
+    speed.memory_mb_per_s = take_number(rest);
+    if (!parted || !rest.empty() || speed.gflop_per_s == 0 || speed.memory_mb_per_s == 0)
+        return fail(ErrorCode::worker_failed,
+                    "the job's program cannot measure the " +
+                        std::string(runtime.device == "cpu" ? "CPU" : "GPU"));
+    return speed;
 }
 
 }  // namespace worker::executor

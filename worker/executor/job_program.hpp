@@ -3,6 +3,7 @@
 
 #include "ledger/base/result.hpp"
 #include "worker/executor/process_executor.hpp"
+#include "worker/model/machine_speed.hpp"
 
 #include <chrono>
 #include <filesystem>
@@ -21,5 +22,11 @@ namespace worker::executor {
 [[nodiscard]] ledger::base::Result<std::string> ask_runtime(
     const ProcessExecutorOptions& options, const std::string& device,
     std::chrono::seconds patience = std::chrono::seconds(60));
+
+/// What `options.program measure` finds where jobs run. Errors as for ask_runtime; worker_failed
+/// also when the device cannot be measured.
+[[nodiscard]] ledger::base::Result<model::MachineSpeed> ask_speed(
+    const ProcessExecutorOptions& options, const model::RuntimeOptions& runtime,
+    std::chrono::seconds patience = std::chrono::seconds(120));
 
 }  // namespace worker::executor

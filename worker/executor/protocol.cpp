@@ -376,7 +376,8 @@ std::string encode_command(const Command& command) {
             return {{"op", "embed"},
                     {"id", c.id},
                     {"inputs", c.inputs},
-                    {"prompt_tokens_max", c.prompt_tokens_max}};
+                    {"prompt_tokens_max", c.prompt_tokens_max},
+                    {"dimensions", c.dimensions}};
         }
         json operator()(const GenerateRequest& c) const {
             return {{"op", "generate"},
@@ -396,7 +397,7 @@ std::string encode_command(const Command& command) {
 Result<Command> decode_command(std::string_view line) {
     TRY_ASSIGN(const auto value, parse_line(line));
     const FieldReader in(value, "command", ErrorCode::invalid_field);
-    TRY(in.only({"op", "id", "inputs", "prompt", "messages", "prompt_tokens_max",
+    TRY(in.only({"op", "id", "inputs", "dimensions", "prompt", "messages", "prompt_tokens_max",
                  "temperature_given", "top_p_given", "repetition_given", "params"}));
     TRY_ASSIGN(const std::string op, in.text("op", 16));
     if (op == "pause") return Command(Pause{});
@@ -414,6 +415,7 @@ Result<Command> decode_command(std::string_view line) {
         embed.id = id;
         TRY_ASSIGN(embed.inputs, in.text("inputs", kLineBytesMax));
         TRY_ASSIGN(embed.prompt_tokens_max, in.integer("prompt_tokens_max", 0, kAny));
+        TRY_ASSIGN(embed.dimensions, in.integer("dimensions", 0, kAny));
         return Command(std::move(embed));
     }
     GenerateRequest request;

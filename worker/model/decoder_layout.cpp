@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "worker/model/decoder_layout.hpp"
 
+#include "worker/model/decoder_names.hpp"
+
 #include <fmt/format.h>
 
 #include <utility>
@@ -12,30 +14,21 @@ namespace {
 class Builder {
  public:
     Builder(const DecoderConfig& config, std::string_view prefix, DecoderLayout& out)
-        : c_(config), prefix_(prefix), out_(out) {}
+        : c_(config), names_(decoder_names(config.names)), prefix_(prefix), out_(out) {}
 
     void build() {
         out_.in_out = c_.names == WeightNames::kGpt2;
-        out_.embedding = add(in_body(by_names("model.embed_tokens.weight", "wte.weight",
-                                              "gpt_neox.embed_in.weight")),
-                             {c_.vocab, c_.width});
-        if (c_.rope.dims == 0) out_.positions = add(in_body("wpe.weight"), {c_.context, c_.width});
+        out_.embedding = add(in_body(names_.embedding), {c_.vocab, c_.width});
+        if (c_.rope.dims == 0)
+            out_.positions = add(in_body(names_.positions), {c_.context, c_.width});
         for (std::uint32_t i = 0; i < c_.depth; ++i)
             add_layer(i);
-        out_.last = norm(in_body(by_names("model.norm", "ln_f", "gpt_neox.final_layer_norm")));
+        out_.last = norm(in_body(names_.last));
         out_.head =
-            c_.tied_head
-                ? out_.embedding
-                : add(std::string(by_names("lm_head.weight", "lm_head.weight", "embed_out.weight")),
-                      {c_.vocab, c_.width});
+            c_.tied_head ? out_.embedding : add(std::string(names_.head), {c_.vocab, c_.width});
     }
 
  private:
-    [[nodiscard]] std::string_view by_names(std::string_view llama, std::string_view gpt2,
-                                            std::string_view neox) const {
-        if (c_.names == WeightNames::kGpt2) return gpt2;
-        return c_.names == WeightNames::kNeox ? neox : llama;
-    }
     [[nodiscard]] std::string in_body(std::string_view name) const {
         return fmt::format("{}{}", prefix_, name);
     }
@@ -77,47 +70,38 @@ class Builder {
     }
 
     void add_layer(std::uint32_t index) {
-        const std::string layer =
-            in_body(fmt::format("{}.{}.", by_names("model.layers", "h", "gpt_neox.layers"), index));
-        const auto named = [&](std::string_view llama, std::string_view gpt2,
-                               std::string_view neox) {
-            return layer + std::string(by_names(llama, gpt2, neox));
-        };
+        const std::string layer = in_body(fmt::format("{}.{}.", names_.layers, index));
+        const auto named = [&](std::string_view name) { return layer + std::string(name); };
         LayerPlaces places;
         places.first_linear = out_.linears.size();
         places.query_norm = DecoderLayout::kNoSlot;
         places.key_norm = DecoderLayout::kNoSlot;
-        places.before_attention = norm(named("input_layernorm", "ln_1", "input_layernorm"));
-        if (c_.names == WeightNames::kLlama) {
-            linear(LinearPart::kQuery, layer + "self_attn.q_proj", c_.query_width(), c_.width,
+        places.before_attention = norm(named(names_.before_attention));
+        if (names_.qkv.size() == 3) {
+            linear(LinearPart::kQuery, named(names_.qkv[0]), c_.query_width(), c_.width,
                    c_.qkv_bias);
-            linear(LinearPart::kKey, layer + "self_attn.k_proj", c_.kv_width(), c_.width,
-                   c_.qkv_bias);
-            linear(LinearPart::kValue, layer + "self_attn.v_proj", c_.kv_width(), c_.width,
-                   c_.qkv_bias);
+            linear(LinearPart::kKey, named(names_.qkv[1]), c_.kv_width(), c_.width, c_.qkv_bias);
+            linear(LinearPart::kValue, named(names_.qkv[2]), c_.kv_width(), c_.width, c_.qkv_bias);
         } else {
-            linear(LinearPart::kFused, named("", "attn.c_attn", "attention.query_key_value"),
-                   c_.qkv_width(), c_.width, c_.qkv_bias);
+            linear(LinearPart::kFused, named(names_.qkv[0]), c_.qkv_width(), c_.width, c_.qkv_bias);
         }
         if (c_.qk_norm) {
-            places.query_norm = add(layer + "self_attn.q_norm.weight", {c_.head_dim});
-            places.key_norm = add(layer + "self_attn.k_norm.weight", {c_.head_dim});
+            places.query_norm = add(named(names_.query_norm), {c_.head_dim});
+            places.key_norm = add(named(names_.key_norm), {c_.head_dim});
         }
-        linear(LinearPart::kOut, named("self_attn.o_proj", "attn.c_proj", "attention.dense"),
-               c_.width, c_.query_width(), c_.attention_out_bias);
-        places.before_mlp =
-            norm(named("post_attention_layernorm", "ln_2", "post_attention_layernorm"));
+        linear(LinearPart::kOut, named(names_.attention_out), c_.width, c_.query_width(),
+               c_.attention_out_bias);
+        places.before_mlp = norm(named(names_.before_mlp));
         if (c_.mlp == MlpKind::kGated)
-            linear(LinearPart::kGate, layer + "mlp.gate_proj", c_.ffn, c_.width, c_.mlp_bias);
-        linear(LinearPart::kUp, named("mlp.up_proj", "mlp.c_fc", "mlp.dense_h_to_4h"), c_.ffn,
-               c_.width, c_.mlp_bias);
-        linear(LinearPart::kDown, named("mlp.down_proj", "mlp.c_proj", "mlp.dense_4h_to_h"),
-               c_.width, c_.ffn, c_.mlp_bias);
+            linear(LinearPart::kGate, named(names_.gate), c_.ffn, c_.width, c_.mlp_bias);
+        linear(LinearPart::kUp, named(names_.up), c_.ffn, c_.width, c_.mlp_bias);
+        linear(LinearPart::kDown, named(names_.down), c_.width, c_.ffn, c_.mlp_bias);
         places.linears = out_.linears.size() - places.first_linear;
         out_.layers.push_back(places);
     }
 
     const DecoderConfig& c_;
+    DecoderNames names_;
     std::string_view prefix_;
     DecoderLayout& out_;
     std::uint64_t next_ = 0;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "worker/model/decoder_model.hpp"
 
+#include "worker/model/decoder_names.hpp"
+
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -26,58 +28,6 @@ using ledger::base::fail;
 using ledger::base::Result;
 
 namespace {
-
-/// What one naming scheme calls the parts of a model; `layer` names begin after "…layers.7.".
-struct Names {
-    std::string_view embedding;
-    std::string_view positions;
-    std::string_view head;
-    std::string_view last;
-    std::string_view layers;
-    std::string_view before_attention;
-    std::vector<std::string_view> qkv;
-    std::string_view attention_out;
-    std::string_view before_mlp;
-    std::vector<std::string_view> up_gated;  // gate, up
-    std::string_view up_plain;
-    std::string_view down;
-};
-
-Names names_of(WeightNames scheme) {
-    switch (scheme) {
-        case WeightNames::kLlama:
-            break;
-        case WeightNames::kGpt2:
-            return {"wte.weight", "wpe.weight", "lm_head.weight", "ln_f",
-                    "h",          "ln_1",       {"attn.c_attn"},  "attn.c_proj",
-                    "ln_2",       {},           "mlp.c_fc",       "mlp.c_proj"};
-        case WeightNames::kNeox:
-            return {"gpt_neox.embed_in.weight",
-                    "",
-                    "embed_out.weight",
-                    "gpt_neox.final_layer_norm",
-                    "gpt_neox.layers",
-                    "input_layernorm",
-                    {"attention.query_key_value"},
-                    "attention.dense",
-                    "post_attention_layernorm",
-                    {},
-                    "mlp.dense_h_to_4h",
-                    "mlp.dense_4h_to_h"};
-    }
-    return {"model.embed_tokens.weight",
-            "",
-            "lm_head.weight",
-            "model.norm",
-            "model.layers",
-            "input_layernorm",
-            {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"},
-            "self_attn.o_proj",
-            "post_attention_layernorm",
-            {"mlp.gate_proj", "mlp.up_proj"},
-            "mlp.up_proj",
-            "mlp.down_proj"};
-}
 
 /// Tensors that follow from the config (masks, frequencies), or belong to training.
 bool is_known_extra(const DecoderConfig& config, std::string_view name, std::string_view head) {
@@ -106,7 +56,7 @@ class Loader {
           tensors_(tensors),
           format_(format),
           pool_(pool),
-          names_(names_of(config.names)) {
+          names_(decoder_names(config.names)) {
         // The first files of GPT-2 have no prefix, later ones do.
         if (config.names == WeightNames::kGpt2 && tensors.find("wte.weight") == nullptr)
             prefix_ = "transformer.";
@@ -298,19 +248,19 @@ class Loader {
         TRY_ASSIGN(out.qkv, qkv(layer));
         if (config_.qk_norm) {
             TRY_ASSIGN(out.query_norm,
-                       vector(layer + "self_attn.q_norm.weight", {config_.head_dim}));
-            TRY_ASSIGN(out.key_norm, vector(layer + "self_attn.k_norm.weight", {config_.head_dim}));
+                       vector(layer + std::string(names_.query_norm), {config_.head_dim}));
+            TRY_ASSIGN(out.key_norm,
+                       vector(layer + std::string(names_.key_norm), {config_.head_dim}));
         }
         TRY_ASSIGN(out.attention_out,
                    linear(layer, {names_.attention_out}, {width}, config_.query_width(),
                           bias_if(config_.attention_out_bias)));
         TRY_ASSIGN(out.before_mlp, norm(layer + std::string(names_.before_mlp)));
         if (config_.mlp == MlpKind::kGated) {
-            TRY_ASSIGN(out.up, linear(layer, names_.up_gated, {ffn, ffn}, width,
+            TRY_ASSIGN(out.up, linear(layer, {names_.gate, names_.up}, {ffn, ffn}, width,
                                       bias_if(config_.mlp_bias)));
         } else {
-            TRY_ASSIGN(out.up,
-                       linear(layer, {names_.up_plain}, {ffn}, width, bias_if(config_.mlp_bias)));
+            TRY_ASSIGN(out.up, linear(layer, {names_.up}, {ffn}, width, bias_if(config_.mlp_bias)));
         }
         TRY_ASSIGN(out.down, linear(layer, {names_.down}, {width}, ffn, bias_if(config_.mlp_bias)));
         return out;
@@ -320,7 +270,7 @@ class Loader {
     const TensorSet& tensors_;
     WeightFormat format_;
     kernels::Pool& pool_;
-    Names names_;
+    DecoderNames names_;
     std::string prefix_;
     std::set<std::string, std::less<>> used_;
 };

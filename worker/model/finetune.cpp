@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "worker/model/finetune.hpp"
 
-#include "worker/kernels/weight_matrix.hpp"
 #include "worker/model/hf_config.hpp"
 #include "worker/model/lora.hpp"
 #include "worker/model/model_folder.hpp"
 #include "worker/model/result_file.hpp"
+#include "worker/model/tensor_floats.hpp"
 #include "worker/model/torch_decoder.hpp"
 #include "worker/model/torch_runtime.hpp"
 
@@ -51,13 +51,8 @@ Result<const TensorView*> find_tensor(const TensorSet& tensors, const ParameterS
 /// Widens the slot's tensor into `values` and lets go of the file's pages.
 Result<void> read_tensor(const TensorSet& tensors, const ParameterSlot& slot, float* values) {
     TRY_ASSIGN(const TensorView* tensor, find_tensor(tensors, slot));
-    kernels::SourceType type = kernels::SourceType::kF32;
-    if (tensor->dtype == Dtype::kBf16) type = kernels::SourceType::kBf16;
-    if (tensor->dtype == Dtype::kF16) type = kernels::SourceType::kF16;
-    kernels::to_floats(type, std::as_bytes(tensor->data).data(), slot.size, values);
+    TRY(read_floats(*tensor, {values, slot.size}));
     MappedFile::release(tensor->data);
-    if (!std::all_of(values, values + slot.size, [](float v) { return std::isfinite(v); }))
-        return fail(ErrorCode::data_invalid, slot.name + " holds a number that is not finite");
     return {};
 }
 

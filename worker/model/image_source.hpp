@@ -4,11 +4,13 @@
 #include "ledger/base/bytes.hpp"
 #include "ledger/base/result.hpp"
 #include "worker/model/image_decode.hpp"
+#include "worker/model/philox.hpp"
 
 #include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 namespace worker::model {
@@ -49,5 +51,22 @@ struct IdxArray {
                                                                   const ImageSize& size,
                                                                   std::uint32_t classes,
                                                                   std::uint64_t seed);
+
+/// JSON lines of {"image", "label"}, other members are passed over: a PNG, JPEG or PPM in base64
+/// (or a data URL of it, or an object with that in "bytes"), and a number below `classes` or a
+/// name; names count in their order, and there must be `classes` of them. Stretched, ordered and
+/// checked as a tar's images are; data_invalid names the line, which has at most 16 MiB.
+[[nodiscard]] ledger::base::Result<ImageSourcePtr> open_image_jsonl(
+    const std::filesystem::path& path, const ImageSize& size, std::uint32_t classes,
+    std::uint64_t seed);
+
+/// Draws an order from `seed`, so that a held-out tail has some of every label.
+template <typename Image>
+void shuffle_images(std::vector<Image>& images, std::uint64_t seed) {
+    constexpr std::uint64_t kOrderEpoch = 1ULL << 40U;  // no epoch of training is that late
+    const Philox random(seed, Philox::Stream::kShuffle);
+    for (auto i = static_cast<std::uint32_t>(images.size() - 1); i > 0; --i)
+        std::swap(images[i], images[random.below(std::uint64_t{i} + 1, kOrderEpoch, i)]);
+}
 
 }  // namespace worker::model

@@ -2,7 +2,6 @@
 #include "ledger/base/check.hpp"
 #include "worker/model/image_source.hpp"
 #include "worker/model/mapped_file.hpp"
-#include "worker/model/philox.hpp"
 
 #include <fmt/format.h>
 
@@ -25,7 +24,6 @@ namespace {
 
 constexpr std::size_t kBlock = 512;
 constexpr std::size_t kImagesMax = 20'000'000;
-constexpr std::uint64_t kOrderEpoch = 1ULL << 40U;  // no epoch of training is that late
 
 /// A number in octal digits, as tar has them; nothing else.
 std::optional<std::uint64_t> octal(std::string_view field) {
@@ -186,9 +184,7 @@ Result<ImageSourcePtr> open_image_tar(const std::filesystem::path& path, const I
             images.push_back({content, number});
         ++number;
     }
-    const Philox random(seed, Philox::Stream::kShuffle);
-    for (auto i = static_cast<std::uint32_t>(images.size() - 1); i > 0; --i)
-        std::swap(images[i], images[random.below(std::uint64_t{i} + 1, kOrderEpoch, i)]);
+    shuffle_images(images, seed);
     return std::make_unique<TarSource>(std::move(file), size, std::move(images));
 }
 

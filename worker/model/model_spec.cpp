@@ -132,7 +132,7 @@ Result<ModelSpec> read_model(const FieldReader& job) {
     return model;
 }
 
-Result<DataSpec> read_data(const FieldReader& job) {
+Result<DataSpec> read_data(const FieldReader& job, const ModelSpec& model) {
     TRY_ASSIGN(const FieldReader in, job.object("data"));
     TRY_ASSIGN(const std::string format, in.text("format", 16));
     if (format == "idx") {
@@ -140,6 +140,11 @@ Result<DataSpec> read_data(const FieldReader& job) {
         TRY_ASSIGN(const Hash32 images, read_hash(in, "images"));
         TRY_ASSIGN(const Hash32 labels, read_hash(in, "labels"));
         return DataSpec(IdxData{images, labels});
+    }
+    if (format == "jsonl" && image_shape(model)) {
+        TRY(in.only({"format", "blob"}));
+        TRY_ASSIGN(const Hash32 blob, read_hash(in, "blob"));
+        return DataSpec(ImageJsonlData{blob});
     }
     if (format == "jsonl") {
         TRY(in.only({"format", "blob", "field"}));
@@ -163,7 +168,7 @@ Result<void> check_data_fits(const FieldReader& in, const TrainSpec& spec) {
     if (symbols != (gpt != nullptr))
         return in.refuse("data.format",
                          "does not fit the model: gpt takes text, jsonl or tokens, a model for "
-                         "images takes idx or tar");
+                         "images takes idx, tar or jsonl");
     if (gpt != nullptr && gpt->vocab != 256 && !std::holds_alternative<TokenData>(spec.data))
         return in.refuse("model.vocab", "must be 256 for text, whose symbols are bytes");
     return {};
@@ -178,7 +183,7 @@ Result<JobSpec> read_train(const FieldReader& in) {
          "early_stop",   "sealed",         "init",          "numeric_class", "flops_per_step"}));
     TrainSpec spec;
     TRY_ASSIGN(spec.model, read_model(in));
-    TRY_ASSIGN(spec.data, read_data(in));
+    TRY_ASSIGN(spec.data, read_data(in, spec.model));
     TRY(check_data_fits(in, spec));
     TRY_ASSIGN(static_cast<LoopSpec&>(spec), read_loop_spec(in));
     TRY_ASSIGN(const auto holdout, in.integer_or("holdout_bp", 0, 5000, 500));
@@ -362,6 +367,7 @@ DataBlobs blobs_of(const DataSpec& data) noexcept {
     if (const auto* jsonl = std::get_if<JsonlData>(&data)) out.text = jsonl->blob;
     if (const auto* tokens = std::get_if<TokenData>(&data)) out.text = tokens->blob;
     if (const auto* tar = std::get_if<TarData>(&data)) out.images = tar->blob;
+    if (const auto* jsonl = std::get_if<ImageJsonlData>(&data)) out.images = jsonl->blob;
     if (const auto* idx = std::get_if<IdxData>(&data)) {
         out.images = idx->images;
         out.labels = idx->labels;

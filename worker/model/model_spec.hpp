@@ -106,17 +106,22 @@ struct IdxData {
     ledger::base::Hash32 labels;
     friend bool operator==(const IdxData&, const IdxData&) = default;
 };
+/// A labelled image per line.
+struct ImageJsonlData {
+    ledger::base::Hash32 blob;
+    friend bool operator==(const ImageJsonlData&, const ImageJsonlData&) = default;
+};
 /// A tar with a folder of images per label.
 struct TarData {
     ledger::base::Hash32 blob;
     friend bool operator==(const TarData&, const TarData&) = default;
 };
-using DataSpec = std::variant<TextData, IdxData, JsonlData, TokenData, TarData>;
+using DataSpec = std::variant<TextData, IdxData, JsonlData, TokenData, TarData, ImageJsonlData>;
 
 /// The blobs of a data set by the file that each becomes (TrainFiles).
 struct DataBlobs {
     std::optional<ledger::base::Hash32> text;    // text, jsonl, tokens
-    std::optional<ledger::base::Hash32> images;  // idx, tar
+    std::optional<ledger::base::Hash32> images;  // idx, tar, jsonl of images
     std::optional<ledger::base::Hash32> labels;  // idx
 };
 [[nodiscard]] DataBlobs blobs_of(const DataSpec& data) noexcept;

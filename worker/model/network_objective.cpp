@@ -32,6 +32,15 @@ Result<SymbolSourcePtr> open_symbols(const DataSpec& data, const std::filesystem
     return open_text(path);
 }
 
+Result<ImageSourcePtr> open_images(const TrainSpec& spec, const TrainFiles& files,
+                                   const ImageSize& size, std::uint32_t classes) {
+    if (std::holds_alternative<TarData>(spec.data))
+        return open_image_tar(files.images, size, classes, spec.seed);
+    if (std::holds_alternative<ImageJsonlData>(spec.data))
+        return open_image_jsonl(files.images, size, classes, spec.seed);
+    return open_idx(files.images, files.labels, size, classes);
+}
+
 Result<Dataset> open_dataset(const TrainSpec& spec, const TrainFiles& files) {
     if (const auto* gpt = std::get_if<GptShape>(&spec.model)) {
         TRY_ASSIGN(auto source, open_symbols(spec.data, files.text, gpt->vocab));
@@ -41,9 +50,7 @@ Result<Dataset> open_dataset(const TrainSpec& spec, const TrainFiles& files) {
     }
     const ImageShape shape = image_shape(spec.model).value();
     const ImageSize size{shape.colors, shape.height, shape.width};
-    const bool tar = std::holds_alternative<TarData>(spec.data);
-    TRY_ASSIGN(auto source, tar ? open_image_tar(files.images, size, shape.classes, spec.seed)
-                                : open_idx(files.images, files.labels, size, shape.classes));
+    TRY_ASSIGN(auto source, open_images(spec, files, size, shape.classes));
     return Dataset(std::in_place_type<ImageDataset>, std::move(source), spec.holdout_bp, spec.seed);
 }
 

@@ -3,10 +3,13 @@
 
 #include "ledger/base/bytes.hpp"
 #include "ledger/base/result.hpp"
+#include "worker/model/finetune.hpp"
 #include "worker/model/training.hpp"
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
+#include <optional>
 #include <vector>
 
 namespace worker::verify {
@@ -23,10 +26,8 @@ enum class Verdict : std::uint8_t {
     kWrong,
 };
 
-/// One segment to run again: from the state before it to the step it ended at.
-struct AuditTask {
-    model::TrainSpec spec;
-    model::TrainFiles files;  // `checkpoint` is the state before; none for the first segment
+/// What a worker says a segment ended with, and how it is looked at.
+struct SegmentClaim {
     std::uint64_t end_step = 0;
     std::filesystem::path claimed;  // the checkpoint that the worker gave
     ledger::base::Hash32 claimed_hash;
@@ -34,16 +35,34 @@ struct AuditTask {
     model::RuntimeOptions runtime;
 };
 
+/// One segment to run again: from the state before it to the step it ended at.
+struct AuditTask : SegmentClaim {
+    model::TrainSpec spec;
+    model::TrainFiles files;  // `checkpoint` is the state before; none for the first segment
+};
+
+/// The same of a fine-tuning job.
+struct FinetuneAudit : SegmentClaim {
+    model::FinetuneSpec spec;
+    std::optional<std::filesystem::path> checkpoint;  // the state before
+    /// The job's model with its examples, tokenised as the worker does it; see
+    /// make_finetune_objective.
+    std::unique_ptr<model::Objective> objective;
+};
+
 struct AuditReport {
     Verdict verdict = Verdict::kWrong;
     std::uint64_t steps = 0;  // run again
     ledger::base::Hash32 found_hash;
-    double distance = 0;  // relative L2 of the parameters' change over the segment
+    /// Relative L2 of what the parameters moved over the segment; where the job ends, of the
+    /// weights that it leaves, rounded as they are.
+    double distance = 0;
 };
 
 /// Runs the segment and compares. An error means that the audit could not be made (data_missing,
 /// the claimed file is not what was receipted, out_of_memory, unsupported for a sealed job); a bad
 /// segment is a verdict.
 [[nodiscard]] ledger::base::Result<AuditReport> audit_segment(const AuditTask& task);
+[[nodiscard]] ledger::base::Result<AuditReport> audit_segment(FinetuneAudit task);
 
 }  // namespace worker::verify

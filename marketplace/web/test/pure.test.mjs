@@ -123,7 +123,7 @@ test("records: what is cut, of another version or of no known kind is no record"
   const receipt = Buffer.concat([
     Buffer.from([13]), hash(1), u64(2), hash(3), Buffer.from([3]), u64(40), u64(500), u64(20_000), hash(4), hash(5), hash(6), u64(7), u64(8), Buffer.alloc(65, 9),
   ]);
-  const record = (command, version = 3) => Buffer.concat([Buffer.from([version]), u64(77), u64(1_700_000_000_000), hash(0xee), u32(command.length), command, u32(0), hash(0xaa)]);
+  const record = (command, version = 4) => Buffer.concat([Buffer.from([version]), u64(77), u64(1_700_000_000_000), hash(0xee), u32(command.length), command, u32(0), hash(0xaa)]);
   const good = decode_record(hex(record(receipt)));
   assert.equal(good.command, "submit_receipt");
   assert.equal(good.sequence, 77n);
@@ -132,7 +132,7 @@ test("records: what is cut, of another version or of no known kind is no record"
   assert.deepEqual([good.receipt.message.sequence, good.receipt.message.cumulativeUnits, good.receipt.message.cumulativeAmount], [2n, 40n, 20_000n]);
   assert.equal(good.receipt.signature, hex(Buffer.alloc(65, 9)));
   assert.equal(decode_record(hex(record(Buffer.from([17])))).receipt, null);
-  assert.equal(decode_record(hex(record(receipt, 2))), null);
+  assert.equal(decode_record(hex(record(receipt, 3))), null);
   assert.equal(decode_record(hex(record(Buffer.from([200])))), null);
   for (let cut = 0; cut < 53 + receipt.length; ++cut) assert.equal(decode_record(hex(record(receipt).subarray(0, cut))), null, `cut at ${cut}`);
 });

@@ -3,7 +3,7 @@
 import { bytesToHex, hexToBytes, type Hex } from "viem";
 import type { Message } from "./message_types";
 
-const version = 3;
+const version = 4;
 const submit_receipt = 13;
 const command_names = [
   "post_ask", "post_job", "cancel_ask", "cancel_job", "worker_connected", "worker_lost", "escrow_deposited",

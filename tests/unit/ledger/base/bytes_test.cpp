@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ledger/base/bytes.hpp"
 
+#include "ledger/base/base64.hpp"
 #include "ledger/base/hex.hpp"
 #include "ledger/base/ids.hpp"
 #include "ledger/base/sha256.hpp"
@@ -22,6 +23,26 @@ TEST_CASE("hex: refuses other lengths, digits and sizes") {
 TEST_CASE("hex: round trip, either case") {
     CHECK(to_hex(*parse_hex("0xAbCd", 2)) == "0xabcd");
     CHECK(parse_hex("", 0)->empty());
+}
+
+TEST_CASE("base64: refuses other letters, lengths, padding and hidden bits") {
+    for (const char* text : {"Zg", "Zg=", "Zg=a", "====", "=", "Z===", "Zm9v\n", "Zm 9", "Zm9_",
+                             "Zh==", "Zm9=", "Zg==Zg=="})
+        CHECK_MESSAGE(parse_base64(text).error().code() == ErrorCode::invalid_encoding, text);
+}
+
+TEST_CASE("base64: the vectors of RFC 4648, both ways") {
+    const char* vectors[][2] = {{"", ""},
+                                {"f", "Zg=="},
+                                {"fo", "Zm8="},
+                                {"foo", "Zm9v"},
+                                {"foob", "Zm9vYg=="},
+                                {"fooba", "Zm9vYmE="},
+                                {"foobar", "Zm9vYmFy"}};
+    for (const auto& [plain, encoded] : vectors) {
+        CHECK(to_base64(as_bytes(plain)) == encoded);
+        CHECK(as_text(*parse_base64(encoded)) == plain);
+    }
 }
 
 TEST_CASE("ids: carry their kind") {

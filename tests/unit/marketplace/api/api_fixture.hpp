@@ -458,6 +458,8 @@ inline domain::Resource test_resource(const domain::Address& worker) {
     resource.runtime = "libtorch-1.13.1-cpu";
     resource.max_flops_per_step = 1'000'000'000'000;
     resource.worker = worker;
+    resource.gflop_per_s = 120;
+    resource.memory_mb_per_s = 45'000;
     return resource;
 }
 

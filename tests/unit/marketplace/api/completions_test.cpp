@@ -315,6 +315,7 @@ TEST_CASE("embeddings: floats and base64, shortened at length 1, billed as input
     const json shorter =
         f.post("/v1/embeddings", R"({"model":"moby","input":"a","dimensions":1})", 200, f.header);
     CHECK(shorter["data"][0]["embedding"] == json::array({1.0}));
+    CHECK(f.inference.last.embed_dimensions == 1);
     CHECK(f.post("/v1/embeddings", R"({"model":"nope","input":"a"})", 404,
                  f.header)["error"]["code"] == "model_not_found");
 }

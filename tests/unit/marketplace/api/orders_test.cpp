@@ -64,6 +64,8 @@ TEST_CASE("orders: an ask is listed, shown, quoted, and cancelled by its owner o
     REQUIRE(book["asks"].size() == 1);
     CHECK(book["asks"][0]["price"] == "100");
     CHECK(book["asks"][0]["online"] == false);
+    CHECK(book["asks"][0]["gflop_per_s"] == 120);
+    CHECK(book["asks"][0]["memory_mb_per_s"] == 45'000);
     CHECK(f.get("/v1/market/book?unit_kind=input_token")["asks"].empty());
     f.get("/v1/market/book?unit_kind=nonsense", 400);
 

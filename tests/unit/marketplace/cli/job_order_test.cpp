@@ -67,6 +67,8 @@ TEST_CASE("job_order: the options say all that an order may demand") {
     options.min_cpu_cores = 8;
     options.min_disk_mib = 100'000;
     options.min_bandwidth_mbps = 1000;
+    options.min_gflop_per_s = 900'000;
+    options.min_memory_mb_per_s = 3'350'000;
     options.min_reliability = 98;
     options.numeric_class = "d1";
     options.order_class = "reserved";
@@ -90,6 +92,8 @@ TEST_CASE("job_order: the options say all that an order may demand") {
     CHECK(wanted->min_cpu_cores == 8);
     CHECK(wanted->min_disk_mib == 100'000);
     CHECK(wanted->min_bandwidth_mbps == 1000);
+    CHECK(wanted->min_gflop_per_s == 900'000);
+    CHECK(wanted->min_memory_mb_per_s == 3'350'000);
     CHECK(wanted->min_reliability_bp == 9800);
     CHECK(wanted->numeric_class == domain::NumericClass::kD1);
     CHECK(wanted->gang == 4);

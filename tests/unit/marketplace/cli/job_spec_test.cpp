@@ -105,6 +105,16 @@ TEST_CASE("job_spec: options that do not go together are refused") {
     images.image_tar = hash_of("tar");
     images.patch = 5;
     CHECK(refusal(images) == ErrorCode::invalid_field);
+    images.patch = 4;
+    images.jsonl = hash_of("lines");
+    CHECK(refusal(images) == ErrorCode::invalid_field);
+    images.image_tar.reset();
+    const auto lines = make_train_spec(images);
+    REQUIRE_MESSAGE(lines.has_value(), lines.error().message());
+    CHECK(lines->find(R"(","format":"jsonl"})") != std::string::npos);  // and no field
+    CHECK(marketplace::wire::parse_job_spec(*lines).has_value());
+    images.jsonl.reset();
+    images.image_tar = hash_of("tar");
     images.patch = 0;
     CHECK(refusal(images) == ErrorCode::invalid_field);
     images.arch = "cnn";

@@ -188,6 +188,8 @@ Resource full_resource() {
     out.buyers[0].data()[19] = 13;
     out.exclude_buyers.resize(1);
     out.exclude_buyers[0].data()[19] = 14;
+    out.gflop_per_s = 15;
+    out.memory_mb_per_s = 16;
     return out;
 }
 Constraints full_constraints() {
@@ -216,6 +218,8 @@ Constraints full_constraints() {
     out.ramp_from_atoms = 15;
     out.ramp_start_s = 16;
     out.ramp_end_s = 17;
+    out.min_gflop_per_s = 18;
+    out.min_memory_mb_per_s = 19;
     return out;
 }
 
@@ -260,8 +264,8 @@ TEST_CASE("codec: refuses enum values, booleans and counts that cannot be") {
 }
 
 TEST_CASE("codec: refuses numeric classes, clearings and unit kinds that cannot be") {
-    // Counted from the end: gang, slice, duration, clearing, three numbers of the ramp.
-    const std::size_t clearing_from_end = 1 + 3 * 8;
+    // Counted from the end: gang, slice, duration, clearing, three numbers of the ramp, two speeds.
+    const std::size_t clearing_from_end = 1 + 3 * 8 + 2 * 4;
     const std::size_t class_from_end = clearing_from_end + 8 + 8 + 2 + 1;
     for (const auto& [from_end, count] : {std::pair{clearing_from_end, kClearingCount},
                                           std::pair{class_from_end, kNumericClassCount}}) {
@@ -283,10 +287,10 @@ TEST_CASE("codec: refuses lists and texts that claim more than there is") {
         bytes[bytes.size() - count_from_end] = 0xff;
         return !raw_decoded<std::remove_cvref_t<decltype(value)>>(bytes);
     };
-    CHECK(refused(Resource{}, 4));                                 // exclude_buyers
-    CHECK(refused(Resource{}, 8));                                 // buyers
-    CHECK(refused(Resource{}, 8 + 2 + 1 + 1 + 4));                 // interconnect
-    CHECK(refused(Constraints{}, 3 * 8 + 1 + 2 * 8 + 2 + 1 + 4));  // interconnects
+    CHECK(refused(Resource{}, 8 + 4));                                 // exclude_buyers
+    CHECK(refused(Resource{}, 8 + 8));                                 // buyers
+    CHECK(refused(Resource{}, 8 + 8 + 2 + 1 + 1 + 4));                 // interconnect
+    CHECK(refused(Constraints{}, 8 + 3 * 8 + 1 + 2 * 8 + 2 + 1 + 4));  // interconnects
     Bytes cleared = bytes_of(Event(BatchCleared{}));
     cleared[2] = 0xff;  // gpu_models
     CHECK_FALSE(decode_event(cleared));
@@ -312,13 +316,14 @@ TEST_CASE("codec: every field of a resource and of constraints has its own bytes
     };
     using R = Resource;
     each_left_out(resource, &R::disk_mib, &R::bandwidth_mbps, &R::interconnect, &R::numeric_classes,
-                  &R::verification_tier, &R::max_gang, &R::buyers, &R::exclude_buyers);
+                  &R::verification_tier, &R::max_gang, &R::buyers, &R::exclude_buyers,
+                  &R::gflop_per_s, &R::memory_mb_per_s);
     using C = Constraints;
     each_left_out(constraints, &C::min_ram_mib, &C::min_disk_mib, &C::min_cpu_cores,
                   &C::min_bandwidth_mbps, &C::min_reliability_bp, &C::min_reclaim_window_s,
                   &C::interconnects, &C::numeric_class, &C::gang, &C::min_slice_units,
                   &C::max_duration_s, &C::clearing, &C::ramp_from_atoms, &C::ramp_start_s,
-                  &C::ramp_end_s);
+                  &C::ramp_end_s, &C::min_gflop_per_s, &C::min_memory_mb_per_s);
 }
 
 TEST_CASE("codec: every count and every nearest value of the mismatches has its own bytes") {
@@ -404,7 +409,7 @@ TEST_CASE("codec: golden bytes of a resource and of constraints with every field
         "0x0400000068313030020000000300000000000000040000000000000005000000020000006575"
         "0200000074320600000000000000" +
         zeros + "07" + "08000000000000000900000004000000706369650a0b0c0001000000" + zeros +
-        "0d01000000" + zeros + "0e";
+        "0d01000000" + zeros + "0e" + "0f00000010000000";
     CHECK(ledger::base::to_hex(raw_bytes_of(full_resource())) == resource);
     const std::string constraints =
         "0x010000000400000068313030020000000300000000000000010000000200000065750100000002"
@@ -412,7 +417,8 @@ TEST_CASE("codec: golden bytes of a resource and of constraints with every field
         zeros + "0401000000" + zeros + "05" +
         "060000000000000007000000000000000800000009000000"
         "0a0000000b000000010000000400000070636965"
-        "040c000d000000000000000e00000000000000010f0000000000000010000000000000001100000000000000";
+        "040c000d000000000000000e00000000000000010f0000000000000010000000000000001100000000000000"
+        "1200000013000000";
     CHECK(ledger::base::to_hex(raw_bytes_of(full_constraints())) == constraints);
 }
 

@@ -51,6 +51,11 @@ TEST_CASE("names: reasons read as a sentence") {
     CHECK(describe(reasons) ==
           "15 asks: 9 with less VRAM (largest 16384 MiB), "
           "5 less reliable (best 98 %), 1 fits");
+    Mismatches slow;
+    slow.asks = slow.failed[static_cast<std::size_t>(Mismatch::kMemoryBandwidth)] = 5;
+    slow.nearest_of(Mismatch::kMemoryBandwidth) = 45'000;
+    CHECK(to_string(Mismatch::kMemoryBandwidth) == "memory_bandwidth");
+    CHECK(describe(slow) == "5 asks: 5 with less memory bandwidth (fastest 45000 MB/s)");
     // Every test has a phrase of its own.
     std::set<std::string> texts;
     for (std::size_t i = 0; i < kMismatchCount; ++i) {

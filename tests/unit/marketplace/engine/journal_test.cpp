@@ -28,7 +28,7 @@ TEST_CASE("journal: refuses truncation, trailing bytes and other versions") {
     domain::Bytes longer = bytes;
     longer.push_back(0);
     CHECK_FALSE(decode_record(longer));
-    bytes[0] = 2;
+    bytes[0] = 3;
     CHECK(decode_record(bytes).error().code() == ledger::base::ErrorCode::unsupported);
 }
 

@@ -60,6 +60,15 @@ TEST_CASE("matches: each constraint that fails is named") {
           Mismatch::kGpuCount);
     CHECK(mismatch_of([](PostAsk&, PostJob& j) { j.legs[0].constraints.min_vram_mib = 4097; }) ==
           Mismatch::kVram);
+    // What is not told does not do, and neither does one unit less.
+    CHECK(mismatch_of([](PostAsk&, PostJob& j) { j.legs[0].constraints.min_gflop_per_s = 1; }) ==
+          Mismatch::kCompute);
+    CHECK(mismatch_of([](PostAsk& a, PostJob& j) {
+              a.resource.gflop_per_s = 900'000;
+              a.resource.memory_mb_per_s = 3'349'999;
+              j.legs[0].constraints.min_gflop_per_s = 900'000;
+              j.legs[0].constraints.min_memory_mb_per_s = 3'350'000;
+          }) == Mismatch::kMemoryBandwidth);
     CHECK(mismatch_of([](PostAsk&, PostJob& j) { j.legs[0].constraints.regions = {"eu"}; }) ==
           Mismatch::kRegion);
     CHECK(mismatch_of([](PostAsk&, PostJob& j) { j.legs[0].constraints.runtimes = {"cuda"}; }) ==

@@ -47,12 +47,15 @@ domain::Resource full_resource() {
     out.buyers[0].data()[19] = 1;
     out.exclude_buyers.resize(1);
     out.exclude_buyers[0].data()[19] = 2;
+    out.gflop_per_s = 13;
+    out.memory_mb_per_s = 14;
     return out;
 }
 const std::string kFullResource =
     R"({"bandwidth_mbps":9,"buyers":["0x)" + kZeros + R"(1"],"cpu_cores":5,"disk_mib":8,)" +
-    R"("exclude_buyers":["0x)" + kZeros + R"(2"],"gpu_count":2,"gpu_model":"h100",)" +
-    R"("interconnect":"pcie","max_flops_per_step":6,"max_gang":12,"numeric_classes":10,)" +
+    R"("exclude_buyers":["0x)" + kZeros + R"(2"],"gflop_per_s":13,"gpu_count":2,)" +
+    R"("gpu_model":"h100","interconnect":"pcie","max_flops_per_step":6,"max_gang":12,)" +
+    R"("memory_mb_per_s":14,"numeric_classes":10,)" +
     R"("ram_mib":4,"region":"eu","runtime":"t2","verification_tier":11,"vram_mib":3,)" +
     R"("worker":"0x)" + kZeros + R"(7"})";
 
@@ -82,13 +85,16 @@ domain::Constraints full_constraints() {
     out.ramp_from_atoms = 15;
     out.ramp_start_s = 16;
     out.ramp_end_s = 17;
+    out.min_gflop_per_s = 18;
+    out.min_memory_mb_per_s = 19;
     return out;
 }
 const std::string kFullConstraints =
     R"({"clearing":"batch","exclude_providers":["0x)" + kZeros + R"(5"],"gang":12,)" +
     R"("gpu_models":["h100"],"interconnects":["pcie"],"max_duration_s":14,)" +
-    R"("min_bandwidth_mbps":9,"min_cpu_cores":8,"min_disk_mib":7,"min_gpu_count":2,)" +
-    R"("min_ram_mib":6,"min_reclaim_window_s":11,"min_reliability_bp":10,"min_slice_units":13,)" +
+    R"("min_bandwidth_mbps":9,"min_cpu_cores":8,"min_disk_mib":7,"min_gflop_per_s":18,)" +
+    R"("min_gpu_count":2,"min_memory_mb_per_s":19,"min_ram_mib":6,)" +
+    R"("min_reclaim_window_s":11,"min_reliability_bp":10,"min_slice_units":13,)" +
     R"("min_vram_mib":3,"numeric_class":"d3","providers":["0x)" + kZeros + R"(4"],)" +
     R"("ramp_end_s":17,"ramp_from_atoms":15,"ramp_start_s":16,"regions":["eu"],)" +
     R"("runtimes":["t2"]})";
@@ -103,8 +109,10 @@ const std::vector<OptionalField> kResourceFields = {
     {R"("buyers":["0x)" + kZeros + R"(1"],)", R"("buyers":[],)"},
     {R"("disk_mib":8,)", R"("disk_mib":0,)"},
     {R"("exclude_buyers":["0x)" + kZeros + R"(2"],)", R"("exclude_buyers":[],)"},
+    {R"("gflop_per_s":13,)", R"("gflop_per_s":0,)"},
     {R"("interconnect":"pcie",)", R"("interconnect":"",)"},
     {R"("max_gang":12,)", R"("max_gang":1,)"},
+    {R"("memory_mb_per_s":14,)", R"("memory_mb_per_s":0,)"},
     {R"("numeric_classes":10,)", R"("numeric_classes":0,)"},
     {R"("verification_tier":11,)", R"("verification_tier":0,)"},
 };
@@ -116,6 +124,8 @@ const std::vector<OptionalField> kConstraintFields = {
     {R"("min_bandwidth_mbps":9,)", R"("min_bandwidth_mbps":0,)"},
     {R"("min_cpu_cores":8,)", R"("min_cpu_cores":0,)"},
     {R"("min_disk_mib":7,)", R"("min_disk_mib":0,)"},
+    {R"("min_gflop_per_s":18,)", R"("min_gflop_per_s":0,)"},
+    {R"("min_memory_mb_per_s":19,)", R"("min_memory_mb_per_s":0,)"},
     {R"("min_ram_mib":6,)", R"("min_ram_mib":0,)"},
     {R"("min_reclaim_window_s":11,)", R"("min_reclaim_window_s":0,)"},
     {R"("min_reliability_bp":10,)", R"("min_reliability_bp":0,)"},

@@ -89,6 +89,7 @@ TEST_CASE("worker_json: every message of the market round trips") {
     infer.sampling.schema = R"({"type":"object"})";
     check_market(infer);
     check_market(wire::Embed{4, {}, {}, R"(["a"])"});
+    check_market(wire::Embed{4, {}, {}, R"(["a"])", 256});
     check_market(wire::HoldCompletion{4, 1});
     infer.prompt.clear();
     infer.sampling.temperature.clear();
@@ -96,6 +97,27 @@ TEST_CASE("worker_json: every message of the market round trips") {
     check_market(infer);
     check_market(wire::AbortCompletion{9});
     check_market(wire::MarketError{"not_found", "no such lease"});
+}
+
+TEST_CASE("worker_json: a hello of another version names the side to upgrade") {
+    const auto refusal = [](const std::string& more) {
+        const auto message = wire::decode_worker_message(R"({"type":"hello")" + more + "}");
+        REQUIRE_FALSE(message);
+        return message.error();
+    };
+    // Whatever its fields are.
+    const auto older = refusal(R"(,"version":1,"resource":7)");
+    CHECK(older.code() == ErrorCode::unsupported);
+    CHECK(older.detail() == "the worker speaks protocol 1, the market 2: upgrade millrace-worker");
+    const auto newer = refusal(R"(,"version":3,"shape":"of tomorrow")");
+    CHECK(newer.code() == ErrorCode::unsupported);
+    CHECK(newer.detail() == "the worker speaks protocol 3, the market 2: upgrade millrace-market");
+    // One that tells no version, or tells it of another message, is wrong as any other is.
+    CHECK(refusal("").code() != ErrorCode::unsupported);
+    CHECK(refusal(R"(,"version":"1")").code() == ErrorCode::invalid_field);
+    const auto started = wire::decode_worker_message(R"({"type":"started","version":1})");
+    REQUIRE_FALSE(started);
+    CHECK(started.error().code() != ErrorCode::unsupported);
 }
 
 TEST_CASE("worker_json: a loss that is not a number travels as null") {

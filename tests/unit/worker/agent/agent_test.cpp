@@ -351,7 +351,10 @@ TEST_CASE("agent: choices pay for one prompt and all their tokens; embeddings fo
     REQUIRE(world.ear.wait_for<wire::CompletionRefused>(1).size() == 1);
     CHECK(world.ear.all<wire::CompletionRefused>()[0].code == "voucher_above_lock");
 
-    tell(*agent, wire::Embed{9, input.lease, output.lease, R"(["ab","c"])"});
+    // Vectors longer than the model's: refused, and nothing of it is billed.
+    tell(*agent, wire::Embed{10, input.lease, output.lease, R"(["ab","c"])", 3});
+    CHECK(world.ear.wait_for<wire::CompletionRefused>(2).at(1).code == "out_of_range");
+    tell(*agent, wire::Embed{9, input.lease, output.lease, R"(["ab","c"])", 2});
     done = world.ear.wait_for<wire::CompletionDone>(2);
     REQUIRE(done.size() == 2);
     CHECK(done[1].prompt_tokens == 3);

@@ -36,6 +36,8 @@ TEST_CASE("config: bad settings are refused by name") {
     CHECK(mentions(refusal("price_step = \"0.0000001\""), "price_step"));
     CHECK(mentions(refusal("sandbox = \"docker\""), ""));
     CHECK(mentions(refusal("price_step = \"0\"\nprice_input_token = \"0\""), "offer something"));
+    CHECK(mentions(refusal("gflop_per_s = 0.5"), "gflop_per_s"));
+    CHECK(mentions(refusal("memory_mb_per_s = 4294967296"), "memory_mb_per_s"));
     CHECK(mentions(refusal("region = \"a\\nb\""), "region"));
 }
 
@@ -47,6 +49,8 @@ TEST_CASE("config: what setup writes is what it reads") {
     config.threads = 3;
     config.worker_key = "/elsewhere/worker.json";
     config.interconnect = "nvlink";
+    config.gflop_per_s = 900'000;
+    config.memory_mb_per_s = UINT32_MAX;
     config.sandbox = worker::sandbox::Mode::kNone;
     const auto read = parse_config(to_toml(config), "/data");
     REQUIRE(read.has_value());
@@ -68,10 +72,14 @@ TEST_CASE("asks: one per price, signed by the provider, kept until they age or c
     config.disk_mib = 2048;
     config.bandwidth_mbps = 300;
     config.interconnect = "pcie";
+    config.gflop_per_s = 120;
+    config.memory_mb_per_s = 45'000;
     const auto resource = make_resource(config, key_of(1).address(), "libtorch-test");
     CHECK(resource.disk_mib == 2048);
     CHECK(resource.bandwidth_mbps == 300);
     CHECK(resource.interconnect == "pcie");
+    CHECK(resource.gflop_per_s == 120);
+    CHECK(resource.memory_mb_per_s == 45'000);
     CHECK(resource.numeric_classes == 0b0110);  // D1 and D2
     const std::uint64_t now_s = 1'000'000;
     const auto asks = make_asks(config, resource, provider, by, domain, now_s);

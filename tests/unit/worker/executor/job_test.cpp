@@ -132,6 +132,41 @@ TEST_CASE("job: an executor whose program is missing or no worker reports a fail
     }
 }
 
+TEST_CASE("job: a child that spins, floods or lies instead of working is ended, for what it did") {
+    struct Hostile {
+        const char* script;
+        ErrorCode code;
+        const char* why;
+    };
+    const std::vector<Hostile> children{
+        {"while :; do :; done", ErrorCode::timeout, "did not start in time"},
+        {"while :; do printf %65536s x; done", ErrorCode::worker_failed, "without an end"},
+        {"while :; do echo {}; done", ErrorCode::worker_failed, "broke the protocol"},
+        {R"(echo '{"event":"finished","step":4}')", ErrorCode::worker_failed,
+         "before it was ready"},
+        {R"(echo '{"event":"ready","step":0}'; echo '{"event":"finished","step":4}')",
+         ErrorCode::worker_failed, "before its last step"},
+        {R"(echo '{"event":"ready","step":0}'; while :; do :; done)", ErrorCode::timeout,
+         "no progress"},
+    };
+    for (const Hostile& child : children) {
+        CAPTURE(child.script);
+        Setup setup;
+        ProcessExecutorOptions options;
+        options.program = setup.dir.write("child", std::string("#!/bin/sh\n") + child.script);
+        std::filesystem::permissions(options.program, std::filesystem::perms::owner_all);
+        options.sandbox = sandbox::Mode::kNone;
+        setup.task.spec_json = train_spec(4, 2);
+        setup.task.limits.start_seconds_max = 1;
+        setup.task.limits.stall_seconds_max = 1;
+        setup.run(*make_process_executor(options));
+        REQUIRE(setup.recorder.failure().has_value());
+        CHECK(setup.recorder.failure()->code() == child.code);
+        CHECK_MESSAGE(setup.recorder.failure()->detail().find(child.why) != std::string::npos,
+                      setup.recorder.failure()->detail());
+    }
+}
+
 TEST_CASE("job: bad data inside the child is a typed error") {
     for (const auto mode : modes()) {
         Setup setup;

@@ -25,6 +25,16 @@ Result<std::string> ask_script(const std::string& text) {
     return ask_runtime(options, "cpu", std::chrono::seconds(2));
 }
 
+/// The same, of its speed.
+Result<model::MachineSpeed> measure_script(const std::string& text) {
+    const TempDir dir;
+    ProcessExecutorOptions options;
+    options.sandbox = sandbox::Mode::kNone;
+    options.program = dir.write("program", "#!/bin/sh\n" + text);
+    std::filesystem::permissions(options.program, std::filesystem::perms::owner_all);
+    return ask_speed(options, {3, "cpu"}, std::chrono::seconds(2));
+}
+
 }  // namespace
 
 TEST_CASE("program: one that is missing or fails has no runtime") {
@@ -45,6 +55,35 @@ TEST_CASE("program: an answer is bounded in length, letters and time") {
     CHECK(ask_script("exec sleep 60").error().code() == ErrorCode::timeout);
     CHECK(ask_script("printf %64s | tr ' ' a") == std::string(64, 'a'));
     CHECK(ask_script("echo $1") == std::string("runtime"));
+}
+
+TEST_CASE("program: a speed is two numbers above zero, and nothing else") {
+    for (const char* text :
+         {"", "echo", "echo 7", "echo 7 ", "echo 0 8", "echo 7 0", "echo 7 8 9", "echo 7,8",
+          "echo -7 8", "echo 4294967296 8", "echo 7 8x", "echo ' 7 8'", "exit 1"}) {
+        CAPTURE(text);
+        const auto speed = measure_script(text);
+        REQUIRE_FALSE(speed);
+        CHECK(speed.error().code() == ErrorCode::worker_failed);
+    }
+    CHECK(measure_script("exec sleep 60").error().code() == ErrorCode::timeout);
+    CHECK(measure_script("[ \"$*\" = 'measure cpu 3' ] && echo 4294967295 1") ==
+          model::MachineSpeed{4294967295U, 1});
+}
+
+TEST_CASE("program: the job's program measures the machine, and says so where it cannot") {
+    ProcessExecutorOptions options;
+    options.program = MILLRACE_JOB;
+    options.sandbox = sandbox::probe() ? sandbox::Mode::kBwrap : sandbox::Mode::kNone;
+    const auto speed = ask_speed(options, {1, "cpu"});
+    REQUIRE(speed);
+    // No processor that runs this is outside of these; most are far inside.
+    CHECK(speed->gflop_per_s >= 1);
+    CHECK(speed->gflop_per_s < 10'000);
+    CHECK(speed->memory_mb_per_s >= 200);
+    CHECK(speed->memory_mb_per_s < 10'000'000);
+    options.sandbox = sandbox::Mode::kNone;
+    CHECK(ask_speed(options, {1, "nothing"}).error().code() == ErrorCode::worker_failed);
 }
 
 TEST_CASE("program: the job's program names what it is linked with, with and without walls") {

@@ -138,9 +138,10 @@ TEST_CASE("protocol: start and commands come back as they were") {
     CHECK(r.params.stop == std::vector<std::string>{"\n"});
     CHECK(std::holds_alternative<Pause>(*decode_command(encode_command(Pause{}))));
     CHECK(std::get<Abort>(*decode_command(encode_command(Abort{"q"}))).id == "q");
-    const auto embed = decode_command(encode_command(EmbedRequest{"e", R"(["a"])", 17}));
+    const auto embed = decode_command(encode_command(EmbedRequest{"e", R"(["a"])", 17, 5}));
     CHECK(std::get<EmbedRequest>(*embed).inputs == R"(["a"])");
     CHECK(std::get<EmbedRequest>(*embed).prompt_tokens_max == 17);
+    CHECK(std::get<EmbedRequest>(*embed).dimensions == 5);
     using Pace = worker::model::TextModel::Pace;
     for (const Pace pace : {Pace::kHold, Pace::kGo})
         CHECK(std::get<Hold>(*decode_command(encode_command(Hold{"q", pace}))).pace == pace);

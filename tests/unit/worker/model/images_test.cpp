@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "ledger/base/base64.hpp"
 #include "tests/unit/worker/model/fixture.hpp"
 #include "tests/unit/worker/model/reference_networks.hpp"
 #include "worker/model/dataset.hpp"
@@ -211,6 +212,101 @@ TEST_CASE("images: a tar of folders gives labels by name, in an order that the s
     const auto again = open_tar(dir, bytes);
     for (std::uint32_t i = 0; i < 40; ++i)
         CHECK((*again)->label(i) == (*source)->label(i));
+}
+
+namespace {
+
+std::string base64_of(const std::string& bytes) {
+    return ledger::base::to_base64(as_bytes(bytes));
+}
+
+/// A line of labelled image; the label as JSON.
+std::string line_of(const std::string& image, const std::string& label) {
+    return fmt::format(R"({{"image":"{}","label":{}}})", base64_of(image), label) + "\n";
+}
+
+Result<ImageSourcePtr> open_lines(const TempDir& dir, const std::string& bytes,
+                                  std::uint32_t classes = 2) {
+    return open_image_jsonl(dir.write("images.jsonl", bytes), kSize, classes, 7);
+}
+
+}  // namespace
+
+TEST_CASE("images: a line that is wrong is refused with its number") {
+    const TempDir dir;
+    const std::string image = ppm_of(drawn(8, 8));
+    const std::string good = line_of(image, "0") + "\n" + line_of(image, "1");
+    REQUIRE_MESSAGE(open_lines(dir, good).has_value(), "the good one");
+    refused(open_lines(dir, ""), "no image in it");
+    refused(open_lines(dir, "\n \t\r\n\n"), "no image in it");
+    refused(open_lines(dir, good + "{"), "line 4 is no JSON");
+    refused(open_lines(dir, good + std::string(3000, '\x7f') + "\n"), "line 4 is no JSON");
+    refused(open_lines(dir, good + std::string("\x89PNG\0\0binary junk", 18)), "line 4 is no JSON");
+    refused(open_lines(dir, good + "[]"), "line 4 has neither");
+    refused(open_lines(dir, good + R"({"label":0})"), R"(line 4 has no base64 text in "image")");
+    refused(open_lines(dir, good + R"({"image":null,"label":0})"), "no base64 text");
+    refused(open_lines(dir, good + R"({"image":{"path":"a.png"},"label":0})"), "no base64 text");
+    refused(open_lines(dir, good + R"({"image":"%%%%","label":0})"), "not base64");
+    refused(open_lines(dir, good + R"({"image":"QQ","label":0})"), "not base64");
+    refused(open_lines(dir, good + R"({"image":"","label":0})"), "neither PNG");
+    refused(open_lines(dir, good + line_of("P6 0 0 255 ", "0")),
+            "line 4 has no image: a side is 0");
+    refused(open_lines(dir, good + line_of(image.substr(0, 100), "0")), "cut off");
+    for (const char* label : {"null", "-1", "1.5", "[]", "\"\"", "18446744073709551616"})
+        refused(open_lines(dir, good + line_of(image, label)), "line 4 has neither a number");
+    refused(open_lines(dir, good + line_of(image, "2")), "line 4 has a label that is not below 2");
+    refused(open_lines(dir, good + line_of(image, "\"a\"")), "of another kind");
+    refused(open_lines(dir, line_of(image, "\"a\"") + line_of(image, "1")), "of another kind");
+    refused(open_lines(dir, line_of(image, "\"a\"")), "there are 1 labels");
+    refused(open_lines(dir,
+                       line_of(image, "\"a\"") + line_of(image, "\"b\"") + line_of(image, "\"c\"")),
+            "line 3 has a label beyond");
+    // One line of 100 MB is not looked at beyond its limit, nor taken into memory.
+    const auto huge = dir.write("huge", good);
+    std::filesystem::resize_file(huge, 100U << 20U);
+    refused(open_image_jsonl(huge, kSize, 2, 7), "line 4 is longer than 16 MiB");
+    CHECK(open_image_jsonl(dir / "none", kSize, 2, 7).error().code() == ErrorCode::data_missing);
+}
+
+TEST_CASE("images: lines give the images and labels that a tar gives, in the same order") {
+    const TempDir dir;
+    std::string tar;
+    std::string named;
+    std::string numbered;
+    for (int label = 0; label < 2; ++label)
+        for (int i = 0; i < 20; ++i) {
+            RgbImage image = drawn(8, 8);
+            image.pixels[0] = static_cast<std::uint8_t>(20 * label + i);
+            const std::string bytes = i % 3 == 0 ? png_of(image) : ppm_of(image);
+            const char* name = label == 0 ? "ant" : "cat";
+            tar += tar_entry(fmt::format("{}/{:02}.x", name, i), bytes);
+            named += line_of(bytes, fmt::format("\"{}\"", name));
+            // The other ways to write an image, with what other data sets hold beside it.
+            numbered +=
+                i % 2 == 0
+                    ? fmt::format(R"({{"label":{},"image":{{"path":null,"bytes":"{}"}}}})", label,
+                                  base64_of(bytes))
+                    : fmt::format(R"({{"id":7,"image":"data:image/png;base64,{}","label":{}}})",
+                                  base64_of(bytes), label);
+            numbered += "\r\n";
+        }
+    const auto expected = open_tar(dir, tar);
+    const auto by_name = open_lines(dir, named);
+    const auto by_number = open_image_jsonl(dir.write("numbered", numbered), kSize, 2, 7);
+    REQUIRE(expected.has_value());
+    REQUIRE_MESSAGE(by_name.has_value(), by_name.error().message());
+    REQUIRE_MESSAGE(by_number.has_value(), by_number.error().message());
+    std::vector<std::uint8_t> wanted(3 * 8 * 8);
+    std::vector<std::uint8_t> got(wanted.size());
+    for (const ImageSourcePtr* source : {&*by_name, &*by_number}) {
+        REQUIRE((*source)->count() == 40);
+        for (std::uint32_t i = 0; i < 40; ++i) {
+            CHECK((*source)->label(i) == (*expected)->label(i));
+            (*expected)->read(i, wanted);
+            (*source)->read(i, got);
+            CHECK(got == wanted);
+        }
+    }
 }
 
 namespace {

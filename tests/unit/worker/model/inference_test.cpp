@@ -68,6 +68,15 @@ TEST_CASE("inference: weights that do not fit the model are refused") {
           ErrorCode::unsupported);
     CHECK(TextModel::load(kShape, served.dir / "none", {}).error().code() ==
           ErrorCode::data_missing);
+    for (const float wrong : {NAN, INFINITY}) {
+        StateBuffer state = served.state;
+        state.values[1000] = wrong;
+        const auto layout = parameter_layout(kShape);
+        REQUIRE(write_checkpoint(served.dir / "nan", layout, state).has_value());
+        const auto refused = TextModel::load(kShape, served.dir / "nan", {});
+        REQUIRE_FALSE(refused.has_value());
+        CHECK(refused.error().code() == ErrorCode::data_invalid);
+    }
 }
 
 TEST_CASE("inference: a prompt longer than the context and parameters out of range are refused") {

@@ -218,7 +218,7 @@ TEST_CASE("model_spec: models of images out of their limits are refused") {
     refused(with(image_spec(kMlp), "\"colors\":3", "\"colors\":2"), "model.colors");
     refused(with(image_spec(kMlp), "\"height\":32", "\"height\":0"), "model.height");
     refused(with(image_spec(kMlp), "\"format\":\"tar\"", "\"format\":\"jsonl\",\"field\":\"t\""),
-            "data.format");
+            "data.field");
     refused(image_spec(R"("arch":"mlp","hidden":65536,"depth":64)"), "parameters",
             ErrorCode::job_limit);
 }
@@ -257,6 +257,10 @@ TEST_CASE("model_spec: a gpt over tokens has any vocabulary, over bytes 256") {
     const std::string jsonl =
         with(gpt_spec(), R"("format":"text")", R"("format":"jsonl","field":"body")");
     CHECK(std::get<JsonlData>(parsed_train(jsonl).data).field == "body");
+    const std::string lines = with(image_spec(kMlp), "\"format\":\"tar\"", "\"format\":\"jsonl\"");
+    CHECK(std::holds_alternative<ImageJsonlData>(parsed_train(lines).data));
+    CHECK(blobs_of(parsed_train(lines).data).images.has_value());
+    CHECK_FALSE(blobs_of(parsed_train(lines).data).text.has_value());
     refused(with(jsonl, "\"field\":\"body\"", "\"field\":\"\""), "data.field");
     refused(with(jsonl, ",\"field\":\"body\"", ""), "data.field");
     refused(with(jsonl, "\"vocab\":256", "\"vocab\":300"), "model.vocab");

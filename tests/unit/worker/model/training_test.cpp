@@ -375,6 +375,13 @@ TEST_CASE("training: initial weights are taken, and exported weights are weights
     CHECK(tuned.parameters_hash() == run.parameters_hash());
     job.files.init = job.files.text;
     CHECK(TrainingRun::create(job.spec, job.files, {}).error().code() == ErrorCode::data_invalid);
+    std::string bytes = test::read_file(job.dir / "w");
+    bytes.replace(bytes.size() - 4, 4, "\xff\xff\xff\xff");  // a NaN
+    job.files.init = job.dir.write("nan", bytes);
+    const auto refused = TrainingRun::create(job.spec, job.files, {});
+    REQUIRE_FALSE(refused.has_value());
+    CHECK(refused.error().code() == ErrorCode::data_invalid);
+    CHECK(refused.error().detail().find("finite") != std::string::npos);
 }
 
 TEST_CASE("training: a small CNN learns drawn digits") {
