@@ -24,7 +24,8 @@ namespace {
 
 constexpr std::chrono::milliseconds kEach{400};
 
-/// Runs of `work` for a while; seconds of the fastest.
+/// Runs of `work` for a while; seconds of the fastest. Runs are short, a few ms at most: what else
+/// runs on a machine takes whole stretches of its time, and the fastest shall lie between them.
 template <typename Work>
 double fastest_of(Work&& work) {
     double best = std::numeric_limits<double>::max();
@@ -44,7 +45,7 @@ std::uint32_t in_units(double value) {
 }
 
 Result<double> cpu_flop_per_s(kernels::Pool& pool) {
-    constexpr std::size_t kRows = 256;
+    constexpr std::size_t kRows = 64;
     constexpr std::size_t kSide = 1024;
     std::vector<float> weights(kSide * kSide);
     for (std::size_t i = 0; i < weights.size(); ++i)
@@ -74,15 +75,19 @@ std::uint64_t sum_of(std::span<const std::uint64_t> words) {
 }
 
 double cpu_bytes_per_s(kernels::Pool& pool) {
-    // Larger than caches are; a whole number of pages a thread is not needed.
-    std::vector<std::uint64_t> words((std::size_t{256} << 20U) / sizeof(std::uint64_t), 1);
+    // A part at a time of more than caches hold.
+    constexpr std::size_t kPart = (std::size_t{32} << 20U) / sizeof(std::uint64_t);
+    constexpr std::size_t kParts = 8;
+    const std::vector<std::uint64_t> words(kPart * kParts, 1);
     std::atomic<std::uint64_t> total{0};  // so that the sums are used
+    std::size_t part = 0;
     const double seconds = fastest_of([&] {
-        pool.run(words.size(), [&](std::size_t begin, std::size_t end, std::size_t) {
-            total += sum_of(std::span(words).subspan(begin, end - begin));
+        const auto now = std::span(words).subspan(part++ % kParts * kPart, kPart);
+        pool.run(kPart, [&](std::size_t begin, std::size_t end, std::size_t) {
+            total += sum_of(now.subspan(begin, end - begin));
         });
     });
-    return static_cast<double>(words.size() * sizeof(std::uint64_t)) / seconds;
+    return static_cast<double>(kPart * sizeof(std::uint64_t)) / seconds;
 }
 
 Result<MachineSpeed> measure_cpu(std::size_t threads) {

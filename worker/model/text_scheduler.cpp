@@ -3,6 +3,7 @@
 
 #include "ledger/base/check.hpp"
 #include "worker/model/cuda_decoder.hpp"
+#include "worker/model/embeddings.hpp"
 
 #include <fmt/format.h>
 

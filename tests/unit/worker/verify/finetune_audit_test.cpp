@@ -137,7 +137,7 @@ std::filesystem::path forged(const Tuned& job, const std::string& file, float fa
 }  // namespace
 
 TEST_CASE("verify: an audit of fine-tuning that cannot be made is an error and no verdict") {
-    const Tuned job({});
+    const Tuned job(json::object());
     FinetuneAudit task = job.task(1);
     task.claimed_hash = Hash32();
     CHECK(audit_segment(std::move(task)).error().code() == ErrorCode::data_invalid);
@@ -169,7 +169,7 @@ TEST_CASE("verify: honest segments of fine-tuning are equal, to the weights that
 }
 
 TEST_CASE("verify: a tampered checkpoint of fine-tuning is caught") {
-    const Tuned job({});
+    const Tuned job(json::object());
     // A state given again, other examples, another rate, a tensor that was changed or renamed.
     CHECK(verdict_of(claiming(job.task(1), job.dir / "3")) == Verdict::kWrong);
     FinetuneAudit task = job.task(1);
