@@ -92,7 +92,8 @@ std::uint64_t Child::cpu_ns() const {
 }
 
 double Child::resident_mib() const {
-    return static_cast<double>(status_kib(pid_, "VmRSS")) / 1024;
+    const std::uint64_t kib = status_kib(pid_, "VmRSS") + status_kib(pid_, "VmSwap");
+    return static_cast<double>(kib) / 1024;
 }
 
 double Child::peak_mib() const {

@@ -33,6 +33,7 @@ class Child {
     [[nodiscard]] std::uint16_t port() const noexcept { return port_; }
     /// Processor time of all its threads.
     [[nodiscard]] std::uint64_t cpu_ns() const;
+    /// What was swapped out counts.
     [[nodiscard]] double resident_mib() const;
     /// Most since the last `forget_peak`.
     [[nodiscard]] double peak_mib() const;

@@ -49,8 +49,10 @@ bool has_ping(std::string_view frames) {
 Subscribers::Subscribers(std::uint16_t port, std::size_t count) : epoll_(::epoll_create1(0)) {
     clients_.reserve(count);
     while (clients_.size() < count && add(port, clients_.size())) {
+        open_ = clients_.size();
+        // Those that are open want their pings answered meanwhile.
+        if (open_ % kPerAddress == 0) run(std::chrono::milliseconds(1), {});
     }
-    open_ = clients_.size();
 }
 
 Subscribers::~Subscribers() {
