@@ -14,6 +14,8 @@ namespace limits = ledger::base::limits;
 
 namespace {
 
+constexpr std::size_t kUsualFields = 8;
+
 constexpr bool is_forbidden_in_host(char c) noexcept {
     return c == ' ' || c == '\t' || c == ',' || c == '/' || c == '@';
 }
@@ -115,6 +117,7 @@ void HeadParser::on_field_impl(field name, string_view name_text, string_view va
         default:
             break;
     }
+    if (request_.headers.empty()) request_.headers.reserve(kUsualFields);
     request_.headers.emplace_back(std::string(name_text.data(), name_text.size()), text);
 }
 

@@ -16,6 +16,7 @@ const buyer = privateKeyToAccount(dev_keys.buyer);
 const secret_line = "The treasure lies under the third whale from the left.";
 const small = ["--width", "32", "--depth", "1", "--heads", "2", "--context", "32", "--batch", "4", "--eval-batches", "2"];
 const workers = ["worker-1", "worker-2"];
+const bin = join(process.env.MILLRACE_BIN ?? join(root, "build/release/bin"), "millrace");
 let net;
 
 before(async () => {
@@ -50,8 +51,8 @@ const spec_of = (id) => net.rest.get(`/v1/jobs/${id}/spec`);
 /** Waits for a lease of the job that is open at a worker, besides those that are known. */
 const open_lease = (id, known = []) => net.processes.until("market", "an open lease", async () =>
   (await net.job_leases(id)).find((lease) => lease.state === "open" && !known.includes(lease.id)), { timeout_ms: 60_000 });
-const logged = (worker, text) => net.processes.until(worker, `${worker} to log ${text}`, () =>
-  readFileSync(net.processes.log_path(worker), "utf8").includes(text));
+const logged = (name, text) => net.processes.until(name, `${name} to say ${text}`, () =>
+  readFileSync(net.processes.log_path(name), "utf8").includes(text));
 const is_safetensors = (file) => {
   const bytes = readFileSync(file);
   return typeof JSON.parse(bytes.subarray(8, 8 + Number(bytes.readBigUInt64LE(0))).toString()) === "object";
@@ -125,7 +126,12 @@ test("a job whose worker was killed goes on elsewhere when the next one is given
   await net.start_worker("worker-2", "provider2", { setup: ["--threads", "1"] });
   const { id } = await train("--steps", "1200", "--segment-steps", "40", "--detach");
   const first = await open_lease(id);
-  await unlock("buyer", id);
+  // Whoever watches it later gives the key too, and who stops watching is told what that means.
+  const watch = net.processes.start("watch", bin, [...net.cli_options("buyer"), "jobs", "watch", id]);
+  await logged("watch", "data key given");
+  process.kill(watch.pid, "SIGINT");
+  await watch.ended;
+  assert.match(net.processes.log_tail("watch"), new RegExp(`millrace jobs unlock ${id}`));
   await net.processes.until("market", "two segments", async () => Number((await net.job(id)).units_done) >= 80, { timeout_ms: 120_000, every_ms: 50 });
   const victim = net.worker_named(first.worker, workers);
   const other = workers.find((name) => name !== victim);

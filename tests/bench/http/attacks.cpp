@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/bench/http/attacks.hpp"
 
-#include <arpa/inet.h>
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -22,26 +20,9 @@ constexpr unsigned kClientsPerAddress = 200;  // the server allows 256
 constexpr auto kSlowRound = std::chrono::milliseconds(500);
 constexpr std::string_view kSlowHead = "GET /v1/health HTTP/1.1\r\nhost: bench\r\nx-slow: ";
 
-/// A connection from 127.0.1.`host` (0: from anywhere) that does not block; -1: refused.
 int open_socket(std::uint16_t port, unsigned host) {
-    const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0) return -1;
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    if (host > 0) {
-        address.sin_addr.s_addr = htonl((127U << 24U) | (1U << 8U) | host);
-        if (::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
-            ::close(fd);
-            return -1;
-        }
-    }
-    address.sin_port = htons(port);
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
-        ::close(fd);
-        return -1;
-    }
-    ::fcntl(fd, F_SETFL, O_NONBLOCK);
+    const int fd = connect_to(port, host);
+    if (fd >= 0) ::fcntl(fd, F_SETFL, O_NONBLOCK);
     return fd;
 }
 

@@ -9,8 +9,6 @@
 #include "tests/bench/http/wrk.hpp"
 #include "tests/bench/report.hpp"
 
-#include <sys/resource.h>
-
 #include <cstdio>
 #include <cstdlib>
 #include <optional>
@@ -50,13 +48,6 @@ std::vector<double> ratios(const std::vector<double>& ours, const std::vector<do
     for (std::size_t i = 0; i < ours.size(); ++i)
         out.push_back(ours[i] / others[i]);
     return out;
-}
-
-void raise_descriptor_limit() {
-    rlimit limit{};
-    ::getrlimit(RLIMIT_NOFILE, &limit);
-    limit.rlim_cur = limit.rlim_max;
-    ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 void print(const char* name, const Series& series) {
@@ -115,7 +106,7 @@ void measure_attacks(bench::Report& report) {
 int main(int argc, char** argv) {
     const double seconds = argc > 1 ? std::max(1.0, std::strtod(argv[1], nullptr)) : 2;
     const int rounds = argc > 2 ? std::max(1, std::atoi(argv[2])) : 5;
-    raise_descriptor_limit();
+    static_cast<void>(raise_descriptor_limit());
     bench::Report report("http");
     const ChildPtr ours = start_ours();
     const std::string answer = fetch(ours->port());

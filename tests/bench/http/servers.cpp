@@ -4,16 +4,11 @@
 #include "marketplace/http/server.hpp"
 
 #include <arpa/inet.h>
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <sched.h>
-#include <signal.h>
 #include <sys/epoll.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
@@ -32,26 +27,12 @@ constexpr std::string_view kBody = R"({"status":"ok","height":1})";
 constexpr std::size_t kLargeBytes = 256 * 1024;
 constexpr const char* kNginxBeside = "build/tools/nginx/usr/sbin/nginx";  // as scripts/setup has it
 
-void tell_port(int ready, std::uint16_t port) {
-    const auto ignored = ::write(ready, &port, sizeof(port));
-    static_cast<void>(ignored);
-    ::close(ready);
-}
-
 sockaddr_in loopback(std::uint16_t port) {
     sockaddr_in address{};
     address.sin_family = AF_INET;
     address.sin_port = htons(port);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     return address;
-}
-
-int connect_to(std::uint16_t port) {
-    const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    const sockaddr_in address = loopback(port);
-    if (::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0) return fd;
-    ::close(fd);
-    return -1;
 }
 
 int listen_on(std::uint16_t& port) {
@@ -65,16 +46,6 @@ int listen_on(std::uint16_t& port) {
     if (!bound) std::abort();
     port = ntohs(address.sin_port);
     return fd;
-}
-
-/// A file of /proc, in words.
-std::uint64_t status_kib(pid_t pid, const std::string& field) {
-    std::ifstream in(fmt::format("/proc/{}/status", pid));
-    std::string word;
-    std::uint64_t value = 0;
-    while (in >> word)
-        if (word == field + ":" && in >> value) return value;
-    return 0;
 }
 
 http::Router make_routes() {
@@ -205,59 +176,6 @@ std::string find_nginx() {
 
 }  // namespace
 
-void pin_to(int core) {
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    CPU_SET(static_cast<std::size_t>(core), &set);
-    ::sched_setaffinity(0, sizeof(set), &set);
-}
-
-Child::Child(const std::function<void(int)>& body) {
-    std::array<int, 2> pipe{};
-    if (::pipe2(pipe.data(), O_CLOEXEC) != 0) std::abort();
-    pid_ = ::fork();
-    if (pid_ == 0) {
-        ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-        ::close(pipe[0]);
-        pin_to(kServerCore);
-        body(pipe[1]);
-        std::_Exit(1);
-    }
-    ::close(pipe[1]);
-    const auto got = ::read(pipe[0], &port_, sizeof(port_));
-    static_cast<void>(got);  // 0: port 0
-    ::close(pipe[0]);
-}
-
-Child::~Child() {
-    ::kill(pid_, SIGKILL);
-    ::waitpid(pid_, nullptr, 0);
-}
-
-std::uint64_t Child::cpu_ns() const {
-    std::uint64_t total = 0;
-    std::error_code error;
-    for (const auto& task :
-         std::filesystem::directory_iterator(fmt::format("/proc/{}/task", pid_), error)) {
-        std::ifstream in(task.path() / "schedstat");
-        std::uint64_t ns = 0;
-        if (in >> ns) total += ns;
-    }
-    return total;
-}
-
-double Child::resident_mib() const {
-    return static_cast<double>(status_kib(pid_, "VmRSS")) / 1024;
-}
-
-double Child::peak_mib() const {
-    return static_cast<double>(status_kib(pid_, "VmHWM")) / 1024;
-}
-
-void Child::forget_peak() const {
-    std::ofstream(fmt::format("/proc/{}/clear_refs", pid_)) << "5";
-}
-
 ChildPtr start_ours() {
     return std::make_unique<Child>([](int ready) { serve_ours(ready); });
 }
@@ -277,8 +195,7 @@ ChildPtr start_nginx() {
     const std::string settings = folder / "nginx.conf";
     std::ofstream(settings) << nginx_settings(folder, port);
     auto child = std::make_unique<Child>([&](int ready) {
-        const auto ignored = ::write(ready, &port, sizeof(port));
-        static_cast<void>(ignored);
+        tell_port(ready, port);
         const std::string log = folder / "error.log";
         ::execl(program.c_str(), "nginx", "-c", settings.c_str(), "-p", folder.c_str(), "-e",
                 log.c_str(), nullptr);
@@ -291,7 +208,7 @@ ChildPtr start_nginx() {
 }
 
 std::string fetch(std::uint16_t port) {
-    const int fd = connect_to(port);
+    const int fd = connect_to(port, 0);
     if (fd < 0) return {};
     const std::string request = fmt::format("GET {} HTTP/1.1\r\nhost: bench\r\n\r\n", kPath);
     std::string answer;

@@ -1,42 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <sys/types.h>
+#include "tests/bench/http/child.hpp"
 
 #include <cstdint>
-#include <functional>
-#include <memory>
 #include <string>
 
-/// The servers that are compared: each a process of its own on the first core.
+/// The servers that are compared: each on the first core.
 namespace http_bench {
-
-inline constexpr int kServerCore = 0;
-inline constexpr int kClientCore = 1;
-void pin_to(int core);
-
-class Child {
- public:
-    /// Forks; `body` runs in the child, on the server's core, and never returns. What it writes to
-    /// the descriptor it is given (a port, as two bytes) is waited for.
-    explicit Child(const std::function<void(int ready)>& body);
-    ~Child();  ///< kills it
-    Child(const Child&) = delete;
-    Child& operator=(const Child&) = delete;
-
-    [[nodiscard]] std::uint16_t port() const noexcept { return port_; }
-    /// Processor time of all its threads.
-    [[nodiscard]] std::uint64_t cpu_ns() const;
-    [[nodiscard]] double resident_mib() const;
-    /// Most since the last `forget_peak`.
-    [[nodiscard]] double peak_mib() const;
-    void forget_peak() const;
-
- private:
-    pid_t pid_ = -1;
-    std::uint16_t port_ = 0;
-};
-using ChildPtr = std::unique_ptr<Child>;
 
 inline constexpr const char* kPath = "/v1/health";
 
