@@ -3,6 +3,7 @@
 #include "ledger/crypto/address.hpp"
 #include "ledger/rpc/json.hpp"
 #include "marketplace/cli/blob.hpp"
+#include "marketplace/cli/explain.hpp"
 #include "marketplace/cli/watch.hpp"
 
 #include <CLI/CLI.hpp>
@@ -78,6 +79,9 @@ Result<void> show(Context& context, const JobOptions& options) {
         context.say("Checkpoint  " + job["checkpoint"].get<std::string>());
     if (job.contains("mismatches") && job["mismatches"].is_object())
         context.say("Why not     " + printable(job["mismatches"].value("text", "")));
+    if (context.settings.explain && job.contains("mismatches"))
+        for (const std::string& line : explain_mismatches(job["mismatches"]))
+            context.say(line);
     Table table({{"lease"},
                  {"unit"},
                  {"state"},
@@ -147,6 +151,7 @@ void add_job_commands(CLI::App& app, const Choose& choose) {
     };
     with_id("show", "One job with its leases and costs", show);
     with_id("watch", "Follow a job live; Ctrl-C leaves it running", watch);
+    add_job_record_commands(*jobs, choose);
     with_id("cancel", "End a job", cancel);
     with_id("artifacts", "Fetch the last checkpoint", artifacts)
         ->add_option("FILE", options->file, "Where to write it")

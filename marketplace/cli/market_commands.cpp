@@ -252,53 +252,6 @@ Result<void> revoke_key(Context& context, const MarketOptions& options) {
     return {};
 }
 
-/// Every lease of the account with what it cost: for the books of a company.
-Result<void> statement(Context& context) {
-    TRY_ASSIGN(const Address account, context.account());
-    const std::string who = ledger::crypto::to_checksum(account);
-    json all = json::array();
-    for (std::string after;;) {
-        std::string target = "/v1/leases?limit=100&buyer=" + who;
-        if (!after.empty()) target += "&after=" + after;
-        TRY_ASSIGN(const json page, context.market().get(target, Auth::kNone));
-        for (const json& lease : page.value("data", json::array()))
-            all.push_back(lease);
-        if (!page.value("has_more", false) || !page["last_id"].is_string()) break;
-        after = page["last_id"].get<std::string>();
-    }
-    std::uint64_t amount = 0;
-    std::uint64_t claimed = 0;
-    for (const json& lease : all) {
-        amount += u64(lease, "amount");
-        claimed += u64(lease, "claimed");
-    }
-    if (context.json()) {
-        context.print_json({{"account", who},
-                            {"amount", std::to_string(amount)},
-                            {"claimed", std::to_string(claimed)},
-                            {"leases", std::move(all)}});
-        return {};
-    }
-    Table table({{"day"},
-                 {"job"},
-                 {"unit"},
-                 {"units", Table::Align::kRight},
-                 {"price", Table::Align::kRight},
-                 {"amount", Table::Align::kRight},
-                 {"state"}});
-    for (const json& lease : all) {
-        const auto time_s = static_cast<std::time_t>(
-            ledger::rpc::integer_at(lease, "matched_ms").value_or(0) / 1000);
-        table.row({fmt::format("{:%Y-%m-%d}", fmt::gmtime(time_s)), lease.value("job", ""),
-                   lease.value("unit_kind", ""), lease.value("units", ""),
-                   tokens(u64(lease, "price")), tokens(u64(lease, "amount")),
-                   lease.value("state", "")});
-    }
-    table.print(context.out);
-    context.say(fmt::format("Total {}, settled on chain {}", tokens(amount), tokens(claimed)));
-    return {};
-}
-
 /// `market` alone shows the book; its subcommands other views of it.
 void add_market_views(CLI::App& app, const Choose& choose,
                       const std::shared_ptr<MarketOptions>& options) {
@@ -318,6 +271,7 @@ void add_market_views(CLI::App& app, const Choose& choose,
         command->callback([options, view] { options->view = view; });
         return command;
     };
+    add("book", "Open asks and bids, best price first", View::kBook);
     CLI::App* trades = add("trades", "What was matched last", View::kTrades);
     filters(trades);
     trades->add_option("--limit", options->limit, "How many")->check(CLI::Range(1, 500));
@@ -328,7 +282,8 @@ void add_market_views(CLI::App& app, const Choose& choose,
         ->check(CLI::IsMember({"1m", "5m", "1h", "1d"}))
         ->capture_default_str();
     candles->add_option("--limit", options->limit, "How many")->check(CLI::Range(1, 1500));
-    add("index", "Mean price of the last 24 hours per GPU model and unit", View::kIndex);
+    add("price", "Mean price of the last 24 hours per GPU model and unit", View::kIndex)
+        ->alias("index");
     CLI::App* depth = add("depth", "Units free and wanted per price", View::kDepth);
     depth->add_option("--unit", options->unit_kind, "Unit kind")->required();
     depth->add_option("--gpu-model", options->gpu_model, "As asks name it");
@@ -341,8 +296,6 @@ void add_market_views(CLI::App& app, const Choose& choose,
 void add_market_commands(CLI::App& app, const Choose& choose) {
     auto options = std::make_shared<MarketOptions>();
     add_market_views(app, choose, options);
-    choose(app.add_subcommand("statement", "Every lease of the wallet and what it cost"),
-           statement);
     CLI::App* keys = app.add_subcommand("keys", "API keys for OpenAI clients");
     keys->require_subcommand(1);
     CLI::App* make = keys->add_subcommand("create", "A new key, shown once");
