@@ -8,6 +8,7 @@
 #include "marketplace/cli/exit_code.hpp"
 #include "marketplace/cli/explain.hpp"
 #include "marketplace/cli/man_page.hpp"
+#include "marketplace/cli/wrap.hpp"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -23,13 +24,15 @@ using ledger::base::Error;
 using ledger::base::ErrorCode;
 
 constexpr const char* kVersion = "0.1.0";
+constexpr std::size_t kHelpColumns = 79;
 constexpr const char* kVersionDate = "2026-11-27";
 
 constexpr const char* kFooter =
-    "Settings come from defaults, ~/.millrace/config.toml, MILLRACE_MARKET, MILLRACE_RPC,\n"
-    "MILLRACE_DATA, MILLRACE_KEY_FILE and MILLRACE_PASSWORD_FILE, then options.\n"
-    "Exit status: 0 done, 1 failed, 2 wrong usage or input, 3 not signed in or not yours,\n"
-    "4 payment, 5 nobody offers it, 6 the job failed, 7 verification failed, 8 unreachable.\n"
+    "Settings come from defaults, ~/.millrace/config.toml, then MILLRACE_MARKET,\n"
+    "MILLRACE_RPC, MILLRACE_DATA, MILLRACE_KEY_FILE, MILLRACE_PASSWORD_FILE, then\n"
+    "options. Exit status: 0 done, 1 failed, 2 wrong usage or input, 3 not signed in or\n"
+    "not yours, 4 payment, 5 nobody offers it, 6 the job failed, 7 verification failed,\n"
+    "8 unreachable. `millrace man | man -l -` has all of it.\n"
     "First steps: millrace init, deposit, train.";
 
 void print_error(const Context& context, const GivenSettings& given, const Error& error) {
@@ -42,15 +45,30 @@ void print_error(const Context& context, const GivenSettings& given, const Error
         return;
     }
     const std::string head = messages.paint(Paint::kRed, to_string(error.code()));
-    messages.line(error.detail().empty() ? head : fmt::format("{}: {}", head, error.detail()));
-    if (given.explain)
+    const auto say = [&messages](const std::string& text) {
+        messages.line(wrap(text, messages.columns() - 1, 2));
+    };
+    say(error.detail().empty() ? head : fmt::format("{}: {}", head, error.detail()));
+    if (given.explain) {
         for (const std::string& line : explain_error(error.code()))
-            messages.line(line);
-    std::string help(help_for(error.code()));
-    help.front() = static_cast<char>(std::toupper(static_cast<unsigned char>(help.front())));
-    messages.line(help + ".");
+            say(line);
+    } else {
+        std::string help(help_for(error.code()));
+        help.front() = static_cast<char>(std::toupper(static_cast<unsigned char>(help.front())));
+        say(help + ".");
+    }
     messages.line(fmt::format("Next: {}", next_command(error.code())));
 }
+
+/// CLI11's help in 80 columns.
+class NarrowFormatter final : public CLI::Formatter {
+ public:
+    std::string make_help(const CLI::App* app, std::string name,
+                          CLI::AppFormatMode mode) const override {
+        return wrap(CLI::Formatter::make_help(app, std::move(name), mode), kHelpColumns,
+                    get_column_width());
+    }
+};
 
 /// The man page's own words; commands and options come from the parser.
 ManFacts man_facts() {
@@ -99,6 +117,7 @@ void add_dry_run(CLI::App& app, bool& dry_run) {
 }
 
 void add_program_options(CLI::App& app, GivenSettings& given) {
+    app.formatter(std::make_shared<NarrowFormatter>());  // commands added later take it over
     app.require_subcommand(1);
     app.fallthrough();
     app.footer(kFooter);

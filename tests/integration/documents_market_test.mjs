@@ -107,6 +107,8 @@ test("every command that a document shows is one that the program has", async ()
   for (const file of documents()) {
     for (const [, words] of readFileSync(file, "utf8").matchAll(/(?:^|`)(?:\$ )?millrace ([a-z][a-z -]*)/gm)) {
       const path = words.split(" ").filter((word) => /^[a-z-]+$/.test(word) && !word.startsWith("-"));
+      // Two names of keys, in worker/agent/README.md, begin like commands.
+      if (["sealed job", "lease key"].includes(path.join(" "))) continue;
       if (path.length > 0 && !commands.has(path[0])) unknown.push(`${file.slice(root.length + 1)}: millrace ${words}`);
     }
   }
