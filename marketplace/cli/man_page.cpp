@@ -100,6 +100,7 @@ std::string options_of(const CommandFacts& command) {
 
 std::string table_of(const std::string& title,
                      const std::vector<std::pair<std::string, std::string>>& rows) {
+    if (rows.empty()) return {};
     std::string out = ".SH " + title + "\n";
     for (const auto& [name, text] : rows)
         out += fmt::format(".TP\n\\fB{}\\fR\n{}", escaped(name), filled(text));

@@ -30,9 +30,9 @@ constexpr const char* kVersionDate = "2026-11-27";
 constexpr const char* kFooter =
     "Settings come from defaults, ~/.millrace/config.toml, then MILLRACE_MARKET,\n"
     "MILLRACE_RPC, MILLRACE_DATA, MILLRACE_KEY_FILE, MILLRACE_PASSWORD_FILE, then\n"
-    "options. Exit status: 0 done, 1 failed, 2 wrong usage or input, 3 not signed in or\n"
-    "not yours, 4 payment, 5 nobody offers it, 6 the job failed, 7 verification failed,\n"
-    "8 unreachable. `millrace man | man -l -` has all of it.\n"
+    "options. Exit status: 0 done, 1 failed, 2 wrong usage or input, 3 not signed in\n"
+    "or not yours, 4 payment, 5 nobody offers it, 6 the job failed, 7 verification\n"
+    "failed, 8 unreachable. `millrace man | man -l -` has all of it.\n"
     "First steps: millrace init, deposit, train.";
 
 void print_error(const Context& context, const GivenSettings& given, const Error& error) {
@@ -46,7 +46,7 @@ void print_error(const Context& context, const GivenSettings& given, const Error
     }
     const std::string head = messages.paint(Paint::kRed, to_string(error.code()));
     const auto say = [&messages](const std::string& text) {
-        messages.line(wrap(text, messages.columns() - 1, 2));
+        messages.line(wrap(text, messages.columns() - 1, 0));
     };
     say(error.detail().empty() ? head : fmt::format("{}: {}", head, error.detail()));
     if (given.explain) {

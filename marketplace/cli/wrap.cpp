@@ -10,7 +10,7 @@ namespace {
 
 std::string wrap_line(std::string_view line, std::size_t columns, std::size_t indent) {
     const std::size_t begins = std::min(line.find_first_not_of(' '), line.size());
-    const std::string margin(std::max(indent, begins), ' ');
+    const std::string margin(begins == 0 ? 0 : std::max(indent, begins), ' ');
     std::string out(line.substr(0, begins));
     std::string row = out;
     out.clear();

@@ -7,9 +7,9 @@
 
 namespace marketplace::cli {
 
-/// The text with lines of at most `columns`, broken at blanks; what follows a break begins at
-/// `indent`, or where the line itself begins when that is further in. Words longer than a line
-/// stay.
+/// The text with lines of at most `columns`, broken at blanks. A line that begins with blanks goes
+/// on at `indent`, or where it began when that is further in; another one at the left. Words longer
+/// than a line stay.
 [[nodiscard]] std::string wrap(std::string_view text, std::size_t columns, std::size_t indent);
 
 }  // namespace marketplace::cli

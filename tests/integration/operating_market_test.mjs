@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The operator's guide, run as it stands: keys, contracts, units, backup, a lost disk, the backup brought back; and a
-// backup that is too old is refused. `systemctl` is a stand-in that runs what the shipped units say.
+// The operator's guide, run as it stands: keys, contracts, units, a copy brought back; and a copy that is too
+// old is refused. `systemctl` is a stand-in that runs what the shipped units say.
 import assert from "node:assert/strict";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -29,6 +29,7 @@ action=$1
 shift
 for unit in "$@"; do
   pid_file="$run/$unit.pid"
+  [ "$action" = start ] || [ -f "$pid_file" ] || continue
   if [ "$action" = start ]; then
     line=$(sed -n 's/^ExecStart=//p' "$units/$unit.service")
     line=\${line//\\/usr\\/bin/$programs}
@@ -36,7 +37,7 @@ for unit in "$@"; do
     line=\${line//\\/var\\/lib\\/millrace/$state}
     line=\${line//\\/run\\/millrace/$run}
     line=\${line//'\${CREDENTIALS_DIRECTORY}'/$etc}
-    setsid $line >>"$run/$unit.log" 2>&1 </dev/null &
+    setsid $line >>"$logs/$unit.log" 2>&1 </dev/null &
     echo $! >"$pid_file"
     [ "$unit" != millrace-signer ] || until [ -S "$run/signer.sock" ]; do kill -0 "$(cat "$pid_file")"; sleep 0.05; done
   elif [ "$action" = stop ]; then
@@ -59,7 +60,7 @@ before(async () => {
   net.rest = new Rest(net.market_url);
   const run_folder = mkdtempSync(join(tmpdir(), "millrace-")); // a socket's path may have 107 bytes only
   env = {
-    etc: net.file("etc"), state: net.file("state"), run: run_folder, socket: join(run_folder, "signer.sock"), units, programs,
+    etc: net.file("etc"), state: net.file("state"), run: run_folder, socket: join(run_folder, "signer.sock"), units, programs, logs: net.file("logs"),
     rpc: net.chain.url, listen: `127.0.0.1:${port}`, DEPLOYER_KEY: dev_keys.deployer,
     PATH: `${net.file("bin")}:${programs}:${join(root, "contracts/node_modules/.bin")}:${process.env.PATH}`,
   };
@@ -76,7 +77,7 @@ async function follow(heading) {
   assert.ok(blocks.length > 0, heading);
   const result = await run("bash", ["-c", to_script(guide, blocks)], { cwd: root, env, timeout_ms: 120_000 });
   const logs = ["millrace-signer", "millrace-market"].map((unit) => {
-    const file = join(env.run, `${unit}.log`);
+    const file = net.processes.log_path(unit);
     return existsSync(file) ? readFileSync(file, "utf8").slice(-1500) : "";
   });
   assert.equal(result.code, 0, `${result.stdout.slice(-1500)}\n${result.stderr.slice(-1500)}\n${logs.join("\n")}`);
@@ -84,7 +85,11 @@ async function follow(heading) {
 }
 
 const settlement = async () => (await net.rest.get("/readyz")).settlement;
-const settles = (status) => until(`settlement to be ${status}`, async () => status.includes(await settlement()), { timeout_ms: 60_000 });
+const settles = (status) => until(`settlement to be ${status}`, async () => {
+  const said = await settlement();
+  if (said !== status) throw new Error(`it is ${said}`);
+  return true;
+}, { timeout_ms: 60_000 });
 
 /** One job from order to the last token paid. */
 async function work() {
@@ -106,14 +111,16 @@ test("the units are well formed and start programs that exist", async () => {
     const line = text.match(/^ExecStart=(.*)$/m)[1].split(" ");
     const program = line[0].replace("/usr/bin", programs);
     assert.ok(existsSync(program), program);
-    const help = await run(program, line[1].startsWith("-") ? ["--help"] : [line[1], "--help"]);
-    for (const option of line.filter((word) => word.startsWith("--"))) assert.match(`${help.stdout}${help.stderr}`, new RegExp(option), `${unit} ${option}`);
+    // Options may be of the program or of its subcommand.
+    const words = line[1].startsWith("-") ? [[]] : [[], [line[1]]];
+    const help = (await Promise.all(words.map(async (word) => (await run(program, [...word, "--help"])).stdout))).join("");
+    for (const option of line.filter((word) => word.startsWith("--"))) assert.ok(help.includes(option), `${unit} ${option}`);
   }
 });
 
 test("the guide sets up a market that works", async () => {
   await follow("Set up");
-  await settles(["ok"]);
+  await settles("ok");
   net.deployment_file = join(env.etc, "deployment.json");
   net.deployment = JSON.parse(readFileSync(net.deployment_file, "utf8"));
   for (const name of ["buyer", "provider1"]) await fund(net.chain.url, net.deployment, privateKeyToAccount(dev_keys[name]).address, 1_000_000_000n);
@@ -137,10 +144,10 @@ test("what the alerts and the guide watch is there", async () => {
   for (const name of alerts) assert.ok(readFileSync(join(root, guide), "utf8").includes(`\`${name}\``), name);
 });
 
-test("a lost disk comes back from the backup, and work goes on", async () => {
+test("what was copied goes on where it is brought back", async () => {
   const before_it = await net.rest.get("/readyz");
-  await follow("Back up, and bring back");
-  await settles(["ok"]);
+  await follow("Back up, move, bring back");
+  await settles("ok");
   const after_it = await net.rest.get("/readyz");
   assert.ok(after_it.log_size >= before_it.log_size, "nothing that was acknowledged is lost");
   await net.processes.until("worker", "the worker to be back", async () => (await net.rest.get("/readyz")).workers > 0, { timeout_ms: 60_000 });
@@ -149,7 +156,7 @@ test("a lost disk comes back from the backup, and work goes on", async () => {
   assert.equal(report.ok, true, JSON.stringify(report.findings));
 });
 
-test("a backup that is older than what was signed is refused before anything is signed", async () => {
+test("a copy that is older than what was signed is refused before anything is signed", async () => {
   const { chain, deployment } = net;
   const operator_nonce = () => chain.client.getTransactionCount({ address: deployment.operator });
   const paid = () => chain.client.readContract({ address: deployment.escrow, abi: abi_of("Escrow"), functionName: "accounts", args: [buyer.address] });
@@ -160,7 +167,7 @@ test("a backup that is older than what was signed is refused before anything is 
   assert.equal(restored.code, 0, restored.stderr);
   await run("systemctl", ["start", "millrace-signer", "millrace-market"], { env });
   const refused = await until("the market to say no", async () => {
-    const said = await settlement().catch(() => readFileSync(join(env.run, "millrace-market.log"), "utf8").match(/foreign_nonce|ledger_mismatch|chain_mismatch/)?.[0]);
+    const said = await settlement().catch(() => readFileSync(net.processes.log_path("millrace-market"), "utf8").match(/foreign_nonce|ledger_mismatch|chain_mismatch/)?.[0]);
     return ["foreign_nonce", "ledger_mismatch", "chain_mismatch"].find((code) => said?.includes(code));
   }, { timeout_ms: 60_000 });
   assert.ok(refused);
@@ -173,5 +180,5 @@ test("a backup that is older than what was signed is refused before anything is 
     cpSync(net.file(`new-${part}`), join(env.state, part), { recursive: true });
   }
   await run("systemctl", ["start", "millrace-signer", "millrace-market"], { env });
-  await settles(["ok"]);
+  await settles("ok");
 });

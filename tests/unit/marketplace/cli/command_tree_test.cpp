@@ -105,7 +105,7 @@ TEST_CASE("command_tree: every command and option of the parser, in its order") 
     REQUIRE(colour != nullptr);
     REQUIRE(loud != nullptr);
     REQUIRE(place != nullptr);
-    CHECK(colour->choices == std::vector<std::string>{"green", "red"});
+    CHECK(colour->choices == std::vector<std::string>{"red", "green"});
     CHECK_FALSE(colour->value.empty());
     CHECK(loud->value.empty());
     CHECK(loud->names == std::vector<std::string>{"--loud", "-l"});
@@ -120,7 +120,7 @@ TEST_CASE("completion: bash offers what the parser would take at that place") {
     CHECK(bash_offers(script, "tool g", 2) == "go\n");
     CHECK(bash_offers(script, "tool go ''", 3).find("fast slow") != std::string::npos);
     CHECK(bash_offers(script, "tool go fast --c", 4) == "--colour\n");
-    CHECK(bash_offers(script, "tool go fast --colour ''", 5) == "green red\n");
+    CHECK(bash_offers(script, "tool go fast --colour ''", 5) == "red green\n");
     CHECK(bash_offers(script, "tool go fast --colour r", 5) == "red\n");
     CHECK(bash_offers(script, "tool --data go ''", 4).find("fast") != std::string::npos);
     CHECK(bash_offers(script, "tool go fast --d", 4) == "--data\n");  // of the program itself
@@ -135,8 +135,8 @@ TEST_CASE("completion: zsh and fish take their scripts") {
             continue;
         }
         const TempFile file(completion_script("tool", shell, list_commands(tool.app)));
-        CHECK(run(std::string(shell) + " --no-config -n " + file.path() + " 2>&1; echo $?")
-                  .find_first_not_of("0\n") == std::string::npos);
+        const std::string plain = shell == std::string("zsh") ? " -f" : " --no-config";
+        CHECK(run(shell + plain + " -n " + file.path() + " 2>&1; echo $?") == "0\n");
     }
     if (!have("fish")) return;
     const TempFile file(completion_script("tool", "fish", list_commands(tool.app)));
@@ -153,10 +153,10 @@ TEST_CASE("completion: zsh and fish take their scripts") {
 TEST_CASE("man_page: groff and mandoc have nothing to say") {
     const Tool tool;
     const std::string page = man_page(
-        {"tool", "1.0", "2027-01-31", {{"TOOL_DATA", "The folder."}}, {}, {{"0", "done."}}},
+        {"tool", "1.0", "2024-01-31", {{"TOOL_DATA", "The folder."}}, {}, {{"0", "done."}}},
         list_commands(tool.app));
     CHECK(page.find(".SS \"go fast\"") != std::string::npos);
-    CHECK(page.find("One of: green, red") != std::string::npos);
+    CHECK(page.find("One of: red, green") != std::string::npos);
     CHECK(page.find("\n.Somewhere") == std::string::npos);  // text, not a request
     CHECK(page.find("\n'Heard") == std::string::npos);
     const TempFile file(page);

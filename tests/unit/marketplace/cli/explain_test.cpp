@@ -16,15 +16,14 @@ using nlohmann::json;
 TEST_CASE("explain: what is no object says nothing, an empty book says so") {
     CHECK(explain_mismatches(json()).empty());
     CHECK(explain_mismatches(json::array()).empty());
-    const auto empty = explain_mismatches({{"asks", 0}});
+    const auto empty = explain_mismatches({{"asks", 0U}});
     REQUIRE(empty.size() == 1);
     CHECK(empty[0].find("no asks") != std::string::npos);
 }
 
 TEST_CASE("explain: the most frequent reason first, with the nearest ask and what to change") {
-    const auto lines = explain_mismatches({{"asks", 6},
-                                           {"failed", {{"price", 5}, {"vram", 1}}},
-                                           {"nearest", {{"price", "2100000"}, {"vram", "16384"}}}});
+    const auto lines = explain_mismatches(json::parse(R"({"asks":6,"failed":{"price":5,"vram":1},
+                        "nearest":{"price":"2100000","vram":"16384"}})"));
     REQUIRE(lines.size() == 2);
     CHECK(lines[0] == "5 asks above your price (nearest: 2.1): raise --max-price or --max-amount.");
     CHECK(lines[1] == "1 ask with less GPU memory (nearest: 16384): lower --min-vram-mib.");
@@ -34,7 +33,7 @@ TEST_CASE("explain: every reason the market may give has a sentence of its own")
     std::set<std::string> seen;
     for (std::size_t i = 0; i < marketplace::domain::kMismatchCount; ++i) {
         const std::string name(to_string(static_cast<marketplace::domain::Mismatch>(i)));
-        const auto lines = explain_mismatches({{"asks", 1}, {"failed", {{name, 1}}}});
+        const auto lines = explain_mismatches({{"asks", 1U}, {"failed", {{name, 1U}}}});
         REQUIRE(lines.size() == 1);
         CHECK(seen.insert(lines[0]).second);
     }

@@ -109,7 +109,7 @@ TEST_CASE("wallet: a missing one names the next command; an open password file i
     settings.key_file = folder.path() / "wallet.json";
     const auto missing = open_wallet(settings);
     REQUIRE(!missing.has_value());
-    CHECK(missing.error().detail().find("millrace wallet new") != std::string::npos);
+    CHECK(missing.error().detail().find("millrace init") != std::string::npos);
     settings.password_file = folder.path() / "password";
     REQUIRE(write_private_file(settings.password_file, "secret\n").has_value());
     CHECK(read_password(settings, PasswordUse::kOpen).value_or("") == "secret");

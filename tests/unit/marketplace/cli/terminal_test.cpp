@@ -142,7 +142,7 @@ TEST_CASE("exit_code: each kind of failure has its own status") {
 TEST_CASE("wrap: lines end in time, columns and long words stay") {
     CHECK(wrap("", 20, 4) == "");
     CHECK(wrap("short\n\nlines\n", 20, 4) == "short\n\nlines\n");
-    CHECK(wrap("one two three four", 10, 2) == "one two\n  three\n  four");
+    CHECK(wrap("one two three four", 10, 4) == "one two\nthree four");
     CHECK(wrap("  --x   says what it does", 18, 8) == "  --x   says what\n        it does");
     CHECK(wrap("    deep text that goes on", 14, 2) == "    deep text\n    that goes\n    on");
     CHECK(wrap("averylongword x", 5, 0) == "averylongword\nx");
