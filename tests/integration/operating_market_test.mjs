@@ -39,6 +39,7 @@ for unit in "$@"; do
     line=\${line//'\${CREDENTIALS_DIRECTORY}'/$etc}
     setsid $line >>"$logs/$unit.log" 2>&1 </dev/null &
     echo $! >"$pid_file"
+    until [ "$(ps -o sid= -p $! | tr -d ' ')" = $! ]; do kill -0 $!; done # out of this script's session, which ends
     [ "$unit" != millrace-signer ] || until [ -S "$run/signer.sock" ]; do kill -0 "$(cat "$pid_file")"; sleep 0.05; done
   elif [ "$action" = stop ]; then
     kill -TERM "$(cat "$pid_file")" 2>/dev/null || true
@@ -84,6 +85,10 @@ async function follow(heading) {
   return result.stdout;
 }
 
+const systemctl = async (...args) => {
+  const result = await run("systemctl", args, { env });
+  assert.equal(result.code, 0, `${args.join(" ")}: ${result.stderr}\n${readFileSync(net.processes.log_path("millrace-signer"), "utf8").slice(-1500)}`);
+};
 const settlement = async () => (await net.rest.get("/readyz")).settlement;
 const settles = (status) => until(`settlement to be ${status}`, async () => {
   const said = await settlement();
@@ -160,12 +165,12 @@ test("a copy that is older than what was signed is refused before anything is si
   const { chain, deployment } = net;
   const operator_nonce = () => chain.client.getTransactionCount({ address: deployment.operator });
   const paid = () => chain.client.readContract({ address: deployment.escrow, abi: abi_of("Escrow"), functionName: "accounts", args: [buyer.address] });
-  await run("systemctl", ["stop", "millrace-market", "millrace-signer"], { env });
+  await systemctl("stop", "millrace-market", "millrace-signer");
   const [nonce, balances] = [await operator_nonce(), await paid()];
   for (const part of ["market", "signer"]) cpSync(join(env.state, part), net.file(`new-${part}`), { recursive: true });
   const restored = await run("bash", ["-c", 'rm -rf "$state/market" "$state/signer" && tar -C "$state" -xf "$etc/backup.tar"'], { env });
   assert.equal(restored.code, 0, restored.stderr);
-  await run("systemctl", ["start", "millrace-signer", "millrace-market"], { env });
+  await systemctl("start", "millrace-signer", "millrace-market");
   const refused = await until("the market to say no", async () => {
     const said = await settlement().catch(() => readFileSync(net.processes.log_path("millrace-market"), "utf8").match(/foreign_nonce|ledger_mismatch|chain_mismatch/)?.[0]);
     return ["foreign_nonce", "ledger_mismatch", "chain_mismatch"].find((code) => said?.includes(code));
@@ -174,11 +179,11 @@ test("a copy that is older than what was signed is refused before anything is si
   assert.equal(await operator_nonce(), nonce, "nothing was sent");
   assert.deepEqual(await paid(), balances, "nothing was paid");
   // The newest copy is taken as ever.
-  await run("systemctl", ["stop", "millrace-market", "millrace-signer"], { env });
+  await systemctl("stop", "millrace-market", "millrace-signer");
   for (const part of ["market", "signer"]) {
     rmSync(join(env.state, part), { recursive: true, force: true });
     cpSync(net.file(`new-${part}`), join(env.state, part), { recursive: true });
   }
-  await run("systemctl", ["start", "millrace-signer", "millrace-market"], { env });
+  await systemctl("start", "millrace-signer", "millrace-market");
   await settles("ok");
 });
