@@ -47,6 +47,8 @@ class Context {
     [[nodiscard]] MarketClient& market();
     [[nodiscard]] ledger::rpc::Chain& chain();
     [[nodiscard]] Result<const ledger::crypto::PrivateKey*> key();
+    /// The wallet's key, just made: nobody is asked for its password again.
+    void keep_key(ledger::crypto::PrivateKey key) { key_.emplace(std::move(key)); }
     /// The wallet's account, without opening its key.
     [[nodiscard]] Result<Address> account();
     /// Market facts; chain_mismatch when the node serves another chain and `check_chain` is asked.
@@ -87,6 +89,7 @@ void add_job_commands(CLI::App& app, const Choose& choose);
 void add_job_record_commands(CLI::App& jobs, const Choose& choose);
 void add_serve_commands(CLI::App& app, const Choose& choose);
 void add_market_commands(CLI::App& app, const Choose& choose);
+void add_key_commands(CLI::App& app, const Choose& choose);
 void add_order_commands(CLI::App& app, const Choose& choose);
 void add_audit_commands(CLI::App& app, const Choose& choose);
 void add_accuse_commands(CLI::App& app, const Choose& choose);

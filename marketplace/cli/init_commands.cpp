@@ -80,7 +80,9 @@ Result<Address> keep_or_make_wallet(Context& context, const InitOptions& options
     }
     TRY(store_wallet(settings, *key, password,
                      options.light ? KeyStoreCost::kLight : KeyStoreCost::kStandard));
-    return key->address();
+    const Address account = key->address();
+    context.keep_key(std::move(*key));
+    return account;
 }
 
 /// Waits until the account holds `atoms` and something for gas; shows where to send them.

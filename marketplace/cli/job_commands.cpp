@@ -138,6 +138,7 @@ void add_job_commands(CLI::App& app, const Choose& choose) {
     auto options = std::make_shared<JobOptions>();
     CLI::App* jobs = app.add_subcommand("jobs", "Jobs and what became of them");
     jobs->require_subcommand(1);
+    add_job_record_commands(*jobs, choose);
     CLI::App* all = jobs->add_subcommand("list", "Your jobs, newest first");
     all->add_flag("--all", options->all, "Everybody's");
     all->add_option("--state", options->state, "Only these");
@@ -151,7 +152,6 @@ void add_job_commands(CLI::App& app, const Choose& choose) {
     };
     with_id("show", "One job with its leases and costs", show);
     with_id("watch", "Follow a job live; Ctrl-C leaves it running", watch);
-    add_job_record_commands(*jobs, choose);
     with_id("cancel", "End a job", cancel);
     with_id("artifacts", "Fetch the last checkpoint", artifacts)
         ->add_option("FILE", options->file, "Where to write it")

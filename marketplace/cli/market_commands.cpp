@@ -1,7 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "ledger/base/clock.hpp"
-#include "ledger/base/hex.hpp"
-#include "ledger/crypto/address.hpp"
 #include "ledger/rpc/json.hpp"
 #include "marketplace/cli/context.hpp"
 #include "marketplace/cli/market_picture.hpp"
@@ -16,8 +13,6 @@
 namespace marketplace::cli {
 namespace {
 
-using ledger::base::ErrorCode;
-using ledger::base::fail;
 using nlohmann::json;
 
 enum class View : std::uint8_t { kBook, kTrades, kCandles, kIndex, kDepth };
@@ -29,8 +24,6 @@ struct MarketOptions {
     std::string region;
     std::string interval = "1h";
     std::uint64_t limit = 0;
-    std::string label;
-    std::string id;
 };
 
 std::uint64_t u64(const json& object, const char* name) {
@@ -210,48 +203,6 @@ Result<void> show_market(Context& context, const MarketOptions& options) {
     return {};
 }
 
-Result<void> create_key(Context& context, const MarketOptions& options) {
-    json body = json::object();
-    if (!options.label.empty()) body["label"] = options.label;
-    TRY_ASSIGN(const json key, context.market().post("/v1/api-keys", body, Auth::kSession));
-    if (context.json()) {
-        context.print_json(key);
-        return {};
-    }
-    context.say(fmt::format(
-        "{}\n(shown this once; id {})\nUse it: OPENAI_BASE_URL={}/v1 "
-        "OPENAI_API_KEY=… with any OpenAI client",
-        printable(key.value("key", "")), printable(key.value("id", "")), context.settings.market));
-    return {};
-}
-
-Result<void> list_keys(Context& context) {
-    TRY_ASSIGN(const json page, context.market().get("/v1/api-keys", Auth::kSession));
-    if (context.json()) {
-        context.print_json(page);
-        return {};
-    }
-    Table table({{"id"}, {"label"}, {"state"}});
-    for (const json& key : page.value("data", json::array()))
-        table.row({key.value("id", ""), key.value("label", ""),
-                   key.value("revoked", false) ? "revoked" : "live"});
-    if (table.empty())
-        context.say("No keys yet. Next: millrace keys create");
-    else
-        table.print(context.out);
-    return {};
-}
-
-Result<void> revoke_key(Context& context, const MarketOptions& options) {
-    TRY_ASSIGN(const json answer,
-               context.market().del("/v1/api-keys/" + options.id, Auth::kSession));
-    if (context.json())
-        context.print_json(answer);
-    else
-        context.say("Revoked " + options.id);
-    return {};
-}
-
 /// `market` alone shows the book; its subcommands other views of it.
 void add_market_views(CLI::App& app, const Choose& choose,
                       const std::shared_ptr<MarketOptions>& options) {
@@ -296,15 +247,6 @@ void add_market_views(CLI::App& app, const Choose& choose,
 void add_market_commands(CLI::App& app, const Choose& choose) {
     auto options = std::make_shared<MarketOptions>();
     add_market_views(app, choose, options);
-    CLI::App* keys = app.add_subcommand("keys", "API keys for OpenAI clients");
-    keys->require_subcommand(1);
-    CLI::App* make = keys->add_subcommand("create", "A new key, shown once");
-    make->add_option("--label", options->label);
-    choose(make, [options](Context& c) { return create_key(c, *options); });
-    choose(keys->add_subcommand("list", "Your keys"), list_keys);
-    CLI::App* drop = keys->add_subcommand("revoke", "Make a key invalid at once");
-    drop->add_option("ID", options->id, "key_…")->required();
-    choose(drop, [options](Context& c) { return revoke_key(c, *options); });
 }
 
 }  // namespace marketplace::cli

@@ -146,6 +146,7 @@ void add_all_commands(CLI::App& app, const Choose& choose) {
     add_job_commands(app, choose);
     add_serve_commands(app, choose);
     add_market_commands(app, choose);
+    add_key_commands(app, choose);
     add_order_commands(app, choose);
     add_statement_command(app, choose);
     add_audit_commands(app, choose);

@@ -50,17 +50,17 @@ using Environment = std::function<std::string(const char*)>;
 [[nodiscard]] ledger::base::Result<Settings> load_settings(const GivenSettings& given,
                                                            const Environment& environment);
 
-/// URLs without a slash at their end that can be asked; config_invalid names the one that is not.
-[[nodiscard]] ledger::base::Result<void> check_settings(Settings& settings);
-/// config.toml with these settings, which load_settings reads back. unsupported when one of them
-/// holds characters that the file cannot.
-[[nodiscard]] ledger::base::Result<std::string> config_text(const Settings& settings);
-
 /// Writes a small file of the data folder with mode 0600, atomically; makes the folder (0700).
 [[nodiscard]] ledger::base::Result<void> write_private_file(const std::filesystem::path& path,
                                                             std::string_view text);
 /// Empty when there is none; too_large above `bytes_max`.
 [[nodiscard]] ledger::base::Result<std::optional<std::string>> read_small_file(
     const std::filesystem::path& path, std::size_t bytes_max);
+
+/// URLs without a slash at their end that can be asked; config_invalid names the one that is not.
+[[nodiscard]] ledger::base::Result<void> check_settings(Settings& settings);
+/// config.toml with these settings, which load_settings reads back. unsupported when one of them
+/// holds characters that the file cannot.
+[[nodiscard]] ledger::base::Result<std::string> config_text(const Settings& settings);
 
 }  // namespace marketplace::cli
