@@ -55,7 +55,8 @@ Result<void> accuse(Context& context, const AccuseOptions& options) {
                ledger::audit::read_parties(context.chain(), deployment, lease));
     TRY(context.confirm(
         fmt::format("Prove on chain that worker {} signed receipt {} of the lease twice?",
-                    to_hex(parties.worker_key), evidence.first.receipt.sequence)));
+                    to_hex(parties.worker_key), evidence.first.receipt.sequence),
+        Context::Then::kTransaction));
     TRY_ASSIGN(const Hash32 transaction,
                send_transaction(context, deployment.disputes,
                                 settlement::encode_prove_equivocation(parties, evidence.first,

@@ -23,6 +23,29 @@ using ledger::base::Money;
 
 constexpr std::uint64_t kTransactionTimeoutMs = 120'000;
 
+/// Ends a command under --dry-run: the program takes this code for success then.
+tl::unexpected<ledger::base::Error> end_dry_run() {
+    return fail(ErrorCode::cancelled, "dry run: nothing was sent");
+}
+
+Result<Hash32> try_transaction(Context& context, const Address& to, ledger::base::Bytes data) {
+    TRY_ASSIGN(const Address from, context.account());
+    ledger::rpc::CallRequest request;
+    request.from = from;
+    request.to = to;
+    request.data = std::move(data);
+    const auto gas = context.chain().estimate_gas(request);
+    if (!gas && gas.error().code() == ErrorCode::chain_refused)
+        return fail(ErrorCode::chain_refused, ledger::settlement::explain_revert(gas.error()));
+    if (!gas) return tl::make_unexpected(gas.error());
+    const std::string contract = ledger::crypto::to_checksum(to);
+    if (context.json())
+        context.print_json({{"dry_run", true}, {"to", contract}, {"gas", *gas}});
+    else
+        context.say(fmt::format("The call to {} would go through, for {} gas.", contract, *gas));
+    return end_dry_run();
+}
+
 }  // namespace
 
 Context::Context()
@@ -91,7 +114,9 @@ void Context::say(std::string_view text) {
     if (!json()) out.line(text);
 }
 
-Result<void> Context::confirm(std::string_view question) {
+Result<void> Context::confirm(std::string_view question, Then then) {
+    if (settings.dry_run && then == Then::kRequest) return end_dry_run();
+    if (settings.dry_run) return {};
     if (settings.yes || settings.json) return {};
     if (isatty(STDIN_FILENO) != 1)
         return fail(ErrorCode::config_invalid, "nobody is there to confirm: add --yes");
@@ -103,6 +128,7 @@ Result<void> Context::confirm(std::string_view question) {
 }
 
 Result<Hash32> send_transaction(Context& context, const Address& to, ledger::base::Bytes data) {
+    if (context.settings.dry_run) return try_transaction(context, to, std::move(data));
     TRY_ASSIGN(const auto* key, context.key());
     ledger::settlement::LocalTransactionSigner signer(*key);
     const auto receipt = ledger::settlement::send_and_wait(context.chain(), signer, to,

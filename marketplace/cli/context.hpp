@@ -47,6 +47,8 @@ class Context {
     [[nodiscard]] MarketClient& market();
     [[nodiscard]] ledger::rpc::Chain& chain();
     [[nodiscard]] Result<const ledger::crypto::PrivateKey*> key();
+    /// The wallet's key, just made: nobody is asked for its password again.
+    void keep_key(ledger::crypto::PrivateKey key) { key_.emplace(std::move(key)); }
     /// The wallet's account, without opening its key.
     [[nodiscard]] Result<Address> account();
     /// Market facts; chain_mismatch when the node serves another chain and `check_chain` is asked.
@@ -58,8 +60,10 @@ class Context {
     void print_json(const nlohmann::json& document);
     /// A line for people; nothing with --json.
     void say(std::string_view text);
-    /// Asks for a yes on the terminal; --yes answers it. Without a terminal: config_invalid.
-    [[nodiscard]] Result<void> confirm(std::string_view question);
+    /// Asks for a yes on the terminal; --yes answers it. Without a terminal: config_invalid. With
+    /// --dry-run it ends the command (cancelled), or lets a transaction be tried.
+    enum class Then : std::uint8_t { kRequest, kTransaction };
+    [[nodiscard]] Result<void> confirm(std::string_view question, Then then = Then::kRequest);
 
  private:
     std::unique_ptr<MarketClient> market_;
@@ -74,23 +78,29 @@ using Action = std::function<Result<void>(Context&)>;
 using Choose = std::function<void(CLI::App*, Action)>;
 
 /// Each adds its commands to the tree.
+void add_init_command(CLI::App& app, const Choose& choose);
 void add_wallet_commands(CLI::App& app, const Choose& choose);
 void add_money_commands(CLI::App& app, const Choose& choose);
 void add_blob_commands(CLI::App& app, const Choose& choose);
 void add_train_commands(CLI::App& app, const Choose& choose);
 void add_finetune_commands(CLI::App& app, const Choose& choose);
 void add_job_commands(CLI::App& app, const Choose& choose);
+/// To `jobs`.
+void add_job_record_commands(CLI::App& jobs, const Choose& choose);
 void add_serve_commands(CLI::App& app, const Choose& choose);
 void add_market_commands(CLI::App& app, const Choose& choose);
+void add_key_commands(CLI::App& app, const Choose& choose);
 void add_order_commands(CLI::App& app, const Choose& choose);
 void add_audit_commands(CLI::App& app, const Choose& choose);
 void add_accuse_commands(CLI::App& app, const Choose& choose);
 void add_object_commands(CLI::App& app, const Choose& choose);
 void add_witness_commands(CLI::App& app, const Choose& choose);
 void add_proof_commands(CLI::App& app, const Choose& choose);
+void add_statement_command(CLI::App& app, const Choose& choose);
 
 /// Signs a call with the wallet's key, sends it and waits until it is mined: its hash. A revert is
-/// chain_refused with the contract's error in words.
+/// chain_refused with the contract's error in words. With --dry-run the node tries the call and
+/// nothing is signed: what it would cost is shown, and cancelled ends the command.
 [[nodiscard]] Result<Hash32> send_transaction(Context& context, const Address& to,
                                               ledger::base::Bytes data);
 

@@ -3,6 +3,30 @@
 
 namespace marketplace::cli {
 
+std::string_view to_sentence(ExitCode code) noexcept {
+    switch (code) {
+        case ExitCode::kOk:
+            return "done";
+        case ExitCode::kFailed:
+            return "failed";
+        case ExitCode::kUsage:
+            return "wrong usage, setting or input";
+        case ExitCode::kAuth:
+            return "not signed in, wrong key or password, or not yours";
+        case ExitCode::kPayment:
+            return "not enough money, or above a cap";
+        case ExitCode::kNoCapacity:
+            return "nobody offers this now";
+        case ExitCode::kJobFailed:
+            return "the job ended without its result";
+        case ExitCode::kVerificationFailed:
+            return "an audit, a proof or a hash does not hold";
+        case ExitCode::kUnreachable:
+            return "market or chain does not answer";
+    }
+    return "failed";
+}
+
 ExitCode exit_code_for(ledger::base::ErrorCode code) noexcept {
     using ledger::base::ErrorCode;
     switch (code) {

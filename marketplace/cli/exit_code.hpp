@@ -4,6 +4,7 @@
 #include "ledger/base/error.hpp"
 
 #include <cstdint>
+#include <string_view>
 
 namespace marketplace::cli {
 
@@ -19,6 +20,9 @@ enum class ExitCode : std::uint8_t {
     kVerificationFailed = 7,  ///< the audit, a proof or a hash does not hold
     kUnreachable = 8,         ///< market or chain does not answer
 };
+
+/// "nobody offers this now": what the man page and --explain say of it.
+[[nodiscard]] std::string_view to_sentence(ExitCode code) noexcept;
 
 [[nodiscard]] ExitCode exit_code_for(ledger::base::ErrorCode code) noexcept;
 

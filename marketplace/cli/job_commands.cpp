@@ -2,6 +2,8 @@
 #include "ledger/base/hex.hpp"
 #include "ledger/crypto/address.hpp"
 #include "ledger/rpc/json.hpp"
+#include "marketplace/cli/blob.hpp"
+#include "marketplace/cli/explain.hpp"
 #include "marketplace/cli/job_keys.hpp"
 #include "marketplace/cli/watch.hpp"
 
@@ -78,6 +80,9 @@ Result<void> show(Context& context, const JobOptions& options) {
         context.say("Checkpoint  " + job["checkpoint"].get<std::string>());
     if (job.contains("mismatches") && job["mismatches"].is_object())
         context.say("Why not     " + printable(job["mismatches"].value("text", "")));
+    if (context.settings.explain && job.contains("mismatches"))
+        for (const std::string& line : explain_mismatches(job["mismatches"]))
+            context.say(line);
     Table table({{"lease"},
                  {"unit"},
                  {"state"},
@@ -155,6 +160,7 @@ void add_job_commands(CLI::App& app, const Choose& choose) {
     auto options = std::make_shared<JobOptions>();
     CLI::App* jobs = app.add_subcommand("jobs", "Jobs and what became of them");
     jobs->require_subcommand(1);
+    add_job_record_commands(*jobs, choose);
     CLI::App* all = jobs->add_subcommand("list", "Your jobs, newest first");
     all->add_flag("--all", options->all, "Everybody's");
     all->add_option("--state", options->state, "Only these");

@@ -9,6 +9,7 @@
 #include "ledger/rpc/json.hpp"
 #include "ledger/settlement/escrow_abi.hpp"
 #include "ledger/settlement/leases_abi.hpp"
+#include "marketplace/cli/explain.hpp"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -321,6 +322,9 @@ void print_quote(Context& context, const QuoteAnswer& quote, std::uint64_t worst
     const json& document = quote.document;
     if (!quote.matches) {
         context.messages.line("No ask fits now: " + quote.why);
+        if (context.settings.explain)
+            for (const std::string& line : explain_mismatches(document.value("reasons", json())))
+                context.messages.line(line);
     } else {
         Table table({{"ask"},
                      {"price", Table::Align::kRight},

@@ -65,6 +65,24 @@ std::string shell_quoted(std::string_view text) {
 
 }  // namespace
 
+std::string curl_text(const HttpRequest& request, const std::filesystem::path& body) {
+    std::string out = "curl -sS";
+    if (request.method != "GET") out += " -X " + request.method;
+    for (const auto& header : request.headers)
+        out += header.name == "Authorization"
+                   ? std::string(" -H \"Authorization: Bearer $MILLRACE_TOKEN\"")
+                   : " -H " + shell_quoted(header.name + ": " + header.value);
+    if (request.url.ends_with("/v1/auth/siwe")) {
+        // Who has this signature first has the session.
+        out += " --data-raw \"$MILLRACE_SIGN_IN\"";
+    } else if (!body.empty()) {
+        out += " --data-binary " + shell_quoted("@" + body.string());
+    } else if (!request.body.empty()) {
+        out += " --data-raw " + shell_quoted(request.body);
+    }
+    return out + " " + shell_quoted(request.url);
+}
+
 Error error_of(const HttpResponse& response) {
     std::string code;
     std::string detail = fmt::format("the market answered {}", response.status);
@@ -111,18 +129,8 @@ std::string siwe_message(std::string_view market, const ledger::base::Address& a
 MarketClient::MarketClient(const Settings& settings, Terminal& messages, OpenKey open_key)
     : settings_(settings), messages_(messages), open_key_(std::move(open_key)) {}
 
-void MarketClient::show_curl(const HttpRequest& request) const {
-    if (!settings_.curl) return;
-    std::string text = "curl -sS";
-    if (request.method != "GET") text += " -X " + request.method;
-    for (const auto& header : request.headers) {
-        const bool secret = header.name == "Authorization";
-        text +=
-            " -H " + shell_quoted(header.name + ": " +
-                                  (secret ? std::string("Bearer $MILLRACE_TOKEN") : header.value));
-    }
-    if (!request.body.empty()) text += " --data-raw " + shell_quoted(request.body);
-    messages_.line(messages_.paint(Paint::kDim, text + " " + shell_quoted(request.url)));
+void MarketClient::show_curl(const HttpRequest& request, const std::filesystem::path& body) const {
+    if (settings_.curl) messages_.line(messages_.paint(Paint::kDim, curl_text(request, body)));
 }
 
 Result<HttpResponse> MarketClient::send(HttpRequest request, Auth auth) {
@@ -185,7 +193,7 @@ Result<json> MarketClient::del(const std::string& target, Auth auth) {
 }
 
 Result<HttpResponse> MarketClient::transfer(
-    HttpRequest request, Auth auth,
+    HttpRequest request, Auth auth, const std::filesystem::path& body,
     const std::function<Result<HttpResponse>(const HttpRequest&)>& send) {
     for (int attempt = 0;; ++attempt) {
         HttpRequest signed_request = request;
@@ -193,7 +201,7 @@ Result<HttpResponse> MarketClient::transfer(
             TRY_ASSIGN(const std::string token, session());
             signed_request.headers.push_back({"Authorization", "Bearer " + token});
         }
-        show_curl(signed_request);
+        show_curl(signed_request, body);
         Result<HttpResponse> response = send(signed_request);
         const bool stale = auth == Auth::kSession && response && response->status == 401;
         if (!stale || attempt > 0) return response;
@@ -215,10 +223,11 @@ Result<void> MarketClient::upload(const std::string& hash, const std::filesystem
     request.url = settings_.market + "/v1/blobs/" + hash + (in_parts ? "/upload" : "");
     progress.update(0);
     const auto response =
-        transfer(request, Auth::kSession, [&](const HttpRequest& whole) -> Result<HttpResponse> {
-            if (in_parts) return ledger::rpc::send_in_parts(http_, whole, file, options);
-            return http_.upload(whole, options.limits, file);
-        });
+        transfer(request, Auth::kSession, in_parts ? std::filesystem::path() : file,
+                 [&](const HttpRequest& whole) -> Result<HttpResponse> {
+                     if (in_parts) return ledger::rpc::send_in_parts(http_, whole, file, options);
+                     return http_.upload(whole, options.limits, file);
+                 });
     TRY(checked(response, settings_.market));
     progress.finish();
     return {};
@@ -238,7 +247,7 @@ Result<void> MarketClient::download(const std::string& target, Auth auth,
         if (!progress) progress.emplace(messages_, "Download", total);
         progress->update(done);
     };
-    const auto response = transfer(request, auth, [&](const HttpRequest& whole) {
+    const auto response = transfer(request, auth, {}, [&](const HttpRequest& whole) {
         return ledger::rpc::fetch_in_parts(http_, whole, file, options);
     });
     if (progress) progress->settle();

@@ -65,14 +65,16 @@ class MarketClient {
                                                                  const std::string& target,
                                                                  const nlohmann::json& body,
                                                                  Auth auth);
-    /// Sends a file's request with the session, a new one when the market knows it no more.
+    /// Sends a file's request with the session, a new one when the market knows it no more. `body`:
+    /// the file that goes up, for --curl.
     [[nodiscard]] ledger::base::Result<ledger::rpc::HttpResponse> transfer(
-        ledger::rpc::HttpRequest request, Auth auth,
+        ledger::rpc::HttpRequest request, Auth auth, const std::filesystem::path& body,
         const std::function<ledger::base::Result<ledger::rpc::HttpResponse>(
             const ledger::rpc::HttpRequest&)>& send);
     [[nodiscard]] ledger::base::Result<std::string> sign_in();
     [[nodiscard]] ledger::base::Result<bool> is_known(const std::string& token);
-    void show_curl(const ledger::rpc::HttpRequest& request) const;
+    void show_curl(const ledger::rpc::HttpRequest& request,
+                   const std::filesystem::path& body = {}) const;
 
     const Settings& settings_;
     Terminal& messages_;
@@ -80,6 +82,11 @@ class MarketClient {
     ledger::rpc::HttpClient http_;
     std::string session_;
 };
+
+/// The request as a curl command for a shell, with variables where secrets stand. `body`: a file
+/// that is sent; empty: the request's own.
+[[nodiscard]] std::string curl_text(const ledger::rpc::HttpRequest& request,
+                                    const std::filesystem::path& body);
 
 /// The error of an answer that is not 2xx.
 [[nodiscard]] ledger::base::Error error_of(const ledger::rpc::HttpResponse& response);

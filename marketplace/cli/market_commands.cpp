@@ -1,7 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "ledger/base/clock.hpp"
-#include "ledger/base/hex.hpp"
-#include "ledger/crypto/address.hpp"
 #include "ledger/rpc/json.hpp"
 #include "marketplace/cli/context.hpp"
 #include "marketplace/cli/market_picture.hpp"
@@ -16,8 +13,6 @@
 namespace marketplace::cli {
 namespace {
 
-using ledger::base::ErrorCode;
-using ledger::base::fail;
 using nlohmann::json;
 
 enum class View : std::uint8_t { kBook, kTrades, kCandles, kIndex, kDepth };
@@ -29,8 +24,6 @@ struct MarketOptions {
     std::string region;
     std::string interval = "1h";
     std::uint64_t limit = 0;
-    std::string label;
-    std::string id;
 };
 
 std::uint64_t u64(const json& object, const char* name) {
@@ -220,95 +213,6 @@ Result<void> show_market(Context& context, const MarketOptions& options) {
     return {};
 }
 
-Result<void> create_key(Context& context, const MarketOptions& options) {
-    json body = json::object();
-    if (!options.label.empty()) body["label"] = options.label;
-    TRY_ASSIGN(const json key, context.market().post("/v1/api-keys", body, Auth::kSession));
-    if (context.json()) {
-        context.print_json(key);
-        return {};
-    }
-    context.say(fmt::format(
-        "{}\n(shown this once; id {})\nUse it: OPENAI_BASE_URL={}/v1 "
-        "OPENAI_API_KEY=… with any OpenAI client",
-        printable(key.value("key", "")), printable(key.value("id", "")), context.settings.market));
-    return {};
-}
-
-Result<void> list_keys(Context& context) {
-    TRY_ASSIGN(const json page, context.market().get("/v1/api-keys", Auth::kSession));
-    if (context.json()) {
-        context.print_json(page);
-        return {};
-    }
-    Table table({{"id"}, {"label"}, {"state"}});
-    for (const json& key : page.value("data", json::array()))
-        table.row({key.value("id", ""), key.value("label", ""),
-                   key.value("revoked", false) ? "revoked" : "live"});
-    if (table.empty())
-        context.say("No keys yet. Next: millrace keys create");
-    else
-        table.print(context.out);
-    return {};
-}
-
-Result<void> revoke_key(Context& context, const MarketOptions& options) {
-    TRY_ASSIGN(const json answer,
-               context.market().del("/v1/api-keys/" + options.id, Auth::kSession));
-    if (context.json())
-        context.print_json(answer);
-    else
-        context.say("Revoked " + options.id);
-    return {};
-}
-
-/// Every lease of the account with what it cost: for the books of a company.
-Result<void> statement(Context& context) {
-    TRY_ASSIGN(const Address account, context.account());
-    const std::string who = ledger::crypto::to_checksum(account);
-    json all = json::array();
-    for (std::string after;;) {
-        std::string target = "/v1/leases?limit=100&buyer=" + who;
-        if (!after.empty()) target += "&after=" + after;
-        TRY_ASSIGN(const json page, context.market().get(target, Auth::kNone));
-        for (const json& lease : page.value("data", json::array()))
-            all.push_back(lease);
-        if (!page.value("has_more", false) || !page["last_id"].is_string()) break;
-        after = page["last_id"].get<std::string>();
-    }
-    std::uint64_t amount = 0;
-    std::uint64_t claimed = 0;
-    for (const json& lease : all) {
-        amount += u64(lease, "amount");
-        claimed += u64(lease, "claimed");
-    }
-    if (context.json()) {
-        context.print_json({{"account", who},
-                            {"amount", std::to_string(amount)},
-                            {"claimed", std::to_string(claimed)},
-                            {"leases", std::move(all)}});
-        return {};
-    }
-    Table table({{"day"},
-                 {"job"},
-                 {"unit"},
-                 {"units", Table::Align::kRight},
-                 {"price", Table::Align::kRight},
-                 {"amount", Table::Align::kRight},
-                 {"state"}});
-    for (const json& lease : all) {
-        const auto time_s = static_cast<std::time_t>(
-            ledger::rpc::integer_at(lease, "matched_ms").value_or(0) / 1000);
-        table.row({fmt::format("{:%Y-%m-%d}", fmt::gmtime(time_s)), lease.value("job", ""),
-                   lease.value("unit_kind", ""), lease.value("units", ""),
-                   tokens(u64(lease, "price")), tokens(u64(lease, "amount")),
-                   lease.value("state", "")});
-    }
-    table.print(context.out);
-    context.say(fmt::format("Total {}, settled on chain {}", tokens(amount), tokens(claimed)));
-    return {};
-}
-
 /// `market` alone shows the book; its subcommands other views of it.
 void add_market_views(CLI::App& app, const Choose& choose,
                       const std::shared_ptr<MarketOptions>& options) {
@@ -328,6 +232,7 @@ void add_market_views(CLI::App& app, const Choose& choose,
         command->callback([options, view] { options->view = view; });
         return command;
     };
+    add("book", "Open asks and bids, best price first", View::kBook);
     CLI::App* trades = add("trades", "What was matched last", View::kTrades);
     filters(trades);
     trades->add_option("--limit", options->limit, "How many")->check(CLI::Range(1, 500));
@@ -338,7 +243,8 @@ void add_market_views(CLI::App& app, const Choose& choose,
         ->check(CLI::IsMember({"1m", "5m", "1h", "1d"}))
         ->capture_default_str();
     candles->add_option("--limit", options->limit, "How many")->check(CLI::Range(1, 1500));
-    add("index", "Mean price of the last 24 hours per GPU model and unit", View::kIndex);
+    add("price", "Mean price of the last 24 hours per GPU model and unit", View::kIndex)
+        ->alias("index");
     CLI::App* depth = add("depth", "Units free and wanted per price", View::kDepth);
     depth->add_option("--unit", options->unit_kind, "Unit kind")->required();
     depth->add_option("--gpu-model", options->gpu_model, "As asks name it");
@@ -351,17 +257,6 @@ void add_market_views(CLI::App& app, const Choose& choose,
 void add_market_commands(CLI::App& app, const Choose& choose) {
     auto options = std::make_shared<MarketOptions>();
     add_market_views(app, choose, options);
-    choose(app.add_subcommand("statement", "Every lease of the wallet and what it cost"),
-           statement);
-    CLI::App* keys = app.add_subcommand("keys", "API keys for OpenAI clients");
-    keys->require_subcommand(1);
-    CLI::App* make = keys->add_subcommand("create", "A new key, shown once");
-    make->add_option("--label", options->label);
-    choose(make, [options](Context& c) { return create_key(c, *options); });
-    choose(keys->add_subcommand("list", "Your keys"), list_keys);
-    CLI::App* drop = keys->add_subcommand("revoke", "Make a key invalid at once");
-    drop->add_option("ID", options->id, "key_…")->required();
-    choose(drop, [options](Context& c) { return revoke_key(c, *options); });
 }
 
 }  // namespace marketplace::cli

@@ -7,7 +7,7 @@
 #include "ledger/settlement/escrow_abi.hpp"
 #include "ledger/settlement/leases_abi.hpp"
 #include "ledger/settlement/submitter.hpp"
-#include "marketplace/cli/context.hpp"
+#include "marketplace/cli/money.hpp"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -102,8 +102,22 @@ Result<void> wait_until_seen(Context& context, std::uint64_t atoms) {
                 "`millrace balance`");
 }
 
-Result<void> deposit(Context& context, const MoneyOptions& options) {
-    TRY_ASSIGN(const std::uint64_t atoms, parse_amount(options.amount, "AMOUNT"));
+}  // namespace
+
+Result<Funds> read_funds(Context& context, const Address& account) {
+    TRY_ASSIGN(const MarketFacts* facts, context.facts());
+    Funds out;
+    TRY_ASSIGN(out.coin, context.chain().balance(account, BlockTag::Name::kLatest));
+    TRY_ASSIGN(out.wallet_units,
+               settlement::read_token_balance(context.chain(), facts->deployment.token, account,
+                                              BlockTag::Name::kLatest));
+    TRY_ASSIGN(const auto escrow, read_account(context, account));
+    out.free_atoms = escrow.free_atoms;
+    if (const auto available = market_available(context)) out.available_atoms = *available;
+    return out;
+}
+
+Result<Hash32> deposit_tokens(Context& context, std::uint64_t atoms, DepositWait wait) {
     TRY(context.check_chain());
     TRY_ASSIGN(const MarketFacts* facts, context.facts());
     TRY_ASSIGN(const auto* key, context.key());
@@ -120,7 +134,17 @@ Result<void> deposit(Context& context, const MoneyOptions& options) {
                settlement::make_permit_deposit(context.chain(), facts->deployment.token,
                                                facts->deployment.escrow, *key, atoms, deadline_s));
     TRY_ASSIGN(const Hash32 transaction, send_transaction(context, facts->deployment.escrow, call));
-    if (!options.no_wait) TRY(wait_until_seen(context, before + atoms));
+    if (wait == DepositWait::kUntilSeen) TRY(wait_until_seen(context, before + atoms));
+    return transaction;
+}
+
+namespace {
+
+Result<void> deposit(Context& context, const MoneyOptions& options) {
+    TRY_ASSIGN(const std::uint64_t atoms, parse_amount(options.amount, "AMOUNT"));
+    TRY_ASSIGN(const Hash32 transaction, deposit_tokens(context, atoms,
+                                                        options.no_wait ? DepositWait::kUntilMined
+                                                                        : DepositWait::kUntilSeen));
     if (context.json()) {
         context.print_json({{"amount", std::to_string(atoms)},
                             {"transaction", to_hex(transaction)},
@@ -168,7 +192,8 @@ Result<void> revoke(Context& context) {
     TRY_ASSIGN(const MarketFacts* facts, context.facts());
     TRY(
         context.confirm("Revoke every delegation signed so far? Open leases go on; new ones need "
-                        "a new signature."));
+                        "a new signature.",
+                        Context::Then::kTransaction));
     TRY_ASSIGN(const Hash32 transaction, send_transaction(context, facts->deployment.leases,
                                                           settlement::encode_revoke_delegations()));
     std::error_code ignored;

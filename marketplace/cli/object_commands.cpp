@@ -42,7 +42,8 @@ Result<void> object_to(Context& context, const ObjectOptions& options) {
                         to_hex(parties.buyer));
     TRY(context.confirm(
         fmt::format("The worker claims {} tokens in all without a voucher. Refuse that?",
-                    tokens(claim.amount_atoms))));
+                    tokens(claim.amount_atoms)),
+        Context::Then::kTransaction));
     settlement::ObjectionItem item;
     item.parties = parties;
     item.objection = {lease, claim.receipt};

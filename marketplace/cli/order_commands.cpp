@@ -168,8 +168,9 @@ Result<void> cancel_at_market(Context& context, const json& order) {
 Result<void> cancel(Context& context, const OrderOptions& options) {
     TRY_ASSIGN(const json order, find_order(context, options.id));
     const std::string name = (is_ask(order) ? "ask " : "bid ") + order.value("id", "");
-    TRY(context.confirm(fmt::format("Cancel {}{}?", printable(name),
-                                    options.on_chain ? " on chain, for good" : "")));
+    TRY(context.confirm(
+        fmt::format("Cancel {}{}?", printable(name), options.on_chain ? " on chain, for good" : ""),
+        options.on_chain ? Context::Then::kTransaction : Context::Then::kRequest));
     if (options.on_chain) return cancel_on_chain(context, options, order);
     return cancel_at_market(context, order);
 }

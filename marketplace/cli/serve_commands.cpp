@@ -114,14 +114,19 @@ Result<std::string> make_published_spec(Context& context, const ServeOptions& op
     return make_serve_spec(train_spec, hash, options.name);
 }
 
-Result<void> publish(Context& context, const ServeOptions& options) {
+/// Lists the model and keeps its serve spec here.
+Result<json> list_model(Context& context, const ServeOptions& options) {
     TRY(check_name(options.name));
     TRY_ASSIGN(const std::string spec, options.folder.empty()
                                            ? make_published_spec(context, options)
                                            : publish_folder(context, options));
-    TRY_ASSIGN(const json model,
-               context.market().post("/v1/models", {{"spec", spec}}, Auth::kSession));
+    TRY_ASSIGN(json model, context.market().post("/v1/models", {{"spec", spec}}, Auth::kSession));
     TRY(write_private_file(spec_path(context, options.name), spec));
+    return model;
+}
+
+Result<void> publish(Context& context, const ServeOptions& options) {
+    TRY_ASSIGN(const json model, list_model(context, options));
     if (context.json()) {
         context.print_json(model);
     } else {
@@ -183,6 +188,7 @@ Result<std::vector<BidTerms>> serve_bids(const ServeOptions& options) {
 }
 
 Result<void> serve(Context& context, const ServeOptions& options) {
+    if (!options.folder.empty() || !options.job.empty()) TRY(list_model(context, options));
     const std::filesystem::path file = options.spec_file.empty()
                                            ? spec_path(context, options.name)
                                            : std::filesystem::path(options.spec_file);
@@ -194,9 +200,13 @@ Result<void> serve(Context& context, const ServeOptions& options) {
     TRY_ASSIGN(std::string spec, wire::canonicalise(*text));
     TRY_ASSIGN(const auto bids, serve_bids(options));
     TRY_ASSIGN(const auto job, sign_job(context, std::move(spec), bids, options.order));
-    if (!context.json() || !context.settings.yes) {
+    if (context.settings.dry_run || !context.json() || !context.settings.yes) {
         TRY_ASSIGN(const QuoteAnswer answer, ask_quote(context, job));
         print_quote(context, answer, worst_case_atoms(bids));
+        if (context.settings.dry_run && context.json())
+            context.print_json({{"matches", answer.matches},
+                                {"worst_case", std::to_string(worst_case_atoms(bids))},
+                                {"quote", answer.document}});
         TRY(context.confirm("Open the serving leases?"));
     }
     TRY_ASSIGN(const std::string id, post_job(context, job));
@@ -369,6 +379,10 @@ void add_serve_commands(CLI::App& app, const Choose& choose) {
                      "Most per million tokens written")
         ->capture_default_str();
     open->add_option("--spec", options->spec_file, "Serve spec, when published elsewhere");
+    open->add_option("--folder", options->folder, "Publish this folder first, as `publish` does");
+    open->add_option("--job", options->job, "Publish what this job trained first");
+    open->add_option("--weights", options->weights,
+                     "With --folder: fp32, bf16, int8 or int4; with --job: a weights blob");
     open->add_option("--wait", options->timeout_s, "Seconds to wait for a worker")
         ->check(CLI::Range(std::uint64_t{0}, std::uint64_t{86'400}))
         ->capture_default_str();

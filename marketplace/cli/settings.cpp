@@ -105,9 +105,34 @@ Result<Settings> load_settings(const GivenSettings& given, const Environment& en
     settings.json = given.json;
     settings.yes = given.yes;
     settings.curl = given.curl;
-    TRY(check_url("market", settings.market));
-    TRY(check_url("rpc", settings.rpc));
+    settings.explain = given.explain;
+    settings.dry_run = given.dry_run;
+    TRY(check_settings(settings));
     return settings;
+}
+
+Result<void> check_settings(Settings& settings) {
+    TRY(check_url("market", settings.market));
+    return check_url("rpc", settings.rpc);
+}
+
+Result<std::string> config_text(const Settings& settings) {
+    std::string out =
+        "# Settings of millrace. MILLRACE_… variables win over them, options over both.\n";
+    const auto add = [&out](const char* name, const std::string& value) -> Result<void> {
+        for (const char c : value)
+            if (c == '\'' || static_cast<unsigned char>(c) < 0x20)
+                return fail(ErrorCode::unsupported,
+                            fmt::format("{}: quotes and control characters cannot be kept", name));
+        out += fmt::format("{} = '{}'\n", name, value);
+        return {};
+    };
+    TRY(add("market", settings.market));
+    TRY(add("rpc", settings.rpc));
+    if (settings.key_file != settings.data / "wallet.json")
+        TRY(add("key_file", settings.key_file.string()));
+    if (!settings.password_file.empty()) TRY(add("password_file", settings.password_file.string()));
+    return out;
 }
 
 Result<void> write_private_file(const std::filesystem::path& path, std::string_view text) {

@@ -22,7 +22,9 @@ struct Settings {
     std::filesystem::path password_file;  ///< empty: ask on the terminal
     bool json = false;
     bool yes = false;
-    bool curl = false;  ///< print each request as a curl command
+    bool curl = false;     ///< print each request as a curl command, without secrets
+    bool explain = false;  ///< say more of reasons and errors
+    bool dry_run = false;  ///< stop before anything is signed away, posted or sent
     friend bool operator==(const Settings&, const Settings&) = default;
 };
 
@@ -36,6 +38,8 @@ struct GivenSettings {
     bool json = false;
     bool yes = false;
     bool curl = false;
+    bool explain = false;
+    bool dry_run = false;
 };
 
 /// Reads one environment variable; empty when unset.
@@ -53,5 +57,11 @@ using Environment = std::function<std::string(const char*)>;
 /// Empty when there is none; too_large above `bytes_max`.
 [[nodiscard]] ledger::base::Result<std::optional<std::string>> read_small_file(
     const std::filesystem::path& path, std::size_t bytes_max);
+
+/// URLs without a slash at their end that can be asked; config_invalid names the one that is not.
+[[nodiscard]] ledger::base::Result<void> check_settings(Settings& settings);
+/// config.toml with these settings, which load_settings reads back. unsupported when one of them
+/// holds characters that the file cannot.
+[[nodiscard]] ledger::base::Result<std::string> config_text(const Settings& settings);
 
 }  // namespace marketplace::cli

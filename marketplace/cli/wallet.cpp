@@ -80,7 +80,7 @@ Result<PrivateKey> open_wallet(const Settings& settings) {
     if (!std::filesystem::exists(settings.key_file, ignored))
         return fail(
             ErrorCode::config_invalid,
-            "there is no wallet at " + settings.key_file.string() + ": run `millrace wallet new`");
+            "there is no wallet at " + settings.key_file.string() + ": run `millrace init`");
     TRY_ASSIGN(const std::string password, read_password(settings, PasswordUse::kOpen));
     return ledger::crypto::read_key_file(settings.key_file, password);
 }
@@ -89,11 +89,42 @@ Result<ledger::base::Address> wallet_address(const std::filesystem::path& key_fi
     TRY_ASSIGN(const auto text, read_small_file(key_file, kKeyFileBytesMax));
     if (!text)
         return fail(ErrorCode::config_invalid,
-                    "there is no wallet at " + key_file.string() + ": run `millrace wallet new`");
+                    "there is no wallet at " + key_file.string() + ": run `millrace init`");
     TRY_ASSIGN(const nlohmann::json document, ledger::rpc::parse_json(*text));
     TRY_ASSIGN(const std::string address, ledger::rpc::string_at(document, "address"));
     return ledger::base::parse_fixed<ledger::base::Address>(
         address.starts_with("0x") ? address : "0x" + address);
+}
+
+Result<void> refuse_existing_wallet(const Settings& settings) {
+    std::error_code ignored;
+    if (!std::filesystem::exists(settings.key_file, ignored)) return {};
+    return fail(ErrorCode::config_invalid,
+                "there is a wallet at " + settings.key_file.string() +
+                    " already: move it away, or choose another folder with --data");
+}
+
+Result<void> store_wallet(const Settings& settings, const PrivateKey& key,
+                          const std::string& password, ledger::crypto::KeyStoreCost cost) {
+    std::error_code error;
+    const auto folder = settings.key_file.parent_path();
+    const bool had_folder = std::filesystem::exists(folder, error);
+    std::filesystem::create_directories(folder, error);
+    if (error) return fail(ErrorCode::io_error, "cannot make " + folder.string());
+    if (!had_folder) std::filesystem::permissions(folder, std::filesystem::perms::owner_all, error);
+    return ledger::crypto::write_key_file(settings.key_file, key, password, cost);
+}
+
+Result<PrivateKey> read_secret(const std::string& file, const std::string& password) {
+    if (file == "-") {
+        std::string text(kKeyFileBytesMax, '\0');
+        std::cin.read(text.data(), static_cast<std::streamsize>(text.size()));
+        text.resize(static_cast<std::size_t>(std::cin.gcount()));
+        return parse_secret(text, password);
+    }
+    TRY_ASSIGN(const auto text, read_small_file(file, kKeyFileBytesMax));
+    if (!text) return fail(ErrorCode::data_missing, "cannot read " + file);
+    return parse_secret(*text, password);
 }
 
 Result<PrivateKey> parse_secret(const std::string& text, const std::string& password) {

@@ -25,6 +25,17 @@ enum class PasswordUse : std::uint8_t { kOpen, kChoose };
 [[nodiscard]] ledger::base::Result<ledger::base::Address> wallet_address(
     const std::filesystem::path& key_file);
 
+/// config_invalid when there is a wallet already.
+[[nodiscard]] ledger::base::Result<void> refuse_existing_wallet(const Settings& settings);
+/// Writes the wallet's key file, mode 0600, its folder with mode 0700.
+[[nodiscard]] ledger::base::Result<void> store_wallet(const Settings& settings,
+                                                      const ledger::crypto::PrivateKey& key,
+                                                      const std::string& password,
+                                                      ledger::crypto::KeyStoreCost cost);
+/// A private key from a file ("-": standard input): see parse_secret.
+[[nodiscard]] ledger::base::Result<ledger::crypto::PrivateKey> read_secret(
+    const std::string& file, const std::string& password);
+
 /// A private key from text: 64 hex digits (0x or not), or a key file's JSON.
 [[nodiscard]] ledger::base::Result<ledger::crypto::PrivateKey> parse_secret(
     const std::string& text, const std::string& password);

@@ -7,8 +7,6 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
-#include <iostream>
-#include <iterator>
 #include <memory>
 
 namespace marketplace::cli {
@@ -26,25 +24,10 @@ struct WalletOptions {
     bool light = false;
 };
 
-Result<void> refuse_existing(const Settings& settings) {
-    std::error_code ignored;
-    if (std::filesystem::exists(settings.key_file, ignored))
-        return fail(ErrorCode::config_invalid,
-                    "there is a wallet at " + settings.key_file.string() +
-                        " already: move it away, or choose another folder with --data");
-    return {};
-}
-
 Result<void> store(Context& context, const PrivateKey& key, const std::string& password,
                    bool light) {
-    std::error_code error;
-    const auto folder = context.settings.key_file.parent_path();
-    const bool had_folder = std::filesystem::exists(folder, error);
-    std::filesystem::create_directories(folder, error);
-    if (error) return fail(ErrorCode::io_error, "cannot make " + folder.string());
-    if (!had_folder) std::filesystem::permissions(folder, std::filesystem::perms::owner_all, error);
-    TRY(ledger::crypto::write_key_file(context.settings.key_file, key, password,
-                                       light ? KeyStoreCost::kLight : KeyStoreCost::kStandard));
+    TRY(store_wallet(context.settings, key, password,
+                     light ? KeyStoreCost::kLight : KeyStoreCost::kStandard));
     if (context.json()) {
         context.print_json(
             {{"address", to_hex(key.address())}, {"key_file", context.settings.key_file.string()}});
@@ -59,23 +42,15 @@ Result<void> store(Context& context, const PrivateKey& key, const std::string& p
 }
 
 Result<void> wallet_new(Context& context, const WalletOptions& options) {
-    TRY(refuse_existing(context.settings));
+    TRY(refuse_existing_wallet(context.settings));
     TRY_ASSIGN(const std::string password, read_password(context.settings, PasswordUse::kChoose));
     return store(context, PrivateKey::generate(), password, options.light);
 }
 
 Result<void> wallet_import(Context& context, const WalletOptions& options) {
-    TRY(refuse_existing(context.settings));
+    TRY(refuse_existing_wallet(context.settings));
     TRY_ASSIGN(const std::string password, read_password(context.settings, PasswordUse::kChoose));
-    std::string text;
-    if (options.secret_file == "-") {
-        text.assign(std::istreambuf_iterator<char>(std::cin), {});
-    } else {
-        TRY_ASSIGN(const auto read, read_small_file(options.secret_file, 16 * 1024));
-        if (!read) return fail(ErrorCode::data_missing, "cannot read " + options.secret_file);
-        text = *read;
-    }
-    TRY_ASSIGN(const PrivateKey key, parse_secret(text, password));
+    TRY_ASSIGN(const PrivateKey key, read_secret(options.secret_file, password));
     return store(context, key, password, options.light);
 }
 

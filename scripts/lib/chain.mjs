@@ -92,6 +92,23 @@ export async function deposit_with_permit(chain, deployment, key, atoms) {
   return hash;
 }
 
+/** Coin for gas and settlement tokens for an account of a local test chain, whose deployer mints them. */
+export async function fund(rpc_url, deployment, address, atoms) {
+  if (deployment.chain_id !== chain_id) throw new Error(`chain ${deployment.chain_id} is no local test chain`);
+  const chain = defineChain({ id: chain_id, name: "local", nativeCurrency: { name: "Ether", symbol: "ETH", decimals: 18 }, rpcUrls: { default: { http: [rpc_url] } } });
+  const account = privateKeyToAccount(dev_keys.deployer);
+  const wallet = createWalletClient({ account, chain, transport: http(rpc_url) });
+  const client = createPublicClient({ chain, transport: http(rpc_url), pollingInterval: 100 });
+  const mint = parseAbi(["function mint(address to, uint256 amount)"]);
+  for (const send of [
+    () => wallet.sendTransaction({ to: address, value: 10n ** 18n }),
+    () => wallet.writeContract({ address: deployment.token, abi: mint, functionName: "mint", args: [address, atoms] }),
+  ]) {
+    const { status } = await client.waitForTransactionReceipt({ hash: await send() });
+    if (status !== "success") throw new Error("the chain refused to give money: is the deployer another account?");
+  }
+}
+
 /** Its owner takes an order back on chain: `side` is "Ask" or "Bid", `order` as the market's JSON carries it. */
 export async function cancel_order(chain, deployment, key, side, order) {
   const abi = JSON.parse(readFileSync(join(root, "contracts/abi/Leases.json"), "utf8"));

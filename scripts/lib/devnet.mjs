@@ -28,9 +28,11 @@ export class CommandFailed extends Error {
 export class Devnet {
   processes;
   chain;
+  chain_port; // a free one, unless it is set
   deployment;
   deployment_file;
   market_url;
+  market_port; // the same
   rest;
 
   constructor(folder) {
@@ -74,7 +76,7 @@ export class Devnet {
 
   /** anvil with the contracts deployed and tokens in the hands of buyer and providers. */
   async start_chain(options = {}) {
-    this.chain = await start_chain(this.processes);
+    this.chain = await start_chain(this.processes, { port: this.chain_port });
     this.deployment_file = this.file("deployment.json");
     this.deployment = await deploy(this.chain, this.deployment_file, {
       operator: account_of("operator").address,

@@ -109,7 +109,7 @@ TEST_CASE("wallet: a missing one names the next command; an open password file i
     settings.key_file = folder.path() / "wallet.json";
     const auto missing = open_wallet(settings);
     REQUIRE(!missing.has_value());
-    CHECK(missing.error().detail().find("millrace wallet new") != std::string::npos);
+    CHECK(missing.error().detail().find("millrace init") != std::string::npos);
     settings.password_file = folder.path() / "password";
     REQUIRE(write_private_file(settings.password_file, "secret\n").has_value());
     CHECK(read_password(settings, PasswordUse::kOpen).value_or("") == "secret");
@@ -133,4 +133,45 @@ TEST_CASE("market_client: problems keep their code and lose their control charac
     CHECK(error_of(response).code() == ErrorCode::unavailable);
     response.status = 401;
     CHECK(error_of(response).code() == ErrorCode::unauthorized);
+}
+
+TEST_CASE("settings: what init keeps is what is read again") {
+    const TempFolder folder;
+    GivenSettings given;
+    given.data = folder.path().string();
+    given.market = "http://market.example:80/";
+    given.rpc = "http://node.example:8545";
+    given.password_file = (folder.path() / "a \"pass\"\\word").string();
+    const auto settings = load_settings(given, environment({}));
+    REQUIRE(settings.has_value());
+    const auto text = config_text(*settings);
+    REQUIRE(text.has_value());
+    REQUIRE(write_private_file(folder.path() / "config.toml", *text).has_value());
+    GivenSettings later;
+    later.data = given.data;
+    const auto again = load_settings(later, environment({}));
+    REQUIRE(again.has_value());
+    CHECK(again->market == "http://market.example:80");
+    CHECK(again->rpc == settings->rpc);
+    CHECK(again->password_file == settings->password_file);
+    CHECK(again->key_file == settings->key_file);
+    Settings odd = *settings;
+    odd.password_file = "it's";
+    CHECK_FALSE(config_text(odd).has_value());
+}
+
+TEST_CASE("curl: runs in a shell and shows no secret") {
+    ledger::rpc::HttpRequest request;
+    request.method = "POST";
+    request.url = "http://market/v1/jobs";
+    request.headers.push_back({"Authorization", "Bearer mrs_secret"});
+    request.headers.push_back({"Content-Type", "application/json"});
+    request.body = "{\"it's\":1}";
+    CHECK(curl_text(request, {}) ==
+          "curl -sS -X POST -H \"Authorization: Bearer $MILLRACE_TOKEN\" -H 'Content-Type: "
+          "application/json' --data-raw '{\"it'\\''s\":1}' 'http://market/v1/jobs'");
+    CHECK(curl_text(request, "a file").find("--data-binary '@a file'") != std::string::npos);
+    request.url = "http://market/v1/auth/siwe";
+    request.body = "{\"signature\":\"0x12\"}";
+    CHECK(curl_text(request, {}).find("0x12") == std::string::npos);
 }

@@ -4,6 +4,7 @@
 #include "marketplace/cli/exit_code.hpp"
 #include "marketplace/cli/sse.hpp"
 #include "marketplace/cli/watch.hpp"
+#include "marketplace/cli/wrap.hpp"
 
 #include <doctest/doctest.h>
 
@@ -136,4 +137,14 @@ TEST_CASE("exit_code: each kind of failure has its own status") {
     CHECK(exit_code_for(ErrorCode::audit_failed) == ExitCode::kVerificationFailed);
     CHECK(exit_code_for(ErrorCode::chain_unreachable) == ExitCode::kUnreachable);
     CHECK(exit_code_for(ErrorCode::internal) == ExitCode::kFailed);
+}
+
+TEST_CASE("wrap: lines end in time, columns and long words stay") {
+    CHECK(wrap("", 20, 4) == "");
+    CHECK(wrap("short\n\nlines\n", 20, 4) == "short\n\nlines\n");
+    CHECK(wrap("one two three four", 10, 4) == "one two\nthree four");
+    CHECK(wrap("  --x   says what it does", 18, 8) == "  --x   says what\n        it does");
+    CHECK(wrap("    deep text that goes on", 14, 2) == "    deep text\n    that goes\n    on");
+    CHECK(wrap("averylongword x", 5, 0) == "averylongword\nx");
+    CHECK(wrap("\x1b[31mred\x1b[0m and so", 7, 0) == "\x1b[31mred\x1b[0m and\nso");
 }
