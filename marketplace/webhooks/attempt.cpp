@@ -60,10 +60,4 @@ void redeliver(Delivery& delivery, TimeMs now_ms) {
     delivery.next_attempt_ms = now_ms;
 }
 
-void give_up(Delivery& delivery) {
-    delivery.state = DeliveryState::kFailed;
-    delivery.next_attempt_ms = 0;
-    delivery.last_failure = Failure::kDisabled;
-}
-
 }  // namespace marketplace::webhooks

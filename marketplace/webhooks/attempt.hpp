@@ -29,7 +29,4 @@ void note_attempt(Endpoint& endpoint, Delivery& delivery, const Outcome& outcome
 /// A delivery is asked for again: it is due at once, and its attempts are counted anew.
 void redeliver(Delivery& delivery, TimeMs now_ms);
 
-/// It will not be tried any more, because its endpoint was disabled.
-void give_up(Delivery& delivery);
-
 }  // namespace marketplace::webhooks
