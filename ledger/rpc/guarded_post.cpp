@@ -68,7 +68,8 @@ tl::unexpected<base::Error> exchange_error(error_code ec) {
 /// deadlines and the stop.
 class Exchange {
  public:
-    Exchange(const PostLimits& limits, const std::stop_token& stop) : limits_(limits), stop_(stop) {}
+    Exchange(const PostLimits& limits, const std::stop_token& stop)
+        : limits_(limits), stop_(stop) {}
 
     Result<Endpoints> resolve(const PostUrl& to, Reach reach) {
         error_code ec;
@@ -184,12 +185,12 @@ Result<PostUrl> parse_post_url(std::string_view text, Reach reach) {
     std::string plain(text);
     if (out.tls) plain.erase(4, 1);
     TRY_ASSIGN(out.url, parse_url(plain));
-    const std::string_view rest = std::string_view(plain).substr(std::string_view("http://").size());
+    const std::string_view rest =
+        std::string_view(plain).substr(std::string_view("http://").size());
     if (out.tls && !names_port(rest.substr(0, rest.find_first_of("/?")))) out.url.port = kHttpsPort;
     const auto literal = parse_ip_address(out.url.host);
     if (literal && reach == Reach::kPublic && !is_public_address(*literal))
-        return fail(ErrorCode::invalid_field,
-                    out.url.host + " is no address of the open Internet");
+        return fail(ErrorCode::invalid_field, out.url.host + " is no address of the open Internet");
     return out;
 }
 
@@ -208,8 +209,7 @@ GuardedPoster::GuardedPoster(Reach reach, PostLimits limits)
 GuardedPoster::~GuardedPoster() = default;
 
 Result<PostAnswer> GuardedPoster::post(std::string_view url, const std::vector<HttpHeader>& headers,
-                                       const std::string& body,
-                                       const std::stop_token& stop) const {
+                                       const std::string& body, const std::stop_token& stop) const {
     TRY_ASSIGN(const PostUrl to, parse_post_url(url, impl_->reach));
     http::request<http::string_body> message{http::verb::post, to.url.target, 11};
     message.set(http::field::host, host_header(to));

@@ -6,6 +6,7 @@
 #include "marketplace/api/auth.hpp"
 #include "marketplace/api/blob_uploads.hpp"
 #include "marketplace/api/ports.hpp"
+#include "marketplace/api/webhook_port.hpp"
 #include "marketplace/http/router.hpp"
 
 #include <cstdint>
@@ -41,6 +42,7 @@ struct Context {
     MarketInfo info;
     ledger::eth::Domain domain;  ///< orders are signed for this one
     ApiOptions options;
+    WebhookPort* webhooks = nullptr;  ///< without it there are no such routes
 };
 
 /// Adds every route of the market, its filters and its error documents. `context` outlives the

@@ -19,6 +19,8 @@
 #include "marketplace/app/restart.hpp"
 #include "marketplace/app/settlement_loop.hpp"
 #include "marketplace/app/snapshot_maker.hpp"
+#include "marketplace/app/webhook_post.hpp"
+#include "marketplace/app/webhook_sender.hpp"
 #include "marketplace/app/worker_gateway.hpp"
 #include "marketplace/http/server.hpp"
 
@@ -163,6 +165,7 @@ class Application::Parts {
         engine->start();
         gateway->start();
         TRY(settlement->start());
+        TRY(webhooks->start());
         collector->start(kCollectBlobs);
         return server->start();
     }
@@ -171,6 +174,7 @@ class Application::Parts {
         if (server) server->stop(kStopDeadline);
         if (gateway) gateway->stop();
         if (settlement) settlement->stop();
+        if (webhooks) webhooks->stop();
         if (maker) maker->stop();
         if (collector) collector->stop();
         if (engine) engine->stop();
@@ -208,6 +212,7 @@ class Application::Parts {
     std::unique_ptr<WorkerGateway> gateway;
     std::unique_ptr<InferenceRouter> inference;
     std::unique_ptr<SettlementLoop> settlement;
+    std::unique_ptr<Webhooks> webhooks;
     std::unique_ptr<api::BlobStore> blobs;
     std::unique_ptr<api::BlobUploads> uploads;
     std::unique_ptr<BlobCollector> collector;
@@ -257,6 +262,20 @@ class Application::Parts {
         return rows ? std::move(*rows) : std::vector<domain::Bytes>();
     }
 
+    void make_webhooks() {
+        const auto reach = config.webhooks_to_private ? ledger::rpc::Reach::kAnywhere
+                                                      : ledger::rpc::Reach::kPublic;
+        Webhooks::Deps deps{*engine, *reads, clock, {}, {}, {}, {}};
+        deps.journal = [this](std::uint64_t first, std::size_t limit) {
+            return read_records(first, limit);
+        };
+        deps.check_url = [reach](const std::string& url) { return check_webhook_url(url, reach); };
+        deps.post = make_webhook_post(reach);
+        deps.random_bytes = ledger::crypto::random_bytes;
+        webhooks = std::make_unique<Webhooks>(std::move(deps));
+        webhooks->note(log->size());
+    }
+
     [[nodiscard]] Folds folds() { return {*engine, market, *log}; }
 
     Result<void> load_engine() {
@@ -275,9 +294,11 @@ class Application::Parts {
                                     const engine::Engine&) {
             folds().publish(record, bytes);
             maker->note(record.sequence + 1);
+            webhooks->note(record.sequence + 1);
         });
         maker->start(spared);
         maker->note(log->size());
+        make_webhooks();
         catalog = std::make_unique<Catalog>(*engine, *reads);
         collector = std::make_unique<BlobCollector>(
             *blobs, *uploads,
@@ -324,9 +345,9 @@ class Application::Parts {
         api_options.request_burst = static_cast<double>(config.request_burst);
         api_options.orders_per_s = static_cast<double>(config.orders_per_s);
         api_options.order_burst = static_cast<double>(config.order_burst);
-        context = std::make_unique<api::Context>(
-            api::Context{*engine, *catalog, *log, *settlement, *inference, records, market, *blobs,
-                         *uploads, *auth, clock, info, deployment.leases_domain(), api_options});
+        context = std::make_unique<api::Context>(api::Context{
+            *engine, *catalog, *log, *settlement, *inference, records, market, *blobs, *uploads,
+            *auth, clock, info, deployment.leases_domain(), api_options, webhooks.get()});
         http::Router router;
         api::register_routes(router, *context);
         TRY(open_console());

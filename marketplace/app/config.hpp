@@ -47,6 +47,8 @@ struct Config {
     std::uint64_t request_burst = 2000;
     std::uint64_t orders_per_s = 100;
     std::uint64_t order_burst = 1000;
+    /// Webhooks may go to loopback and private addresses and by plain http.
+    bool webhooks_to_private = false;
 };
 
 /// config_invalid names the key; unknown keys are refused. Paths are relative to the file.

@@ -97,7 +97,8 @@ Result<void> WebhookStore::put_endpoint(const Endpoint& endpoint) {
             "VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(id) DO UPDATE SET "
             "url = excluded.url, events = excluded.events, secret = excluded.secret, "
             "old_secret = excluded.old_secret, old_secret_until_ms = excluded.old_secret_until_ms, "
-            "disabled = excluded.disabled, failing_since_ms = excluded.failing_since_ms");
+            "disabled = excluded.disabled, failing_since_ms = excluded.failing_since_ms, "
+            "from_sequence = excluded.from_sequence");
         insert.bind(1, endpoint.id);
         bind_blob(insert, 2, endpoint.owner.span());
         insert.bind(3, endpoint.url);

@@ -39,8 +39,8 @@ class WebhookStore {
     [[nodiscard]] ledger::base::Result<std::optional<webhooks::Delivery>> next_pending(
         const std::string& endpoint);
     /// How many are pending; with `type`, of that type only.
-    [[nodiscard]] ledger::base::Result<std::uint64_t> pending_count(
-        const std::string& endpoint, const std::string& type = {});
+    [[nodiscard]] ledger::base::Result<std::uint64_t> pending_count(const std::string& endpoint,
+                                                                    const std::string& type = {});
     /// Newest first, those older than the delivery `after` (empty: from the newest on).
     [[nodiscard]] ledger::base::Result<std::vector<webhooks::Delivery>> deliveries(
         const std::string& endpoint, const std::string& after, std::size_t limit);

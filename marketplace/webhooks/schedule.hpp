@@ -40,7 +40,7 @@ class Schedule {
         domain::Address owner;
         std::optional<TimeMs> due_ms;
         bool under_way = false;
-        bool slow = false;    ///< its last call
+        bool slow = false;     ///< its last call
         bool in_slow = false;  ///< the call under way counts as slow
         bool removed = false;
     };

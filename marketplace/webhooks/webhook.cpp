@@ -38,7 +38,7 @@ std::string_view to_string(DeliveryState state) noexcept {
 
 std::string_view to_string(Failure failure) noexcept {
     constexpr std::array<std::string_view, 9> kNames = {
-        "",        "status", "redirect",   "private_address", "unreachable",
+        "",        "status", "redirect",   "private_address",  "unreachable",
         "timeout", "tls",    "bad_answer", "endpoint_disabled"};
     return kNames.at(static_cast<std::size_t>(failure));
 }
@@ -58,9 +58,8 @@ Result<void> check_patterns(const std::vector<std::string>& patterns) {
                            std::any_of(kEventTypes.begin(), kEventTypes.end(),
                                        [&](auto type) { return covers(pattern, type); });
         if (!known)
-            return fail(ErrorCode::invalid_field,
-                        fmt::format("/events: {} is no kind of event",
-                                    pattern.substr(0, kPatternBytesMax)));
+            return fail(ErrorCode::invalid_field, fmt::format("/events: {} is no kind of event",
+                                                              pattern.substr(0, kPatternBytesMax)));
     }
     return {};
 }

@@ -23,22 +23,22 @@ using ledger::base::Result;
 inline constexpr std::size_t kEndpointsPerAccount = 10;
 inline constexpr std::size_t kEndpoints = 10'000;
 inline constexpr std::size_t kPendingPerEndpoint = 1000;
-inline constexpr std::size_t kPendingTests = 10;        ///< of one endpoint
+inline constexpr std::size_t kPendingTests = 10;           ///< of one endpoint
 inline constexpr std::size_t kFinishedPerEndpoint = 1000;  ///< kept in the delivery log
 inline constexpr std::size_t kPatternsPerEndpoint = 32;
 inline constexpr TimeMs kDayMs = 86'400'000;
-inline constexpr TimeMs kOldSecretMs = kDayMs;        ///< a rotated secret signs on so long
+inline constexpr TimeMs kOldSecretMs = kDayMs;         ///< a rotated secret signs on so long
 inline constexpr TimeMs kDisableAfterMs = 5 * kDayMs;  ///< of failures without one success
 inline constexpr TimeMs kLogMs = 30 * kDayMs;          ///< finished deliveries are kept so long
 
 /// Every kind of event there is.
 inline constexpr std::array<std::string_view, 23> kEventTypes = {
-    "job.open",         "job.unmatched",     "job.matched",        "job.assigned",
-    "job.running",      "job.completed",     "job.failed",         "job.cancelled",
-    "job.expired",      "lease.matched",     "lease.open",         "lease.running",
-    "lease.closing",    "lease.closed",      "lease.open_failed",  "lease.reclaimed",
+    "job.open",          "job.unmatched",    "job.matched",        "job.assigned",
+    "job.running",       "job.completed",    "job.failed",         "job.cancelled",
+    "job.expired",       "lease.matched",    "lease.open",         "lease.running",
+    "lease.closing",     "lease.closed",     "lease.open_failed",  "lease.reclaimed",
     "lease.equivocated", "settlement.paid",  "order.accepted",     "order.closed",
-    "account.balance",  "worker.connected",  "worker.disconnected"};
+    "account.balance",   "worker.connected", "worker.disconnected"};
 /// What "send a test event" sends; goes to every endpoint whatever it subscribed to.
 inline constexpr std::string_view kTestType = "webhook.test";
 
