@@ -103,6 +103,7 @@ int run_program(int argc, char** argv) {
     add_object_commands(app, choose);
     add_witness_commands(app, choose);
     add_proof_commands(app, choose);
+    add_webhook_commands(app, choose);
     CLI::App* completion = app.add_subcommand("completion", "A script for your shell");
     completion->add_option("SHELL", shell, "bash, zsh or fish")
         ->required()
