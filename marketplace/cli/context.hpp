@@ -88,7 +88,6 @@ void add_accuse_commands(CLI::App& app, const Choose& choose);
 void add_object_commands(CLI::App& app, const Choose& choose);
 void add_witness_commands(CLI::App& app, const Choose& choose);
 void add_proof_commands(CLI::App& app, const Choose& choose);
-void add_webhook_commands(CLI::App& app, const Choose& choose);
 
 /// Signs a call with the wallet's key, sends it and waits until it is mined: its hash. A revert is
 /// chain_refused with the contract's error in words.

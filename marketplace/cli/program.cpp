@@ -4,6 +4,7 @@
 #include "ledger/rpc/json.hpp"
 #include "marketplace/cli/context.hpp"
 #include "marketplace/cli/exit_code.hpp"
+#include "marketplace/cli/webhook_commands.hpp"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "marketplace/cli/context.hpp"
+#include "marketplace/cli/webhook_commands.hpp"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
