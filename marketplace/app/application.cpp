@@ -5,6 +5,7 @@
 #include "ledger/crypto/address.hpp"
 #include "ledger/crypto/secp256k1.hpp"
 #include "ledger/rpc/checked_chain.hpp"
+#include "ledger/settlement/escrow_abi.hpp"
 #include "marketplace/api/auth.hpp"
 #include "marketplace/api/blob_store.hpp"
 #include "marketplace/api/console_files.hpp"
@@ -134,6 +135,29 @@ Result<std::string> read_text(const std::filesystem::path& path) {
     return text;
 }
 
+/// What callers without an account pay with: the token must agree with the settings, or what they
+/// sign would be worth nothing.
+Result<std::unique_ptr<PaymentDesk>> make_payment_desk(ledger::rpc::Chain& chain,
+                                                       const Deployment& deployment,
+                                                       const Config& config) {
+    if (config.x402_account.is_zero()) return std::unique_ptr<PaymentDesk>();
+    api::PaymentTerms terms;
+    terms.chain_id = deployment.chain_id;
+    terms.token = deployment.token;
+    terms.token_name = config.x402_token_name;
+    terms.token_version = config.x402_token_version;
+    terms.pay_to = config.x402_account;
+    terms.least_atoms = config.x402_least_atoms;
+    TRY_ASSIGN(terms.units_per_atom, ledger::settlement::read_scale(chain, deployment.escrow));
+    TRY_ASSIGN(const domain::Hash32 separator,
+               ledger::settlement::read_domain_separator(chain, deployment.token));
+    if (separator != ledger::eth::token_separator(terms.token_name, terms.token_version,
+                                                  terms.chain_id, terms.token))
+        return fail(ErrorCode::config_invalid,
+                    "x402_token_name and x402_token_version are not the token's");
+    return std::make_unique<PaymentDesk>(std::move(terms));
+}
+
 engine::EngineConfig engine_config(const Config& config, const Deployment& deployment) {
     engine::EngineConfig out;
     out.domain = deployment.leases_domain();
@@ -211,6 +235,7 @@ class Application::Parts {
     std::unique_ptr<Catalog> catalog;
     std::unique_ptr<WorkerGateway> gateway;
     std::unique_ptr<InferenceRouter> inference;
+    std::unique_ptr<PaymentDesk> payments;
     std::unique_ptr<SettlementLoop> settlement;
     std::unique_ptr<Webhooks> webhooks;
     std::unique_ptr<api::BlobStore> blobs;
@@ -328,8 +353,10 @@ class Application::Parts {
         gateway->observe();
         inference = std::make_unique<InferenceRouter>(*engine, *gateway, clock);
         gateway->set_inference(inference.get());
-        settlement = std::make_unique<SettlementLoop>(SettlementLoop::Deps{
-            *engine, *reads, settlement_chain, signer, clock, *log, deployment, config});
+        TRY_ASSIGN(payments, make_payment_desk(settlement_chain, deployment, config));
+        settlement = std::make_unique<SettlementLoop>(
+            SettlementLoop::Deps{*engine, *reads, settlement_chain, signer, clock, *log, deployment,
+                                 config, payments.get()});
         settlement->observe();
 
         api::AuthOptions auth_options;
@@ -345,9 +372,10 @@ class Application::Parts {
         api_options.request_burst = static_cast<double>(config.request_burst);
         api_options.orders_per_s = static_cast<double>(config.orders_per_s);
         api_options.order_burst = static_cast<double>(config.order_burst);
-        context = std::make_unique<api::Context>(api::Context{
-            *engine, *catalog, *log, *settlement, *inference, records, market, *blobs, *uploads,
-            *auth, clock, info, deployment.leases_domain(), api_options, webhooks.get()});
+        context = std::make_unique<api::Context>(
+            api::Context{*engine, *catalog, *log, *settlement, *inference, records, market, *blobs,
+                         *uploads, *auth, clock, info, deployment.leases_domain(), api_options,
+                         webhooks.get(), payments.get()});
         http::Router router;
         api::register_routes(router, *context);
         TRY(open_console());

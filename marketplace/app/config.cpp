@@ -137,6 +137,10 @@ Result<void> set_key(std::string_view key, const toml::node& node,
     if (key == "blob_quota_bytes") return set_number(node, key, c.blob_quota_bytes, 1, kAny);
     if (key == "blob_account_bytes") return set_number(node, key, c.blob_account_bytes, 1, kAny);
     if (key == "blob_keep_ms") return set_number(node, key, c.blob_keep_ms, 1, 3650 * kDayMs);
+    if (key == "x402_account") return set_address(node, key, c.x402_account);
+    if (key == "x402_token_name") return set_text(node, key, c.x402_token_name);
+    if (key == "x402_token_version") return set_text(node, key, c.x402_token_version);
+    if (key == "x402_least_atoms") return set_number(node, key, c.x402_least_atoms, 1, kAny);
     if (key == "webhooks_to_private") return set_flag(node, key, c.webhooks_to_private);
     return fail(ErrorCode::config_invalid, "unknown setting " + std::string(key));
 }
@@ -159,6 +163,8 @@ Result<Config> parse_config(std::string_view text, const std::filesystem::path& 
         TRY(set_key(key.str(), node, base, config));
     if (config.rpc_quorum > config.rpc_urls.size())
         return fail(ErrorCode::config_invalid, "rpc_quorum is above the number of rpc_urls");
+    if (!config.x402_account.is_zero() && config.x402_token_name.empty())
+        return fail(ErrorCode::config_invalid, "x402_account needs x402_token_name");
     if (config.data_dir.empty()) return fail(ErrorCode::config_invalid, "data_dir is missing");
     if (config.deployment.empty()) return fail(ErrorCode::config_invalid, "deployment is missing");
     if (config.signer_socket.empty())
