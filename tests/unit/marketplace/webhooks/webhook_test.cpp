@@ -35,8 +35,8 @@ TEST_CASE("webhook: patterns cover a type, a group or everything") {
 TEST_CASE("webhook: a message's id depends on endpoint, record and place, and on nothing else") {
     std::set<std::string> seen;
     for (const char* endpoint : {"whk_1", "whk_2"})
-        for (const std::uint64_t sequence : {0, 1, 11})
-            for (const std::size_t index : {0, 1, 11})
+        for (const std::uint64_t sequence : {0U, 1U, 11U})
+            for (const std::size_t index : {0U, 1U, 11U})
                 seen.insert(message_id(endpoint, sequence, index));
     CHECK(seen.size() == 18);
     CHECK(message_id("whk_1", 1, 11) == message_id("whk_1", 1, 11));
