@@ -143,7 +143,7 @@ void SettlementLoop::run() {
     for (;;) {
         const auto result = round();
         if (!result) {
-            refuse_payments(result.error());
+            if (!reached_payments_) refuse_payments(result.error());
             // The same trouble is said once, not twice a second.
             if (const std::string text = result.error().message(); text != last_error_) {
                 spdlog::warn("settlement waits: {}", text);
@@ -171,6 +171,7 @@ std::string SettlementLoop::status() const {
 }
 
 Result<void> SettlementLoop::round() {
+    reached_payments_ = false;
     if (!started_) {
         TRY(submitter_.start());
         started_ = true;

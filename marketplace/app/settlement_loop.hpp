@@ -119,6 +119,7 @@ class SettlementLoop final : public api::SettlementPort {
         PaymentDesk::Done done;
     };
     std::map<domain::Hash32, SentPayment> payments_;  ///< by SHA-256 of the call
+    bool reached_payments_ = false;                   ///< in this round
     DiskCheck disk_check_;
     std::optional<ledger::eth::TreeHead> anchored_;   ///< the newest head on the chain
     std::optional<ledger::eth::TreeHead> anchoring_;  ///< the one on its way

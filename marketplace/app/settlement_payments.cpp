@@ -35,6 +35,7 @@ domain::Hash32 name_of(const api::TokenPayment& payment) {
 }  // namespace
 
 void SettlementLoop::handle_payments() {
+    reached_payments_ = true;
     if (deps_.payments == nullptr) return;
     for (PaymentDesk::Task& task : deps_.payments->take()) {
         if (task.want == PaymentDesk::Want::kCheck) {
