@@ -57,13 +57,15 @@ TEST_CASE("schedule: slow receivers share half of the senders") {
         schedule.add(std::string(1, static_cast<char>('a' + i)), account(i), 0);
         const auto taken = schedule.take(0);
         REQUIRE(taken);
-        schedule.done(*taken, Schedule::Speed::kSlow, 0);
+        schedule.done(*taken, Schedule::Speed::kSlow, 1);
     }
-    CHECK(schedule.take(0));
-    CHECK(schedule.take(0));
-    CHECK_FALSE(schedule.take(0));
-    schedule.add("good", account(99), 0);
-    CHECK(schedule.take(0) == "good");
+    CHECK(schedule.take(1) == "a");
+    CHECK(schedule.take(1) == "b");
+    CHECK_FALSE(schedule.take(1));
+    schedule.add("good", account(99), 1);
+    CHECK(schedule.take(1) == "good");
+    schedule.done("a", Schedule::Speed::kGood, std::nullopt);
+    CHECK(schedule.take(1) == "c");
 }
 
 TEST_CASE("schedule: an endpoint that was removed is not called, and may end its call") {
