@@ -129,18 +129,15 @@ template <typename Value, typename View>
 }
 
 void create(Services& services, const http::RequestPtr& request, const http::Reply& reply) {
-    const auto input = parse_change(*request, {"url", "events"});
-    if (!input) return reply(error_response(*request, input.error()));
-    if (!input->url)
-        return reply(error_response(*request, Error(ErrorCode::missing_field, "/url")));
-    with_account(services, request, reply,
-                 [&services, request, input = *input](const auto& owner, const auto&) {
-                     const std::vector<std::string> all = {"*"};
-                     const auto made =
-                         port_of(services).create(owner, *input.url, input.events.value_or(all));
-                     if (!made) return error_response(*request, made.error());
-                     return secret_response(*made, 201);
-                 });
+    with_account(services, request, reply, [&services, request](const auto& owner, const auto&) {
+        const auto input = parse_change(*request, {"url", "events"});
+        if (!input) return error_response(*request, input.error());
+        if (!input->url) return error_response(*request, Error(ErrorCode::missing_field, "/url"));
+        const std::vector<std::string> all = {"*"};
+        const auto made = port_of(services).create(owner, *input->url, input->events.value_or(all));
+        if (!made) return error_response(*request, made.error());
+        return secret_response(*made, 201);
+    });
 }
 
 void list(Services& services, const http::RequestPtr& request, const http::Reply& reply) {
@@ -161,13 +158,11 @@ void show(Services& services, const http::RequestPtr& request, const http::Reply
 }
 
 void change(Services& services, const http::RequestPtr& request, const http::Reply& reply) {
-    const auto input = parse_change(*request, {"url", "events", "enabled"});
-    if (!input) return reply(error_response(*request, input.error()));
-    with_account(services, request, reply,
-                 [&services, request, input = *input](const auto& owner, const auto& id) {
-                     return answer(*request, port_of(services).change(owner, id, input),
-                                   endpoint_view);
-                 });
+    with_account(services, request, reply, [&services, request](const auto& owner, const auto& id) {
+        const auto input = parse_change(*request, {"url", "events", "enabled"});
+        if (!input) return error_response(*request, input.error());
+        return answer(*request, port_of(services).change(owner, id, *input), endpoint_view);
+    });
 }
 
 void remove(Services& services, const http::RequestPtr& request, const http::Reply& reply) {
@@ -194,19 +189,18 @@ void test(Services& services, const http::RequestPtr& request, const http::Reply
 
 void list_deliveries(Services& services, const http::RequestPtr& request,
                      const http::Reply& reply) {
-    const auto limit = read_limit(*request, 20, 100);
-    if (!limit) return reply(error_response(*request, limit.error()));
-    with_account(services, request, reply,
-                 [&services, request, limit = *limit](const auto& owner, const auto& id) {
-                     const auto after = request->query_value("after").value_or("");
-                     const auto found = port_of(services).deliveries(owner, id, after, limit + 1);
-                     return answer(*request, found, [limit](const auto& deliveries) {
-                         Json items = Json::array();
-                         for (const Delivery& delivery : deliveries)
-                             if (items.size() < limit) items.push_back(delivery_view(delivery));
-                         return list_of(std::move(items), deliveries.size() > limit);
-                     });
-                 });
+    with_account(services, request, reply, [&services, request](const auto& owner, const auto& id) {
+        const auto limit = read_limit(*request, 20, 100);
+        if (!limit) return error_response(*request, limit.error());
+        const auto after = request->query_value("after").value_or("");
+        const auto found = port_of(services).deliveries(owner, id, after, *limit + 1);
+        return answer(*request, found, [&limit](const auto& deliveries) {
+            Json items = Json::array();
+            for (const Delivery& delivery : deliveries)
+                if (items.size() < *limit) items.push_back(delivery_view(delivery));
+            return list_of(std::move(items), deliveries.size() > *limit);
+        });
+    });
 }
 
 void redeliver(Services& services, const http::RequestPtr& request, const http::Reply& reply) {

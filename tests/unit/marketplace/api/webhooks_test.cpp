@@ -178,7 +178,7 @@ TEST_CASE("webhook_events: each account is told of its own job, ask and balance"
     REQUIRE(paid_in.size() == 1);
     const json body = json::parse(paid_in[0].body);
     CHECK(body["type"] == "account.balance");
-    CHECK(body["timestamp"] == "2027-01-15T08:00:00Z");
+    CHECK(body["timestamp"] == "2027-01-15T08:00:00.000Z");
     CHECK(body["data"]["available"] == "100000000");
     CHECK(body["data"]["sequence"] == 3);
     deposit.transaction.data()[0] = 1;
