@@ -29,15 +29,19 @@ ROOMS = {
     "marketplace/domain": PURE_LEDGER,
     "marketplace/matching": PURE_LEDGER | {"marketplace/domain"},
     "marketplace/engine": PURE_LEDGER | {"marketplace/domain", "marketplace/matching", "ledger/books", "ledger/log"},
-    "marketplace/storage": PURE_LEDGER | {"marketplace/domain", "marketplace/engine", "ledger/settlement", "ledger/rpc"},
+    "marketplace/webhooks": {"ledger/crypto", "marketplace/domain"},
+    "marketplace/storage": PURE_LEDGER | {
+        "marketplace/domain", "marketplace/engine", "marketplace/webhooks", "ledger/settlement", "ledger/rpc",
+    },
     "marketplace/wire": PURE_LEDGER | {"marketplace/domain", "ledger/rpc"},  # rpc: the JSON reader
     "marketplace/http": set(),
     "marketplace/api": PURE_LEDGER | {
-        "marketplace/domain", "marketplace/wire", "marketplace/http", "marketplace/engine", "ledger/rpc",
+        "marketplace/domain", "marketplace/wire", "marketplace/http", "marketplace/engine", "marketplace/webhooks",
+        "ledger/rpc",
     },
     "marketplace/app": PURE_LEDGER | {
         "marketplace/domain", "marketplace/matching", "marketplace/engine", "marketplace/storage",
-        "marketplace/wire", "marketplace/http", "marketplace/api",
+        "marketplace/webhooks", "marketplace/wire", "marketplace/http", "marketplace/api",
         "ledger/books", "ledger/log", "ledger/rpc", "ledger/settlement", "ledger/signer",
     },
     "marketplace/cli": PURE_LEDGER | {

@@ -2,10 +2,9 @@
 #include "ledger/crypto/hkdf.hpp"
 
 #include "ledger/base/check.hpp"
+#include "ledger/crypto/hmac.hpp"
 
 #include <openssl/crypto.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
 
 #include <array>
 
@@ -14,22 +13,13 @@ namespace {
 
 using Block = std::array<std::uint8_t, 32>;
 
-Block hmac(base::ByteView key, base::ByteView text) {
-    Block out{};
-    unsigned size = 0;
-    MR_CHECK(HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()), text.data(), text.size(),
-                  out.data(), &size) != nullptr);
-    MR_CHECK(size == out.size());
-    return out;
-}
-
 }  // namespace
 
 base::Bytes hkdf_sha256(base::ByteView secret, base::ByteView salt, base::ByteView info,
                         std::size_t count) {
     MR_CHECK(count >= 1 && count <= 255 * sizeof(Block));
     const Block zeros{};
-    Block key = hmac(salt.empty() ? base::ByteView(zeros) : salt, secret);
+    Block key = hmac_sha256(salt.empty() ? base::ByteView(zeros) : salt, secret);
     base::Bytes out;
     Block last{};
     for (std::uint8_t i = 1; out.size() < count; ++i) {
@@ -37,7 +27,7 @@ base::Bytes hkdf_sha256(base::ByteView secret, base::ByteView salt, base::ByteVi
         if (i > 1) base::append(text, last);
         base::append(text, info);
         text.push_back(i);
-        last = hmac(key, text);
+        last = hmac_sha256(key, text);
         OPENSSL_cleanse(text.data(), text.size());
         const std::size_t want = std::min(last.size(), count - out.size());
         base::append(out, base::ByteView(last.data(), want));

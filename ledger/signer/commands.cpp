@@ -45,6 +45,7 @@ struct Options {
     std::uint64_t per_lease = 1'000'000'000;
     std::uint64_t per_provider = 5'000'000'000;
     std::uint64_t per_day = 10'000'000'000;
+    bool x402 = false;
     bool light = false;
 };
 
@@ -209,6 +210,9 @@ Result<void> print_policy(const Options& options) {
     values.voucher_atoms_per_lease = options.per_lease;
     values.voucher_atoms_per_provider = options.per_provider;
     values.voucher_atoms_per_day = options.per_day;
+    if (options.x402) {
+        TRY_ASSIGN(values.token, address_in(document, "token"));
+    }
     std::cout << make_policy_text(values);
     return {};
 }
@@ -264,6 +268,8 @@ int run_program(int argc, const char* const* argv) {
     policy->add_option("--atoms-per-provider", options.per_provider,
                        "most vouchers for one provider may add in a day");
     policy->add_option("--atoms-per-day", options.per_day, "most all vouchers may add in a day");
+    policy->add_flag("--x402", options.x402,
+                     "also hand in transfers of the token that their holders signed");
     policy->callback([&] { chosen = print_policy; });
 
     try {

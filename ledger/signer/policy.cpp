@@ -180,7 +180,7 @@ functions = [
 [[transactions.allow]]
 contract = "{receipt_log}"
 functions = ["anchor((uint64,bytes32,uint64),(uint64,bytes32,uint64),bytes,bytes32[])"]
-
+{token}
 [vouchers]
 contract = "{leases}"
 signers = ["{delegate}"]
@@ -192,13 +192,23 @@ atoms_per_day = {per_day}
 contract = "{receipt_log}"
 signer = "{market_operator}"
 )toml";
+    constexpr std::string_view kTokenText = R"toml(
+[[transactions.allow]]
+contract = "{token}"
+functions = [
+    "transferWithAuthorization(address,address,uint256,uint256,uint256,bytes32,uint8,bytes32,bytes32)",
+]
+)toml";
     using namespace fmt::literals;
+    const std::string token = values.token.is_zero()
+                                  ? std::string()
+                                  : fmt::format(kTokenText, "token"_a = base::to_hex(values.token));
     return fmt::format(
         kText, "chain_id"_a = values.chain_id,
         "market_operator"_a = base::to_hex(values.market_operator),
         "leases"_a = base::to_hex(values.leases),
         "receipt_log"_a = base::to_hex(values.receipt_log),
-        "delegate"_a = base::to_hex(values.delegate),
+        "delegate"_a = base::to_hex(values.delegate), "token"_a = token,
         "per_lease"_a = values.voucher_atoms_per_lease,
         "per_provider"_a = values.voucher_atoms_per_provider,
         "per_day"_a = values.voucher_atoms_per_day,

@@ -55,6 +55,7 @@ struct PolicyTemplate {
     std::uint64_t voucher_atoms_per_lease = 0;
     std::uint64_t voucher_atoms_per_provider = 0;
     std::uint64_t voucher_atoms_per_day = 0;
+    base::Address token{};  ///< whose signed transfers the market hands in (x402); zero: none
 };
 [[nodiscard]] std::string make_policy_text(const PolicyTemplate& values);
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // OpenAI-exact completions, streamed or whole.
+#include "ledger/base/base64.hpp"
 #include "ledger/crypto/secp256k1.hpp"
 #include "ledger/rpc/json.hpp"
 #include "marketplace/api/completion_input.hpp"
@@ -30,6 +31,24 @@ constexpr std::size_t kHoldBytes = 64UL * 1024;
 /// Whether the model has words and a chat template of its own.
 enum class FromFolder : std::uint8_t { kNo, kYes };
 
+/// A payment that does not count after all: in the protocol's words where it has some.
+[[nodiscard]] http::Response refuse_payment(const Services& services, const http::Request& request,
+                                            std::uint64_t atoms, const Error& error) {
+    PaymentRefusal refusal;
+    switch (error.code()) {
+        case ErrorCode::insufficient_funds:
+            refusal.reason = "insufficient_funds";
+            break;
+        case ErrorCode::nonce_used:
+        case ErrorCode::chain_refused:
+            refusal.reason = "invalid_transaction_state";
+            break;
+        default:
+            return error_response(request, error);
+    }
+    return payment_required(services.context.payments->terms(), request, atoms, refusal);
+}
+
 /// One completion between the port's callbacks (any thread) and the client. Nothing is answered
 /// before the first token or the end, so that a refusal still has its HTTP status.
 class Completion : public std::enable_shared_from_this<Completion> {
@@ -48,7 +67,9 @@ class Completion : public std::enable_shared_from_this<Completion> {
             id_ += fmt::format("{:02x}", byte);
     }
 
-    void start(const domain::Address& buyer, FromFolder folder) {
+    /// What the port is asked for.
+    [[nodiscard]] InferenceRequest make_request(const domain::Address& buyer,
+                                                FromFolder folder) const {
         InferenceRequest request;
         request.buyer = buyer;
         request.model = input_.model;
@@ -62,6 +83,16 @@ class Completion : public std::enable_shared_from_this<Completion> {
             if (!input_.has_temperature) request.sampling.temperature.clear();
             if (!input_.has_top_p) request.sampling.top_p.clear();
         }
+        return request;
+    }
+
+    /// Nothing leaves before this payment is on chain. Before `start`.
+    void pay_with(const TokenPayment& payment, std::uint64_t atoms,
+                  std::shared_ptr<PaymentsUnderWay::Place> place) {
+        payment_ = Payment{payment, atoms, std::move(place)};
+    }
+
+    void start(InferenceRequest request) {
         const auto self = shared_from_this();
         const std::uint64_t id = services_.context.inference.start(
             std::move(request), [self](const wire::Token& token) { self->on_token(token); },
@@ -120,7 +151,7 @@ class Completion : public std::enable_shared_from_this<Completion> {
             http::Response response = json_response(whole(*done));
             add_headers(response);
             lock.unlock();
-            reply_(std::move(response));
+            release(std::move(response));
             return;
         }
         std::string events;
@@ -167,12 +198,42 @@ class Completion : public std::enable_shared_from_this<Completion> {
             return;
         }
         pending_ += events;
-        if (answered_) return;
+        if (answered_) {
+            // The payment is on its way into a block, or the head to the client.
+            if (!ended_ && !held_ && pending_.size() > kHoldBytes) {
+                held_ = true;
+                services_.context.inference.pace(port_id_, InferencePort::Pace::kHold);
+            }
+            return;
+        }
         answered_ = true;
         http::Response response = http::Response::events(make_stream());
         add_headers(response);
         lock.unlock();
-        reply_(std::move(response));
+        release(std::move(response));
+    }
+
+    /// Answers; a call that is paid for by itself, when its payment is on chain.
+    void release(http::Response response) {
+        if (!payment_) return reply_(std::move(response));
+        PaymentPort& payments = *services_.context.payments;
+        const auto waiting = std::make_shared<http::Response>(std::move(response));
+        payments.settle(payment_->payment, [self = shared_from_this(), waiting,
+                                            &payments](const Result<domain::Hash32>& transaction) {
+            if (!transaction) return self->refuse_unpaid(transaction.error());
+            const std::string text =
+                payment_response_json(payments.terms(), self->payment_->payment, *transaction);
+            waiting->header("PAYMENT-RESPONSE",
+                            ledger::base::to_base64(ledger::base::as_bytes(text)));
+            self->reply_(std::move(*waiting));
+        });
+    }
+
+    /// The work was done, and its payment did not come: nobody gets to see it.
+    void refuse_unpaid(const Error& error) {
+        std::unique_lock lock(mutex_);
+        leave(lock);
+        reply_(refuse_payment(services_, *request_, payment_->atoms, error));
     }
 
     [[nodiscard]] std::shared_ptr<http::StreamBody> make_stream() {
@@ -290,10 +351,17 @@ class Completion : public std::enable_shared_from_this<Completion> {
         return out;
     }
 
+    struct Payment {
+        TokenPayment payment;
+        std::uint64_t atoms = 0;
+        std::shared_ptr<PaymentsUnderWay::Place> place;
+    };
+
     Services& services_;
     const http::RequestPtr request_;
     const http::Reply reply_;
     const CompletionInput input_;
+    std::optional<Payment> payment_;  ///< set before `start`
     const std::uint64_t created_s_;
     std::string id_;
 
@@ -326,27 +394,61 @@ class Completion : public std::enable_shared_from_this<Completion> {
     return FromFolder::kNo;
 }
 
+[[nodiscard]] Result<CompletionInput> read_input(const http::Request& request,
+                                                 CompletionKind kind) {
+    TRY_ASSIGN(CompletionInput input, parse_completion(kind, request.body));
+    if (!input.ignored.empty() && request.query_value("strict") == "true")
+        return fail(ErrorCode::unknown_field,
+                    "'" + input.ignored.front() + "' is not a known parameter");
+    if (!input.has_seed) {
+        for (const std::uint8_t byte : ledger::crypto::random_bytes(6))
+            input.sampling.seed = input.sampling.seed * 256 + byte;
+    }
+    return input;
+}
+
+/// Says what the call costs, or serves it for the payment it brings: first the payment is checked,
+/// then the work is done, then the payment is taken, then the answer goes out. On the desk.
+void serve_paid(Services& services, const http::RequestPtr& request, const http::Reply& reply,
+                const std::shared_ptr<Completion>& completion, FromFolder folder) {
+    PaymentPort& payments = *services.context.payments;
+    const PaymentTerms& terms = payments.terms();
+    InferenceRequest asked = completion->make_request(terms.pay_to, folder);
+    const auto most = services.context.inference.most_atoms(asked);
+    if (!most) return reply(error_response(*request, most.error()));
+    const std::uint64_t atoms = std::max(*most, terms.least_atoms);
+    const auto header = request->header("payment-signature");
+    if (!header) return reply(payment_required(terms, *request, atoms));
+    const auto payment =
+        parse_payment(*header, terms, atoms, services.context.clock.now_ms() / 1000);
+    if (!payment) return reply(payment_required(terms, *request, atoms, payment.error()));
+    auto place = services.payments_under_way.enter(*payment);
+    if (!place)
+        return reply(refuse_payment(services, *request, atoms, Error(ErrorCode::nonce_used)));
+    completion->pay_with(*payment, atoms, std::move(place));
+    payments.check(*payment, [&services, request, reply, completion, atoms,
+                              asked = std::move(asked)](const Result<void>& good) {
+        if (!good) return reply(refuse_payment(services, *request, atoms, good.error()));
+        completion->start(asked);
+    });
+}
+
 void complete(Services& services, const http::RequestPtr& request, const http::Reply& reply,
               CompletionKind kind) {
-    const auto account = services.context.auth.account_of(*request);
+    const bool pays = services.context.payments != nullptr && !request->header("authorization");
+    const auto account = pays ? Result<domain::Address>(domain::Address())
+                              : services.context.auth.account_of(*request);
     if (!account) return reply(error_response(*request, account.error()));
-    auto input = parse_completion(kind, request->body);
+    auto input = read_input(*request, kind);
     if (!input) return reply(error_response(*request, input.error()));
-    if (!input->ignored.empty() && request->query_value("strict") == "true")
-        return reply(error_response(
-            *request, Error(ErrorCode::unknown_field,
-                            "'" + input->ignored.front() + "' is not a known parameter")));
-    if (!input->has_seed) {
-        for (const std::uint8_t byte : ledger::crypto::random_bytes(6))
-            input->sampling.seed = input->sampling.seed * 256 + byte;
-    }
     const auto completion = std::make_shared<Completion>(services, request, reply, *input);
-    const bool queued = services.desk.post(
-        [&services, request, reply, completion, input = std::move(*input), account = *account] {
-            const auto folder = check_model(services, input);
-            if (!folder) return reply(error_response(*request, folder.error()));
-            completion->start(account, *folder);
-        });
+    const bool queued = services.desk.post([&services, request, reply, completion, pays,
+                                            input = std::move(*input), account = *account] {
+        const auto folder = check_model(services, input);
+        if (!folder) return reply(error_response(*request, folder.error()));
+        if (pays) return serve_paid(services, request, reply, completion, *folder);
+        completion->start(completion->make_request(account, *folder));
+    });
     if (!queued) reply(error_response(*request, Error(ErrorCode::queue_full)));
 }
 

@@ -5,7 +5,9 @@
 #include "ledger/eth/messages.hpp"
 #include "marketplace/api/auth.hpp"
 #include "marketplace/api/blob_uploads.hpp"
+#include "marketplace/api/payment_port.hpp"
 #include "marketplace/api/ports.hpp"
+#include "marketplace/api/webhook_port.hpp"
 #include "marketplace/http/router.hpp"
 
 #include <cstdint>
@@ -41,6 +43,8 @@ struct Context {
     MarketInfo info;
     ledger::eth::Domain domain;  ///< orders are signed for this one
     ApiOptions options;
+    WebhookPort* webhooks = nullptr;  ///< without it there are no such routes
+    PaymentPort* payments = nullptr;  ///< without it every call of a model needs an account
 };
 
 /// Adds every route of the market, its filters and its error documents. `context` outlives the

@@ -20,5 +20,6 @@ void add_model_routes(RouteTable& table, Services& services);
 void add_embedding_routes(RouteTable& table, Services& services);
 void add_completion_routes(RouteTable& table, Services& services);
 void add_ledger_routes(RouteTable& table, Services& services);
+void add_webhook_routes(RouteTable& table, Services& services);
 
 }  // namespace marketplace::api

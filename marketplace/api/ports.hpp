@@ -62,6 +62,11 @@ class InferencePort {
     /// Returns an id for `abort`.
     virtual std::uint64_t start(InferenceRequest request, OnToken on_token, OnDone on_done) = 0;
     virtual void abort(std::uint64_t id) = 0;
+    /// The most that this request can cost, at the highest prices of the leases that may serve it.
+    /// no_capacity when there are none.
+    [[nodiscard]] virtual Result<std::uint64_t> most_atoms(const InferenceRequest&) const {
+        return ledger::base::fail(ledger::base::ErrorCode::no_capacity);
+    }
     enum class Pace : std::uint8_t { kGo, kHold };
     /// Holds a completion whose reader is slow, and lets it go on. Tokens under way still come.
     virtual void pace(std::uint64_t id, Pace pace) = 0;

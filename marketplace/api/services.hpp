@@ -6,6 +6,7 @@
 #include "marketplace/api/rate_limiter.hpp"
 #include "marketplace/api/signatures.hpp"
 #include "marketplace/api/task_thread.hpp"
+#include "marketplace/api/x402.hpp"
 #include "marketplace/http/router.hpp"
 #include "marketplace/wire/resource_cache.hpp"
 
@@ -37,6 +38,7 @@ class Services {
     RateLimiter limiter;        ///< per address
     RateLimiter order_limiter;  ///< per account
     IdempotencyCache idempotency;
+    PaymentsUnderWay payments_under_way;
     std::function<std::string()> openapi;
 
     /// Requests per (route template, status), for /metrics.

@@ -5,6 +5,7 @@
 #include "ledger/crypto/address.hpp"
 #include "ledger/crypto/secp256k1.hpp"
 #include "ledger/rpc/checked_chain.hpp"
+#include "ledger/settlement/escrow_abi.hpp"
 #include "marketplace/api/auth.hpp"
 #include "marketplace/api/blob_store.hpp"
 #include "marketplace/api/console_files.hpp"
@@ -19,6 +20,8 @@
 #include "marketplace/app/restart.hpp"
 #include "marketplace/app/settlement_loop.hpp"
 #include "marketplace/app/snapshot_maker.hpp"
+#include "marketplace/app/webhook_post.hpp"
+#include "marketplace/app/webhook_sender.hpp"
 #include "marketplace/app/worker_gateway.hpp"
 #include "marketplace/http/server.hpp"
 
@@ -132,6 +135,29 @@ Result<std::string> read_text(const std::filesystem::path& path) {
     return text;
 }
 
+/// What callers without an account pay with: the token must agree with the settings, or what they
+/// sign would be worth nothing.
+Result<std::unique_ptr<PaymentDesk>> make_payment_desk(ledger::rpc::Chain& chain,
+                                                       const Deployment& deployment,
+                                                       const Config& config) {
+    if (config.x402_account.is_zero()) return std::unique_ptr<PaymentDesk>();
+    api::PaymentTerms terms;
+    terms.chain_id = deployment.chain_id;
+    terms.token = deployment.token;
+    terms.token_name = config.x402_token_name;
+    terms.token_version = config.x402_token_version;
+    terms.pay_to = config.x402_account;
+    terms.least_atoms = config.x402_least_atoms;
+    TRY_ASSIGN(terms.units_per_atom, ledger::settlement::read_scale(chain, deployment.escrow));
+    TRY_ASSIGN(const domain::Hash32 separator,
+               ledger::settlement::read_domain_separator(chain, deployment.token));
+    if (separator != ledger::eth::token_separator(terms.token_name, terms.token_version,
+                                                  terms.chain_id, terms.token))
+        return fail(ErrorCode::config_invalid,
+                    "x402_token_name and x402_token_version are not the token's");
+    return std::make_unique<PaymentDesk>(std::move(terms));
+}
+
 engine::EngineConfig engine_config(const Config& config, const Deployment& deployment) {
     engine::EngineConfig out;
     out.domain = deployment.leases_domain();
@@ -163,6 +189,7 @@ class Application::Parts {
         engine->start();
         gateway->start();
         TRY(settlement->start());
+        TRY(webhooks->start());
         collector->start(kCollectBlobs);
         return server->start();
     }
@@ -171,6 +198,7 @@ class Application::Parts {
         if (server) server->stop(kStopDeadline);
         if (gateway) gateway->stop();
         if (settlement) settlement->stop();
+        if (webhooks) webhooks->stop();
         if (maker) maker->stop();
         if (collector) collector->stop();
         if (engine) engine->stop();
@@ -207,7 +235,9 @@ class Application::Parts {
     std::unique_ptr<Catalog> catalog;
     std::unique_ptr<WorkerGateway> gateway;
     std::unique_ptr<InferenceRouter> inference;
+    std::unique_ptr<PaymentDesk> payments;
     std::unique_ptr<SettlementLoop> settlement;
+    std::unique_ptr<Webhooks> webhooks;
     std::unique_ptr<api::BlobStore> blobs;
     std::unique_ptr<api::BlobUploads> uploads;
     std::unique_ptr<BlobCollector> collector;
@@ -257,6 +287,20 @@ class Application::Parts {
         return rows ? std::move(*rows) : std::vector<domain::Bytes>();
     }
 
+    void make_webhooks() {
+        const auto reach = config.webhooks_to_private ? ledger::rpc::Reach::kAnywhere
+                                                      : ledger::rpc::Reach::kPublic;
+        Webhooks::Deps deps{*engine, *reads, clock, {}, {}, {}, {}};
+        deps.journal = [this](std::uint64_t first, std::size_t limit) {
+            return read_records(first, limit);
+        };
+        deps.check_url = [reach](const std::string& url) { return check_webhook_url(url, reach); };
+        deps.post = make_webhook_post(reach);
+        deps.random_bytes = ledger::crypto::random_bytes;
+        webhooks = std::make_unique<Webhooks>(std::move(deps));
+        webhooks->note(log->size());
+    }
+
     [[nodiscard]] Folds folds() { return {*engine, market, *log}; }
 
     Result<void> load_engine() {
@@ -275,9 +319,11 @@ class Application::Parts {
                                     const engine::Engine&) {
             folds().publish(record, bytes);
             maker->note(record.sequence + 1);
+            webhooks->note(record.sequence + 1);
         });
         maker->start(spared);
         maker->note(log->size());
+        make_webhooks();
         catalog = std::make_unique<Catalog>(*engine, *reads);
         collector = std::make_unique<BlobCollector>(
             *blobs, *uploads,
@@ -307,8 +353,10 @@ class Application::Parts {
         gateway->observe();
         inference = std::make_unique<InferenceRouter>(*engine, *gateway, clock);
         gateway->set_inference(inference.get());
-        settlement = std::make_unique<SettlementLoop>(SettlementLoop::Deps{
-            *engine, *reads, settlement_chain, signer, clock, *log, deployment, config});
+        TRY_ASSIGN(payments, make_payment_desk(settlement_chain, deployment, config));
+        settlement = std::make_unique<SettlementLoop>(
+            SettlementLoop::Deps{*engine, *reads, settlement_chain, signer, clock, *log, deployment,
+                                 config, payments.get()});
         settlement->observe();
 
         api::AuthOptions auth_options;
@@ -326,7 +374,8 @@ class Application::Parts {
         api_options.order_burst = static_cast<double>(config.order_burst);
         context = std::make_unique<api::Context>(
             api::Context{*engine, *catalog, *log, *settlement, *inference, records, market, *blobs,
-                         *uploads, *auth, clock, info, deployment.leases_domain(), api_options});
+                         *uploads, *auth, clock, info, deployment.leases_domain(), api_options,
+                         webhooks.get(), payments.get()});
         http::Router router;
         api::register_routes(router, *context);
         TRY(open_console());

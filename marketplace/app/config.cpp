@@ -57,6 +57,13 @@ Result<void> set_number(const toml::node& node, std::string_view key, std::uint6
     return {};
 }
 
+Result<void> set_flag(const toml::node& node, std::string_view key, bool& out) {
+    const auto value = node.value_exact<bool>();
+    if (!value) return fail(ErrorCode::config_invalid, std::string(key) + " must be true or false");
+    out = *value;
+    return {};
+}
+
 /// One URL or a list of them. Detail and log never hold a URL: it may carry a secret.
 Result<void> set_urls(const toml::node& node, std::string_view key, std::vector<std::string>& out) {
     out.clear();
@@ -130,6 +137,11 @@ Result<void> set_key(std::string_view key, const toml::node& node,
     if (key == "blob_quota_bytes") return set_number(node, key, c.blob_quota_bytes, 1, kAny);
     if (key == "blob_account_bytes") return set_number(node, key, c.blob_account_bytes, 1, kAny);
     if (key == "blob_keep_ms") return set_number(node, key, c.blob_keep_ms, 1, 3650 * kDayMs);
+    if (key == "x402_account") return set_address(node, key, c.x402_account);
+    if (key == "x402_token_name") return set_text(node, key, c.x402_token_name);
+    if (key == "x402_token_version") return set_text(node, key, c.x402_token_version);
+    if (key == "x402_least_atoms") return set_number(node, key, c.x402_least_atoms, 1, kAny);
+    if (key == "webhooks_to_private") return set_flag(node, key, c.webhooks_to_private);
     return fail(ErrorCode::config_invalid, "unknown setting " + std::string(key));
 }
 
@@ -151,6 +163,8 @@ Result<Config> parse_config(std::string_view text, const std::filesystem::path& 
         TRY(set_key(key.str(), node, base, config));
     if (config.rpc_quorum > config.rpc_urls.size())
         return fail(ErrorCode::config_invalid, "rpc_quorum is above the number of rpc_urls");
+    if (!config.x402_account.is_zero() && config.x402_token_name.empty())
+        return fail(ErrorCode::config_invalid, "x402_account needs x402_token_name");
     if (config.data_dir.empty()) return fail(ErrorCode::config_invalid, "data_dir is missing");
     if (config.deployment.empty()) return fail(ErrorCode::config_invalid, "deployment is missing");
     if (config.signer_socket.empty())

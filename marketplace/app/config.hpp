@@ -47,6 +47,13 @@ struct Config {
     std::uint64_t request_burst = 2000;
     std::uint64_t orders_per_s = 100;
     std::uint64_t order_burst = 1000;
+    /// Webhooks may go to loopback and private addresses and by plain http.
+    bool webhooks_to_private = false;
+    /// Whose leases serve callers without an account, and who is paid for it; zero: nobody is.
+    ledger::base::Address x402_account;
+    std::string x402_token_name;  ///< of the settlement token's EIP-712 domain
+    std::string x402_token_version = "1";
+    std::uint64_t x402_least_atoms = 1000;  ///< of one call: settling it costs gas
 };
 
 /// config_invalid names the key; unknown keys are refused. Paths are relative to the file.

@@ -19,7 +19,37 @@ bool has_room(const domain::Lease* lease, std::uint64_t units) {
            lease->max_units - lease->units >= units;
 }
 
+struct TokensMax {
+    std::uint64_t input = 0;
+    std::uint64_t output = 0;
+};
+TokensMax tokens_max(const api::InferenceRequest& request) {
+    if (!request.embed.empty()) return {wire::embed_tokens_max(request.embed), 0};
+    return {wire::input_tokens_max(request.prompt, request.messages),
+            request.sampling.max_tokens * request.sampling.choices};
+}
+
 }  // namespace
+
+Result<std::uint64_t> InferenceRouter::most_atoms(const api::InferenceRequest& request) const {
+    using ledger::eth::amount_for;
+    using ledger::eth::UnitKind;
+    const TokensMax most = tokens_max(request);
+    bool found = false;
+    std::uint64_t out = 0;
+    const std::scoped_lock lock(mutex_);
+    for (const auto& [lease, endpoint] : endpoints_) {
+        if (endpoint.buyer != request.buyer || endpoint.model != request.model) continue;
+        found = true;
+        TRY_ASSIGN(const std::uint64_t input,
+                   amount_for(UnitKind::kInputToken, most.input, endpoint.input_price_atoms));
+        TRY_ASSIGN(const std::uint64_t output,
+                   amount_for(UnitKind::kOutputToken, most.output, endpoint.price_atoms));
+        out = std::max(out, input + output);
+    }
+    if (!found) return fail(ErrorCode::no_capacity, "nobody serves this model to callers who pay");
+    return out;
+}
 
 std::uint64_t InferenceRouter::start(api::InferenceRequest request, OnToken on_token,
                                      OnDone on_done) {
@@ -54,15 +84,9 @@ std::optional<InferenceRouter::Endpoint> InferenceRouter::pick(const Completion&
             endpoint.model != completion.request.model ||
             completion.tried.contains(endpoint.worker))
             continue;
-        const api::InferenceRequest& request = completion.request;
-        const bool embeds = !request.embed.empty();
-        const std::uint64_t input_max =
-            embeds ? wire::embed_tokens_max(request.embed)
-                   : wire::input_tokens_max(request.prompt, request.messages);
-        const std::uint64_t output_max =
-            embeds ? 0 : request.sampling.max_tokens * request.sampling.choices;
-        if (!has_room(engine.find_lease(endpoint.output_lease), output_max) ||
-            !has_room(engine.find_lease(endpoint.input_lease), input_max))
+        const TokensMax most = tokens_max(completion.request);
+        if (!has_room(engine.find_lease(endpoint.output_lease), most.output) ||
+            !has_room(engine.find_lease(endpoint.input_lease), most.input))
             continue;
         if (best == nullptr || worth(endpoint) < worth(*best)) best = &endpoint;
     }
@@ -175,6 +199,7 @@ void InferenceRouter::on_serving(const domain::Address& worker, const domain::Ha
                 lease->unit_kind == ledger::eth::UnitKind::kInputToken &&
                 lease->state <= domain::LeaseState::kRunning) {
                 endpoint.input_lease = id;
+                endpoint.input_price_atoms = lease->price_atoms;
                 input_billed = lease->amount_atoms;
             }
         }

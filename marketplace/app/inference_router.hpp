@@ -26,6 +26,8 @@ class InferenceRouter final : public api::InferencePort, public InferenceEvents 
     std::uint64_t start(api::InferenceRequest request, OnToken on_token, OnDone on_done) override;
     void abort(std::uint64_t id) override;
     void pace(std::uint64_t id, Pace pace) override;
+    [[nodiscard]] ledger::base::Result<std::uint64_t> most_atoms(
+        const api::InferenceRequest& request) const override;
     /// Ends completions that fell silent. Call about once a second.
     void tick();
 
@@ -44,7 +46,8 @@ class InferenceRouter final : public api::InferencePort, public InferenceEvents 
         std::string model;
         domain::Hash32 input_lease;
         domain::Hash32 output_lease;
-        std::uint64_t price_atoms = 0;
+        std::uint64_t price_atoms = 0;  ///< of output tokens
+        std::uint64_t input_price_atoms = 0;
         std::uint64_t in_flight = 0;
     };
     struct Completion {
@@ -78,7 +81,7 @@ class InferenceRouter final : public api::InferencePort, public InferenceEvents 
     EngineThread& engine_;
     WorkerGateway& gateway_;
     const ledger::base::Clock& clock_;
-    std::mutex mutex_;
+    mutable std::mutex mutex_;
     std::uint64_t next_id_ = 1;
     std::unordered_map<domain::Hash32, Endpoint> endpoints_;  // by output lease
     std::unordered_map<std::uint64_t, Completion> completions_;

@@ -75,6 +75,7 @@ SettlementLoop::~SettlementLoop() {
 }
 
 void SettlementLoop::observe() {
+    if (deps_.payments != nullptr) deps_.payments->on_task([this] { wake(); });
     deps_.engine.add_observer(
         [this](const engine::Record& record, ledger::base::ByteView, const engine::Engine&) {
             for (const domain::Event& event : record.events)
@@ -118,6 +119,11 @@ void SettlementLoop::stop() {
     }
     wake_.notify_all();
     if (thread_.joinable()) thread_.join();
+    const Error stopped(ErrorCode::cancelled, "the market stops");
+    refuse_payments(stopped);
+    for (auto& [call, payment] : payments_)
+        payment.done(tl::make_unexpected(stopped));
+    payments_.clear();
 }
 
 void SettlementLoop::wake() {
@@ -137,6 +143,7 @@ void SettlementLoop::run() {
     for (;;) {
         const auto result = round();
         if (!result) {
+            if (!reached_payments_) refuse_payments(result.error());
             // The same trouble is said once, not twice a second.
             if (const std::string text = result.error().message(); text != last_error_) {
                 spdlog::warn("settlement waits: {}", text);
@@ -164,6 +171,7 @@ std::string SettlementLoop::status() const {
 }
 
 Result<void> SettlementLoop::round() {
+    reached_payments_ = false;
     if (!started_) {
         TRY(submitter_.start());
         started_ = true;
@@ -178,6 +186,7 @@ Result<void> SettlementLoop::round() {
         reconciled_ = true;
     }
     TRY(track_transactions());
+    handle_payments();
     TRY(object_to_lone_claims());
     TRY(claim_vouchers());
     TRY(close_leases());
@@ -257,6 +266,7 @@ Result<void> SettlementLoop::compare_with_chain() {
 Result<void> SettlementLoop::track_transactions() {
     TRY_ASSIGN(const std::vector<settlement::SubmitterEvent> events, submitter_.poll());
     for (const settlement::SubmitterEvent& event : events) {
+        note_payment(event);
         if (event.kind != settlement::SubmitterEvent::Kind::kFinal) continue;
         const settlement::TransactionRecord& record = event.record;
         const bool succeeded = record.mined && record.mined->succeeded;
@@ -396,7 +406,7 @@ std::vector<api::SettlementRow> SettlementLoop::settlements(std::uint64_t after,
             }
             if (const auto items = store.items_of(record.nonce))
                 for (const Item& item : *items)
-                    row.leases.push_back(item.lease);
+                    if (item.kind != "x402") row.leases.push_back(item.lease);
             out.push_back(std::move(row));
         }
     });

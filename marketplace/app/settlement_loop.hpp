@@ -11,6 +11,7 @@
 #include "marketplace/app/config.hpp"
 #include "marketplace/app/disk_check.hpp"
 #include "marketplace/app/engine_thread.hpp"
+#include "marketplace/app/payment_desk.hpp"
 #include "marketplace/app/public_log.hpp"
 #include "marketplace/app/read_store.hpp"
 #include "marketplace/app/settlement_rows.hpp"
@@ -39,6 +40,7 @@ class SettlementLoop final : public api::SettlementPort {
         PublicLog& log;
         ledger::settlement::Deployment deployment;
         Config config;
+        PaymentDesk* payments = nullptr;  ///< null: nobody pays without an account
     };
     explicit SettlementLoop(Deps deps);
     ~SettlementLoop() override;
@@ -87,6 +89,12 @@ class SettlementLoop final : public api::SettlementPort {
     [[nodiscard]] ledger::base::Result<void> submit_batch(
         const std::string& kind, const std::vector<Call>& calls, const std::vector<Item>& items,
         domain::Bytes (*encode)(const std::vector<Call>&));
+    /// Answers what waits at the desk, and payments that came into no block while they were valid.
+    void handle_payments();
+    [[nodiscard]] ledger::base::Result<void> check_payment(const api::TokenPayment& payment);
+    [[nodiscard]] ledger::base::Result<void> send_payment(const api::TokenPayment& payment);
+    void note_payment(const ledger::settlement::SubmitterEvent& event);
+    void refuse_payments(const ledger::base::Error& error);
     [[nodiscard]] bool is_bound(const Item& item) const;  ///< or set aside
     void wake();
 
@@ -106,6 +114,12 @@ class SettlementLoop final : public api::SettlementPort {
     std::map<domain::Hash32, std::uint64_t> final_at_s_;  ///< of closes that were requested
     std::map<domain::Hash32, ledger::settlement::ClaimedAlone> lone_claims_;
     std::map<domain::Hash32, domain::TimeMs> unclaimed_since_;
+    struct SentPayment {
+        std::uint64_t valid_before_s = 0;
+        PaymentDesk::Done done;
+    };
+    std::map<domain::Hash32, SentPayment> payments_;  ///< by SHA-256 of the call
+    bool reached_payments_ = false;                   ///< in this round
     DiskCheck disk_check_;
     std::optional<ledger::eth::TreeHead> anchored_;   ///< the newest head on the chain
     std::optional<ledger::eth::TreeHead> anchoring_;  ///< the one on its way

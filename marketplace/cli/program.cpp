@@ -8,6 +8,7 @@
 #include "marketplace/cli/exit_code.hpp"
 #include "marketplace/cli/explain.hpp"
 #include "marketplace/cli/man_page.hpp"
+#include "marketplace/cli/webhook_commands.hpp"
 #include "marketplace/cli/wrap.hpp"
 
 #include <CLI/CLI.hpp>
@@ -154,6 +155,7 @@ void add_all_commands(CLI::App& app, const Choose& choose) {
     add_object_commands(app, choose);
     add_witness_commands(app, choose);
     add_proof_commands(app, choose);
+    add_webhook_commands(app, choose);
 }
 
 void add_help_commands(CLI::App& app, const Choose& choose, std::string& shell) {

@@ -7,7 +7,7 @@
 /// that was released; add another.
 namespace marketplace::storage {
 
-inline constexpr std::array<const char*, 4> kMigrations = {R"sql(
+inline constexpr std::array<const char*, 5> kMigrations = {R"sql(
 -- The market itself: one record per command. Everything the engine knows is replayed from here.
 CREATE TABLE journal(
     sequence INTEGER PRIMARY KEY,
@@ -113,6 +113,42 @@ CREATE TABLE job_keys(
     lease BLOB PRIMARY KEY CHECK(length(lease) = 32),
     wrapped BLOB NOT NULL CHECK(length(wrapped) <= 256)
 ) STRICT, WITHOUT ROWID;
+)sql",
+                                                           R"sql(
+-- URLs that want to hear of their owner's affairs, and what is or was on its way to them.
+CREATE TABLE webhooks(
+    id TEXT PRIMARY KEY,
+    owner BLOB NOT NULL CHECK(length(owner) = 20),
+    url TEXT NOT NULL,
+    events TEXT NOT NULL,
+    secret BLOB NOT NULL,
+    old_secret BLOB NOT NULL,
+    old_secret_until_ms INTEGER NOT NULL,
+    disabled INTEGER NOT NULL CHECK(disabled BETWEEN 0 AND 4),
+    created_ms INTEGER NOT NULL,
+    failing_since_ms INTEGER NOT NULL,
+    from_sequence INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX webhooks_by_owner ON webhooks(owner, created_ms);
+
+CREATE TABLE webhook_deliveries(
+    number INTEGER PRIMARY KEY,
+    endpoint TEXT NOT NULL REFERENCES webhooks(id) ON DELETE CASCADE,
+    id TEXT NOT NULL,
+    type TEXT NOT NULL,
+    body TEXT NOT NULL,
+    created_ms INTEGER NOT NULL,
+    state INTEGER NOT NULL CHECK(state BETWEEN 0 AND 2),
+    attempts INTEGER NOT NULL,
+    next_attempt_ms INTEGER NOT NULL,
+    last_attempt_ms INTEGER NOT NULL,
+    last_status INTEGER NOT NULL,
+    last_failure INTEGER NOT NULL CHECK(last_failure BETWEEN 0 AND 8),
+    UNIQUE(endpoint, id)
+) STRICT;
+CREATE INDEX webhook_deliveries_pending ON webhook_deliveries(endpoint, next_attempt_ms, number)
+    WHERE state = 0;
+CREATE INDEX webhook_deliveries_by_endpoint ON webhook_deliveries(endpoint, number);
 )sql"};
 
 }  // namespace marketplace::storage

@@ -88,14 +88,14 @@ export class Devnet {
     return this.deployment;
   }
 
-  /** The signer with the operator's key and a delegate's that it makes itself. */
-  async start_signer() {
+  /** The signer with the operator's key and a delegate's that it makes itself; `policy`: more options of its policy. */
+  async start_signer({ policy: more = [] } = {}) {
     const keys = ["--keystore", this.file("signer", "keys"), "--password-file", this.password_file];
     await this.command("millrace-signer", ["import-key", ...keys, "--secret-env", "MILLRACE_KEY", "--light"], {
       env: { MILLRACE_KEY: dev_keys.operator },
     });
     this.delegate = await this.command("millrace-signer", ["new-key", ...keys, "--light"]);
-    const policy = await this.command("millrace-signer", ["policy", "--deployment", this.deployment_file, "--delegate", this.delegate]);
+    const policy = await this.command("millrace-signer", ["policy", "--deployment", this.deployment_file, "--delegate", this.delegate, ...more]);
     writeFileSync(this.file("signer", "policy.toml"), `${policy}\n`);
     // A socket's path may have 107 bytes only, and a checkout may lie deep.
     this.signer_socket = join(await mkdtemp(join(tmpdir(), "millrace-")), "signer.sock");

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "ledger/eth/transfer_authorization.hpp"
 #include "ledger/settlement/leases_abi.hpp"
 #include "ledger/settlement/receipt_log_abi.hpp"
 #include "tests/unit/ledger/signer/signer_fixture.hpp"
@@ -76,4 +77,22 @@ TEST_CASE("policy: the template allows the market's calls and no others") {
     CHECK(policy.voucher_atoms_per_lease == 1000);
     const auto transfer = ledger::eth::abi::selector("transfer(address,uint256)");
     CHECK(!policy.allowed_calls.contains({fixture.leases, transfer}));
+}
+
+TEST_CASE("policy: signed transfers of the token only where the template names it") {
+    const SignerFixture fixture;
+    PolicyTemplate values{31337,
+                          fixture.leases,
+                          fixture.receipt_log,
+                          fixture.market_operator.address(),
+                          fixture.delegate.address(),
+                          1000,
+                          1200,
+                          1500};
+    const auto without_token = parse_policy(make_policy_text(values)).value();
+    values.token = fixture.delegate.address();
+    const auto with_token = parse_policy(make_policy_text(values)).value();
+    CHECK(with_token.allowed_calls.size() == without_token.allowed_calls.size() + 1);
+    const Bytes call = ledger::eth::encode_transfer_with_authorization({}, {});
+    CHECK(with_token.allowed_calls.contains({values.token, {call[0], call[1], call[2], call[3]}}));
 }

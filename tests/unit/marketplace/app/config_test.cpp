@@ -52,6 +52,24 @@ TEST_CASE("config: one node or several, each once, and no quorum above their num
     CHECK(secret.error().detail().find("secret") == std::string::npos);
 }
 
+TEST_CASE("config: webhooks stay public and x402 stays off unless said otherwise") {
+    const auto usual = parse_config(kPaths, "/");
+    CHECK_FALSE(usual->webhooks_to_private);
+    CHECK(usual->x402_account.is_zero());
+    const std::string account = "x402_account = \"0x00000000000000000000000000000000000000aa\"\n";
+    CHECK(refused(kPaths + account));  // without the token's name
+    CHECK(refused(kPaths + "webhooks_to_private = 1\n"));
+    CHECK(refused(kPaths + "x402_least_atoms = 0\n"));
+    const auto open = parse_config(kPaths + account +
+                                       "x402_token_name = \"USD Coin\"\n"
+                                       "x402_token_version = \"2\"\nwebhooks_to_private = true\n",
+                                   "/");
+    REQUIRE(open);
+    CHECK(open->webhooks_to_private);
+    CHECK(open->x402_token_name == "USD Coin");
+    CHECK(open->x402_token_version == "2");
+}
+
 TEST_CASE("config: paths are relative to the file") {
     const auto config = parse_config(kPaths + "listen = \"0.0.0.0:9\"\n", "/base");
     REQUIRE(config);
