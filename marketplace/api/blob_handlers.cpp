@@ -33,7 +33,7 @@ void put_blob(Services& services, const http::RequestPtr& request, const http::R
 }
 
 void get_blob(Services& services, const http::RequestPtr& request, const http::Reply& reply) {
-    const auto account = services.context.auth.account_of(*request);
+    const auto account = services.context.auth.account_of(*request, kScopeFiles);
     if (!account) return reply(error_response(*request, account.error()));
     const auto hash = path_hash(*request);
     if (!hash) return reply(error_response(*request, hash.error()));
@@ -78,7 +78,7 @@ struct UploadTarget {
     domain::Hash32 hash;
 };
 [[nodiscard]] Result<UploadTarget> upload_target(Services& services, const http::Request& request) {
-    TRY_ASSIGN(const domain::Address account, services.context.auth.account_of(request));
+    TRY_ASSIGN(const domain::Address account, services.context.auth.account_of(request, kScopeFiles));
     TRY_ASSIGN(const domain::Hash32 hash, path_hash(request));
     return UploadTarget{account, hash};
 }

@@ -34,6 +34,7 @@ struct Context {
     InferencePort& inference;
     JobRecordsPort& records;
     MarketDataPort& market;
+    ChainPort& chain;
     BlobStore& blobs;
     BlobUploads& uploads;
     Auth& auth;

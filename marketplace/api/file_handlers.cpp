@@ -83,7 +83,7 @@ Result<FileInput> parse_file(const http::Request& request) {
 }
 
 void put_file(Services& services, const http::RequestPtr& request, const http::Reply& reply) {
-    const auto account = services.context.auth.account_of(*request);
+    const auto account = services.context.auth.account_of(*request, kScopeFiles);
     if (!account) return reply(error_response(*request, account.error()));
     const auto input = parse_file(*request);
     if (!input) return reply(error_response(*request, input.error()));
@@ -117,7 +117,7 @@ void put_file(Services& services, const http::RequestPtr& request, const http::R
 /// Runs `use` on the desk with the file of the path, when it is the caller's.
 void with_file(Services& services, const http::RequestPtr& request, const http::Reply& reply,
                std::function<http::Response(const FileRow&)> use) {
-    const auto account = services.context.auth.account_of(*request);
+    const auto account = services.context.auth.account_of(*request, kScopeFiles);
     if (!account) return reply(error_response(*request, account.error()));
     answer_from_desk(
         services, request, reply, [&services, request, account = *account, use = std::move(use)] {
@@ -129,7 +129,7 @@ void with_file(Services& services, const http::RequestPtr& request, const http::
 }
 
 void list_files(Services& services, const http::RequestPtr& request, const http::Reply& reply) {
-    const auto account = services.context.auth.account_of(*request);
+    const auto account = services.context.auth.account_of(*request, kScopeFiles);
     if (!account) return reply(error_response(*request, account.error()));
     const auto limit = read_limit(*request, 10'000, 10'000);
     if (!limit) return reply(error_response(*request, limit.error()));

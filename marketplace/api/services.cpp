@@ -107,6 +107,15 @@ void answer_from_desk(Services& services, const http::RequestPtr& request, http:
     if (!queued) reply(error_response(*request, Error(ErrorCode::queue_full, "the disk")));
 }
 
+void answer_from_chain(Services& services, const http::RequestPtr& request, http::Reply reply,
+                       std::function<http::Response()> work) {
+    const auto state = services.chain_limiter.take(request->remote_address);
+    if (!state.allowed) return reply(rate_refusal(*request, state));
+    const bool queued =
+        services.chain_desk.post([reply, work = std::move(work)] { reply(work()); });
+    if (!queued) reply(error_response(*request, Error(ErrorCode::queue_full, "the chain")));
+}
+
 Result<std::uint64_t> read_query_u64(const http::Request& request, std::string_view name,
                                      std::uint64_t usual) {
     const auto text = request.query_value(name);

@@ -10,6 +10,7 @@
 #include "marketplace/api/console_files.hpp"
 #include "marketplace/api/context.hpp"
 #include "marketplace/app/blob_collector.hpp"
+#include "marketplace/app/chain_questions.hpp"
 #include "marketplace/app/engine_thread.hpp"
 #include "marketplace/app/inference_router.hpp"
 #include "marketplace/app/job_records.hpp"
@@ -152,7 +153,9 @@ class Application::Parts {
           deployment(contracts),
           signer(config.signer_socket),
           settlement_chain(ledger::rpc::dial(config.rpc_urls), clock, chain_options("settlement")),
-          gateway_chain(ledger::rpc::dial(config.rpc_urls), clock, chain_options("gateway")) {}
+          gateway_chain(ledger::rpc::dial(config.rpc_urls), clock, chain_options("gateway")),
+          account_chain(ledger::rpc::dial(config.rpc_urls), clock, chain_options("accounts")),
+          questions(account_chain, deployment.leases) {}
 
     Result<void> start() {
         TRY(check_chain(settlement_chain, deployment));
@@ -198,6 +201,8 @@ class Application::Parts {
     ledger::signer::SignerClient signer;
     ledger::rpc::CheckedChain settlement_chain;
     ledger::rpc::CheckedChain gateway_chain;
+    ledger::rpc::CheckedChain account_chain;
+    ChainQuestions questions;
     std::unique_ptr<PublicLog> log;
     std::unique_ptr<EngineThread> engine;
     JobRecords records;
@@ -325,8 +330,8 @@ class Application::Parts {
         api_options.orders_per_s = static_cast<double>(config.orders_per_s);
         api_options.order_burst = static_cast<double>(config.order_burst);
         context = std::make_unique<api::Context>(
-            api::Context{*engine, *catalog, *log, *settlement, *inference, records, market, *blobs,
-                         *uploads, *auth, clock, info, deployment.leases_domain(), api_options});
+            api::Context{*engine, *catalog, *log, *settlement, *inference, records, market, questions,
+                         *blobs, *uploads, *auth, clock, info, deployment.leases_domain(), api_options});
         http::Router router;
         api::register_routes(router, *context);
         TRY(open_console());

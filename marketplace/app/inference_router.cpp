@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "marketplace/app/inference_router.hpp"
 
+#include "ledger/base/checked.hpp"
 #include "ledger/base/hex.hpp"
 #include "ledger/base/limits.hpp"
 
 #include <algorithm>
+#include <limits>
 
 namespace marketplace::app {
 namespace {
@@ -19,6 +21,25 @@ bool has_room(const domain::Lease* lease, std::uint64_t units) {
            lease->max_units - lease->units >= units;
 }
 
+/// The most tokens a request can take.
+struct Units {
+    std::uint64_t input = 0;
+    std::uint64_t output = 0;
+};
+
+Units units_max(const api::InferenceRequest& request) {
+    if (!request.embed.empty()) return {wire::embed_tokens_max(request.embed), 0};
+    return {wire::input_tokens_max(request.prompt, request.messages),
+            request.sampling.max_tokens * request.sampling.choices};
+}
+
+/// What so many tokens cost at most: the total of a lease is rounded, so may be each part of it.
+std::uint64_t cost_max(std::uint64_t tokens, std::uint64_t price_atoms) {
+    const std::uint64_t scale = ledger::eth::unit_scale(ledger::eth::UnitKind::kOutputToken);
+    return ledger::base::mul_div_up(tokens, price_atoms, scale)
+        .value_or(std::numeric_limits<std::uint64_t>::max());
+}
+
 }  // namespace
 
 std::uint64_t InferenceRouter::start(api::InferenceRequest request, OnToken on_token,
@@ -29,6 +50,7 @@ std::uint64_t InferenceRouter::start(api::InferenceRequest request, OnToken on_t
         id = next_id_++;
         Completion completion;
         completion.request = std::move(request);
+        completion.max_tokens_wanted = completion.request.sampling.max_tokens;
         completion.on_token = std::move(on_token);
         completion.on_done = std::move(on_done);
         completion.heard_ms = clock_.now_ms();
@@ -54,15 +76,9 @@ std::optional<InferenceRouter::Endpoint> InferenceRouter::pick(const Completion&
             endpoint.model != completion.request.model ||
             completion.tried.contains(endpoint.worker))
             continue;
-        const api::InferenceRequest& request = completion.request;
-        const bool embeds = !request.embed.empty();
-        const std::uint64_t input_max =
-            embeds ? wire::embed_tokens_max(request.embed)
-                   : wire::input_tokens_max(request.prompt, request.messages);
-        const std::uint64_t output_max =
-            embeds ? 0 : request.sampling.max_tokens * request.sampling.choices;
-        if (!has_room(engine.find_lease(endpoint.output_lease), output_max) ||
-            !has_room(engine.find_lease(endpoint.input_lease), input_max))
+        const Units units = units_max(completion.request);
+        if (!has_room(engine.find_lease(endpoint.output_lease), units.output) ||
+            !has_room(engine.find_lease(endpoint.input_lease), units.input))
             continue;
         if (best == nullptr || worth(endpoint) < worth(*best)) best = &endpoint;
     }
@@ -84,17 +100,47 @@ wire::MarketMessage InferenceRouter::message_for(std::uint64_t id,
     return out;
 }
 
+Result<void> InferenceRouter::hold_budget(Completion& completion, const Endpoint& endpoint) {
+    api::InferenceRequest& request = completion.request;
+    if (request.budget == nullptr) return {};
+    request.sampling.max_tokens = completion.max_tokens_wanted;
+    const Units units = units_max(request);
+    const std::uint64_t input = cost_max(units.input, endpoint.input_price_atoms);
+    const std::uint64_t output = cost_max(units.output, endpoint.price_atoms);
+    const std::uint64_t all = ledger::base::checked_add(input, output)
+                                  .value_or(std::numeric_limits<std::uint64_t>::max());
+    const std::uint64_t held = request.budget->hold(all);
+    completion.cut = held < all;
+    if (!completion.cut) return {};
+    const std::uint64_t scale = ledger::eth::unit_scale(ledger::eth::UnitKind::kOutputToken);
+    const std::uint64_t tokens =
+        held <= input ? 0
+                      : ledger::base::mul_div_down(held - input, scale, endpoint.price_atoms)
+                            .value_or(0);
+    request.sampling.max_tokens =
+        std::min(completion.max_tokens_wanted, tokens / request.sampling.choices);
+    if (request.embed.empty() && request.sampling.max_tokens > 0) return {};
+    request.budget->settle(0);
+    return fail(ErrorCode::delegation_cap_exceeded,
+                "this request may cost " + std::to_string(all) +
+                    " atoms, and the spend cap of the API key leaves " + std::to_string(held));
+}
+
 // On the engine thread.
 void InferenceRouter::route_with(std::uint64_t id, const engine::Engine& engine) {
     std::optional<wire::MarketMessage> message;
+    Result<void> affordable;
     domain::Address worker;
+    bool aborted = false;
     {
         const std::scoped_lock lock(mutex_);
         const auto found = completions_.find(id);
         if (found == completions_.end()) return;
         Completion& completion = found->second;
-        const auto endpoint = pick(completion, engine);
-        if (endpoint) {
+        aborted = completion.aborted;
+        const auto endpoint = aborted ? std::nullopt : pick(completion, engine);
+        if (endpoint) affordable = hold_budget(completion, *endpoint);
+        if (endpoint && affordable) {
             worker = endpoint->worker;
             completion.endpoint = endpoint->output_lease;
             completion.worker = worker;
@@ -103,6 +149,8 @@ void InferenceRouter::route_with(std::uint64_t id, const engine::Engine& engine)
             message = message_for(id, completion.request, *endpoint);
         }
     }
+    if (aborted) return finish(id, fail(ErrorCode::cancelled, "it was ended before it began"));
+    if (!affordable) return finish(id, tl::make_unexpected(affordable.error()));
     if (!message)
         return finish(id, fail(ErrorCode::no_capacity,
                                "no open serving lease of yours has room for this request"));
@@ -120,6 +168,7 @@ void InferenceRouter::abort(std::uint64_t id) {
         const auto found = completions_.find(id);
         if (found == completions_.end()) return;
         worker = found->second.worker;
+        found->second.aborted = true;
         // What was generated is still billed: the worker ends it with a normal "done".
         found->second.on_token = [](const wire::Token&) {};
     }
@@ -174,6 +223,7 @@ void InferenceRouter::on_serving(const domain::Address& worker, const domain::Ha
                 lease->unit_kind == ledger::eth::UnitKind::kInputToken &&
                 lease->state <= domain::LeaseState::kRunning) {
                 endpoint.input_lease = id;
+                endpoint.input_price_atoms = lease->price_atoms;
                 input_billed = lease->amount_atoms;
             }
         }
@@ -223,6 +273,9 @@ void InferenceRouter::on_done(const domain::Address& worker, const wire::Complet
             completion.result.prompt_tokens = done.prompt_tokens;
             completion.result.completion_tokens = done.completion_tokens;
             completion.result.finish_reasons = done.finish_reasons;
+            completion.result.cut_by_budget =
+                completion.cut && std::find(done.finish_reasons.begin(), done.finish_reasons.end(),
+                                            "length") != done.finish_reasons.end();
             completion.receipts_left = done.receipts.size();
             completion.settling = true;
             const api::InferenceRequest& request = completion.request;
@@ -312,6 +365,7 @@ void InferenceRouter::retry_or_fail(std::uint64_t id, const Error& error) {
         found->second.endpoint = {};
         found->second.worker = {};
         found->second.result = {};
+        if (found->second.request.budget && retry) found->second.request.budget->settle(0);
     }
     if (retry) return route(id);
     finish(id, tl::make_unexpected(error));
@@ -319,15 +373,20 @@ void InferenceRouter::retry_or_fail(std::uint64_t id, const Error& error) {
 
 void InferenceRouter::finish(std::uint64_t id, Result<api::InferenceDone> result) {
     OnDone done;
+    std::shared_ptr<api::Budget> budget;
+    std::uint64_t paid = 0;
     {
         const std::scoped_lock lock(mutex_);
         const auto found = completions_.find(id);
         if (found == completions_.end()) return;
+        budget = std::move(found->second.request.budget);
+        paid = found->second.result.cost_atoms;
         if (const auto e = endpoints_.find(found->second.endpoint); e != endpoints_.end())
             e->second.in_flight -= std::min<std::uint64_t>(e->second.in_flight, 1);
         done = std::move(found->second.on_done);
         completions_.erase(found);
     }
+    if (budget) budget->settle(paid);
     done(std::move(result));
 }
 
