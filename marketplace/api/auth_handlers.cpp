@@ -340,6 +340,7 @@ void add_auth_routes(RouteTable& table, Services& services) {
                     "A new API key, shown this once",
                     Access::kAccount};
     create.request_schema = kKeySchema;
+    create.body_required = false;
     create.success = 201;
     table.add(std::move(create), [&services](const auto& request, const auto& reply) {
         create_key(services, request, reply);

@@ -177,6 +177,8 @@ void add_blob_routes(RouteTable& table, Services& services) {
                  "Store bytes under their SHA-256; 200 when they were there",
                  Access::kAccount};
     put.success = 201;
+    put.request_type = "application/octet-stream";
+    put.request_schema = R"({"type":"string"})";
     http::RouteOptions options;
     options.body_bytes_max = ledger::base::limits::kHttpBlobBytes;
     options.sink =

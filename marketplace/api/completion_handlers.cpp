@@ -403,6 +403,7 @@ void add_completion_routes(RouteTable& table, Services& services) {
     options.handler_timeout = kWholeAnswerTimeout;
     RouteDoc text{http::Method::kPost, "/v1/completions",        "createCompletion",
                   "inference",         "OpenAI text completion", Access::kAccount};
+    text.may_stream = true;
     text.request_schema = R"({"type":"object","required":["model","prompt"]})";
     table.add(
         std::move(text),
@@ -412,6 +413,7 @@ void add_completion_routes(RouteTable& table, Services& services) {
         options);
     RouteDoc chat{http::Method::kPost, "/v1/chat/completions",   "createChatCompletion",
                   "inference",         "OpenAI chat completion", Access::kAccount};
+    chat.may_stream = true;
     chat.request_schema = R"({"type":"object","required":["model","messages"]})";
     table.add(
         std::move(chat),

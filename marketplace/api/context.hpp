@@ -6,9 +6,11 @@
 #include "marketplace/api/auth.hpp"
 #include "marketplace/api/blob_uploads.hpp"
 #include "marketplace/api/ports.hpp"
+#include "marketplace/api/request_times.hpp"
 #include "marketplace/http/router.hpp"
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -42,6 +44,8 @@ struct Context {
     MarketInfo info;
     ledger::eth::Domain domain;  ///< orders are signed for this one
     ApiOptions options;
+    /// For /metrics; whoever runs the server tells it.
+    std::shared_ptr<RequestTimes> times = std::make_shared<RequestTimes>();
 };
 
 /// Adds every route of the market, its filters and its error documents. `context` outlives the

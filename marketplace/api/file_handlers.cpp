@@ -148,7 +148,7 @@ void list_files(Services& services, const http::RequestPtr& request, const http:
             Json items = Json::array();
             for (; at != files.end() && items.size() < limit; ++at)
                 if (!purpose || *purpose == at->purpose) items.push_back(file_view(*at));
-            return json_response(list_of(std::move(items), at != files.end()));
+            return to_response(*request, list_of(std::move(items), at != files.end()));
         });
 }
 
@@ -161,6 +161,7 @@ void add_file_routes(RouteTable& table, Services& services) {
                   "files",
                   "Store a file of examples: multipart/form-data with file and purpose",
                   Access::kAccount};
+    post.request_type = "multipart/form-data";
     http::RouteOptions options;
     options.body_bytes_max = kFileBytesMax;
     table.add(

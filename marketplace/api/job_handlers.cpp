@@ -279,6 +279,7 @@ void add_job_routes(RouteTable& table, Services& services) {
               });
     RouteDoc events{http::Method::kGet, "/v1/jobs/{id}/events", "listJobEvents", "jobs",
                     "Phases and metrics; as server-sent events with Accept: text/event-stream"};
+    events.may_stream = true;
     events.query = {{"after", "integer", "sequence of the last event seen"},
                     {"limit", "integer", "1 to 1000"}};
     table.add(std::move(events), [&services](const auto& request, const auto& reply) {

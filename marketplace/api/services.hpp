@@ -60,6 +60,8 @@ class Services {
 
 using Json = nlohmann::json;
 
+/// Whether refusals of that path have OpenAI's form.
+[[nodiscard]] bool is_openai_route(std::string_view path);
 [[nodiscard]] http::Response json_response(const Json& document, int status = 200);
 /// A problem document, or OpenAI's error object on its routes.
 [[nodiscard]] http::Response error_response(const http::Request& request,

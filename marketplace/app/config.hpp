@@ -47,6 +47,11 @@ struct Config {
     std::uint64_t request_burst = 2000;
     std::uint64_t orders_per_s = 100;
     std::uint64_t order_burst = 1000;
+    /// Names people reach the market by; a sign-in is for one of them, or for loopback.
+    std::vector<std::string> public_names;
+    std::vector<std::string> cors_origins;  ///< exact origins that browsers may call from
+    bool log_json = false;                  ///< the log as one JSON object a line
+    bool log_requests = false;              ///< a line for each request, not only for faults
 };
 
 /// config_invalid names the key; unknown keys are refused. Paths are relative to the file.

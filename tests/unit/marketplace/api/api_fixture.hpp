@@ -309,8 +309,8 @@ class FakeInference final : public api::InferencePort {
         last = std::move(request);
         threads_.emplace_back([this, budget = last.budget, on_token = std::move(on_token),
                                on_done = std::move(on_done)] {
-            const std::uint64_t held = budget ? budget->hold(worst_case) : worst_case;
-            if (held == 0) return on_done(fail(ErrorCode::delegation_cap_exceeded));
+            const std::uint64_t granted = budget ? budget->hold(worst_case) : worst_case;
+            if (granted == 0) return on_done(fail(ErrorCode::delegation_cap_exceeded));
             marketplace::wire::Token piece;
             for (const std::string& token : tokens)
                 for (piece.choice = 0; piece.choice < last.sampling.choices; ++piece.choice) {
@@ -334,10 +334,10 @@ class FakeInference final : public api::InferencePort {
                 done.finish_reasons.assign(last.sampling.choices, "stop");
             }
             done.vectors.assign(last.embed_count, "AACAPwAAAMA=");  // 1, -2
-            done.cost_atoms = std::min<std::uint64_t>(42, held);
+            done.cost_atoms = std::min<std::uint64_t>(42, granted);
             done.receipts = {"0xabc"};
             if (aborted) done.finish_reasons.assign(last.sampling.choices, "cancelled");
-            if (held < worst_case) {
+            if (granted < worst_case) {
                 done.finish_reasons.assign(last.sampling.choices, "length");
                 done.cut_by_budget = true;
             }
