@@ -99,16 +99,16 @@ void sign_in(Services& services, const http::RequestPtr& request, const http::Re
             const auto checked = auth.check_message(input->message, host);
             if (!checked) return reply(error_response(*request, checked.error()));
             return reply(session_response(
-                *request, auth.open_session(input->message,
-                                            key ? std::optional(*key) : std::nullopt)));
+                *request,
+                auth.open_session(input->message, key ? std::optional(*key) : std::nullopt)));
         }
     }
     if (const auto checked = auth.check_message(input->message, host); !checked)
         return reply(error_response(*request, checked.error()));
     answer_from_chain(
         services, request, reply, [&services, request, digest, input = std::move(*input)] {
-            const auto accepted = check_account_signature(
-                input.message.address, digest, input.signature, services.context.chain);
+            const auto accepted = check_account_signature(input.message.address, digest,
+                                                          input.signature, services.context.chain);
             if (!accepted) return error_response(*request, accepted.error());
             return session_response(
                 *request, services.context.auth.open_session(input.message, std::nullopt));
@@ -191,8 +191,7 @@ struct KeyInput {
     if (body.contains("label")) {
         TRY_ASSIGN(terms.label, ledger::rpc::string_at(body, "label"));
     }
-    if (terms.label.size() > kLabelBytesMax)
-        return fail(ErrorCode::too_large, "/label: 100 bytes");
+    if (terms.label.size() > kLabelBytesMax) return fail(ErrorCode::too_large, "/label: 100 bytes");
     if (body.contains("scopes")) {
         TRY_ASSIGN(terms.scopes, parse_scopes(body["scopes"]));
     }
@@ -212,8 +211,7 @@ struct KeyInput {
             return fail(ErrorCode::missing_field, "/delegation");
         return input;
     }
-    TRY_ASSIGN(input.delegation,
-               wire::parse_delegation(ledger::rpc::to_text(body["delegation"])));
+    TRY_ASSIGN(input.delegation, wire::parse_delegation(ledger::rpc::to_text(body["delegation"])));
     TRY_ASSIGN(const std::string hex, ledger::rpc::string_at(body, "delegation_signature"));
     TRY_ASSIGN(input.signature, ledger::base::parse_hex(hex, kSignatureBytesMax));
     TRY(bind_key(services, account, now_ms, input));

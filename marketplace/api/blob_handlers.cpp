@@ -78,7 +78,8 @@ struct UploadTarget {
     domain::Hash32 hash;
 };
 [[nodiscard]] Result<UploadTarget> upload_target(Services& services, const http::Request& request) {
-    TRY_ASSIGN(const domain::Address account, services.context.auth.account_of(request, kScopeFiles));
+    TRY_ASSIGN(const domain::Address account,
+               services.context.auth.account_of(request, kScopeFiles));
     TRY_ASSIGN(const domain::Hash32 hash, path_hash(request));
     return UploadTarget{account, hash};
 }

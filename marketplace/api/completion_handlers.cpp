@@ -102,7 +102,8 @@ class Completion : public std::enable_shared_from_this<Completion> {
         watch_delegation(services_, key_);
     }
 
-    /// Stops generating. What was generated is paid and delivered, and the answer ends as any other.
+    /// Stops generating. What was generated is paid and delivered, and the answer ends as any
+    /// other.
     void end_early(const char* reason) {
         std::unique_lock lock(mutex_);
         if (ended_ || !ended_by_.empty()) return;
@@ -386,13 +387,14 @@ void complete(Services& services, const http::RequestPtr& request, const http::R
         for (const std::uint8_t byte : ledger::crypto::random_bytes(6))
             input->sampling.seed = input->sampling.seed * 256 + byte;
     }
-    const auto completion = std::make_shared<Completion>(services, request, reply, *input, caller->key);
-    const bool queued = services.desk.post(
-        [&services, request, reply, completion, input = std::move(*input), account = caller->account] {
-            const auto folder = check_model(services, input);
-            if (!folder) return reply(error_response(*request, folder.error()));
-            completion->start(account, *folder);
-        });
+    const auto completion =
+        std::make_shared<Completion>(services, request, reply, *input, caller->key);
+    const bool queued = services.desk.post([&services, request, reply, completion,
+                                            input = std::move(*input), account = caller->account] {
+        const auto folder = check_model(services, input);
+        if (!folder) return reply(error_response(*request, folder.error()));
+        completion->start(account, *folder);
+    });
     if (!queued) reply(error_response(*request, Error(ErrorCode::queue_full)));
 }
 

@@ -66,8 +66,7 @@ constexpr std::string_view kDocs = "docs.html";
 }
 
 [[nodiscard]] http::Response answer(const http::Request& request, const ConsoleFiles::File& file,
-                                    const char* cache,
-                                    const char* policy = kContentPolicy) {
+                                    const char* cache, const char* policy = kContentPolicy) {
     const bool zipped = !file.gzip.empty() && accepts_gzip(request);
     // What is compressed is another representation, with a tag of its own.
     std::string etag = file.etag;

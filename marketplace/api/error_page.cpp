@@ -29,9 +29,8 @@ using ledger::base::ErrorCode;
 
 void add_row(std::string& page, ErrorCode code) {
     const std::string_view name = to_string(code);
-    fmt::format_to(std::back_inserter(page),
-                   "<tr id=\"{0}\"><td><code>{0}</code><td>{1}<td>{2}\n", name,
-                   wire::http_status(code), escaped(ledger::base::help_for(code)));
+    fmt::format_to(std::back_inserter(page), "<tr id=\"{0}\"><td><code>{0}</code><td>{1}<td>{2}\n",
+                   name, wire::http_status(code), escaped(ledger::base::help_for(code)));
 }
 
 [[nodiscard]] std::string error_page() {

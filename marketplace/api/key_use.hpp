@@ -12,8 +12,9 @@ namespace marketplace::api {
 /// without a key.
 [[nodiscard]] std::shared_ptr<Budget> make_budget(Services& services, std::shared_ptr<LiveKey> key);
 
-/// Asks the chain in the background, at most twice a minute, whether the delegation of the key still
-/// holds, and revokes the key when its owner revoked that. Any thread; does nothing for other keys.
+/// Asks the chain in the background, at most twice a minute, whether the delegation of the key
+/// still holds, and revokes the key when its owner revoked that. Any thread; does nothing for other
+/// keys.
 void watch_delegation(Services& services, const std::shared_ptr<LiveKey>& key);
 
 }  // namespace marketplace::api

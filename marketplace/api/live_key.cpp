@@ -43,9 +43,9 @@ Result<void> LiveKey::check(std::uint32_t scope, domain::TimeMs now_ms) const {
         return fail(ErrorCode::unauthorized, "this API key has expired");
     if ((row_.scopes & scope) != scope) {
         const auto names = scope_names(scope);
-        return fail(ErrorCode::forbidden,
-                    "this API key lacks the scope \"" + (names.empty() ? "" : names.front()) +
-                        "\"; make one that has it");
+        return fail(ErrorCode::forbidden, "this API key lacks the scope \"" +
+                                              (names.empty() ? "" : names.front()) +
+                                              "\"; make one that has it");
     }
     return {};
 }

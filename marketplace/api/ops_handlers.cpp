@@ -19,9 +19,9 @@ void add_times(std::string& out, const Services& services) {
         std::uint64_t total = 0;
         for (std::size_t i = 0; i < RequestTimes::kBoundsMs.size(); ++i) {
             total += histogram.counts[i];
-            fmt::format_to(
-                to, "millrace_http_request_seconds_bucket{{route=\"{}\",le=\"{}\"}} {}\n", route,
-                static_cast<double>(RequestTimes::kBoundsMs[i]) / 1000, total);
+            fmt::format_to(to,
+                           "millrace_http_request_seconds_bucket{{route=\"{}\",le=\"{}\"}} {}\n",
+                           route, static_cast<double>(RequestTimes::kBoundsMs[i]) / 1000, total);
         }
         total += histogram.counts.back();
         fmt::format_to(to,

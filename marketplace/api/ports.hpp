@@ -53,8 +53,8 @@ struct InferenceRequest {
     // Vectors of texts instead of a completion.
     std::string embed;  ///< as wire::Embed::inputs; empty: a completion
     std::size_t embed_count = 0;
-    /// Bounds what the request may cost: the most it can cost is held before it goes to a worker, so
-    /// that requests at the same time cannot pass it together. Output is cut to what is left;
+    /// Bounds what the request may cost: the most it can cost is held before it goes to a worker,
+    /// so that requests at the same time cannot pass it together. Output is cut to what is left;
     /// delegation_cap_exceeded when that is not one token. Null: no bound but the lease's.
     std::shared_ptr<Budget> budget;
 };
@@ -168,7 +168,7 @@ class CatalogPort {
 class ChainPort {
  public:
     virtual ~ChainPort() = default;
-    /// Whether the contract at `account` accepts the signature (ERC-1271); false when there is none.
+    /// Whether the contract at `account`, if any, accepts the signature (ERC-1271).
     [[nodiscard]] virtual Result<bool> accepts_signature(const domain::Address& account,
                                                          const domain::Hash32& digest,
                                                          ledger::base::ByteView signature) = 0;

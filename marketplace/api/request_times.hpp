@@ -14,7 +14,7 @@ namespace marketplace::api {
 class RequestTimes {
  public:
     /// Upper bounds of the buckets; a last one takes the rest.
-    static constexpr std::array<std::uint64_t, 8> kBoundsMs = {1,   5,   25,   100,
+    static constexpr std::array<std::uint64_t, 8> kBoundsMs = {1,   5,    25,     100,
                                                                500, 2500, 10'000, 60'000};
     struct Histogram {
         std::array<std::uint64_t, kBoundsMs.size() + 1> counts{};  ///< each its own, not summed

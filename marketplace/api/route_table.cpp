@@ -55,8 +55,7 @@ namespace {
     const bool named = schemas != nullptr && !schemas->request.empty();
     if (!named && doc.request_schema.empty()) return nullptr;
     const json schema = named ? schema_ref(schemas->request) : schema_or_object(doc.request_schema);
-    return {{"required", doc.body_required},
-            {"content", body_of(doc.request_type, schema)}};
+    return {{"required", doc.body_required}, {"content", body_of(doc.request_type, schema)}};
 }
 
 /// The answer when all goes well.
@@ -129,12 +128,13 @@ namespace {
 }
 
 [[nodiscard]] json shared_headers() {
-    return {{"RequestId",
-             {{"description", "Names this request in the market's log; a short plain one that "
-                              "the client sends is kept"},
-              {"schema", {{"type", "string"}}}}},
-            {"RetryAfter",
-             {{"description", "Seconds to wait"}, {"schema", {{"type", "integer"}}}}}};
+    return {
+        {"RequestId",
+         {{"description",
+           "Names this request in the market's log; a short plain one that "
+           "the client sends is kept"},
+          {"schema", {{"type", "string"}}}}},
+        {"RetryAfter", {{"description", "Seconds to wait"}, {"schema", {{"type", "integer"}}}}}};
 }
 
 [[nodiscard]] std::string lower_name(http::Method method) {

@@ -559,9 +559,8 @@ json component_schemas() {
 }
 
 const OperationSchemas* schemas_of(std::string_view operation) {
-    const auto found = std::find_if(kOperations.begin(), kOperations.end(), [&](const auto& one) {
-        return one.operation == operation;
-    });
+    const auto found = std::find_if(kOperations.begin(), kOperations.end(),
+                                    [&](const auto& one) { return one.operation == operation; });
     return found == kOperations.end() ? nullptr : &*found;
 }
 

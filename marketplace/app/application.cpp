@@ -332,9 +332,9 @@ class Application::Parts {
         api_options.orders_per_s = static_cast<double>(config.orders_per_s);
         api_options.order_burst = static_cast<double>(config.order_burst);
         api_options.cors_origins = config.cors_origins;
-        context = std::make_unique<api::Context>(
-            api::Context{*engine, *catalog, *log, *settlement, *inference, records, market, questions,
-                         *blobs, *uploads, *auth, clock, info, deployment.leases_domain(), api_options});
+        context = std::make_unique<api::Context>(api::Context{
+            *engine, *catalog, *log, *settlement, *inference, records, market, questions, *blobs,
+            *uploads, *auth, clock, info, deployment.leases_domain(), api_options});
         http::Router router;
         api::register_routes(router, *context);
         TRY(open_console());

@@ -19,8 +19,7 @@ Result<bool> ChainQuestions::accepts_signature(const domain::Address& account,
     arguments.word(digest).bytes(signature);
     ledger::rpc::CallRequest question;
     question.to = account;
-    question.data =
-        ledger::eth::abi::encode_call("isValidSignature(bytes32,bytes)", arguments);
+    question.data = ledger::eth::abi::encode_call("isValidSignature(bytes32,bytes)", arguments);
     const auto answer = chain_.call(question, ledger::rpc::BlockTag::Name::kLatest);
     // A wallet that reverts says no; an account without code answers with nothing.
     if (!answer && answer.error().code() == ErrorCode::chain_refused) return false;

@@ -90,8 +90,8 @@ Result<void> set_names(const toml::node& node, std::string_view key,
     for (const toml::node& item : *list) {
         std::string name;
         TRY(set_text(item, key, name));
-        const bool plain = std::all_of(name.begin(), name.end(),
-                                       [](char c) { return c > ' ' && c < '\x7f'; });
+        const bool plain =
+            std::all_of(name.begin(), name.end(), [](char c) { return c > ' ' && c < '\x7f'; });
         if (!plain || name.size() > kNameBytesMax ||
             std::find(out.begin(), out.end(), name) != out.end())
             return fail(ErrorCode::config_invalid,

@@ -114,9 +114,9 @@ Result<void> InferenceRouter::hold_budget(Completion& completion, const Endpoint
     if (!completion.cut) return {};
     const std::uint64_t scale = ledger::eth::unit_scale(ledger::eth::UnitKind::kOutputToken);
     const std::uint64_t tokens =
-        held <= input ? 0
-                      : ledger::base::mul_div_down(held - input, scale, endpoint.price_atoms)
-                            .value_or(0);
+        held <= input
+            ? 0
+            : ledger::base::mul_div_down(held - input, scale, endpoint.price_atoms).value_or(0);
     request.sampling.max_tokens =
         std::min(completion.max_tokens_wanted, tokens / request.sampling.choices);
     if (request.embed.empty() && request.sampling.max_tokens > 0) return {};

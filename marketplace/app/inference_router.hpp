@@ -57,7 +57,7 @@ class InferenceRouter final : public api::InferencePort, public InferenceEvents 
         bool started = false;  // a token came
         bool held = false;     // its reader is slow
         bool aborted = false;
-        bool cut = false;                   // fewer tokens than asked for, for the budget
+        bool cut = false;                     // fewer tokens than asked for, for the budget
         std::uint64_t max_tokens_wanted = 0;  // of each choice
         bool settling = false;
         std::set<domain::Address> tried;
@@ -74,7 +74,8 @@ class InferenceRouter final : public api::InferencePort, public InferenceEvents 
     [[nodiscard]] static wire::MarketMessage message_for(std::uint64_t id,
                                                          const api::InferenceRequest& request,
                                                          const Endpoint& endpoint);
-    /// Holds the most the completion can cost at that endpoint and cuts its output to what there is.
+    /// Holds the most the completion can cost at that endpoint and cuts its output to what there
+    /// is.
     [[nodiscard]] static ledger::base::Result<void> hold_budget(Completion& completion,
                                                                 const Endpoint& endpoint);
     void retry_or_fail(std::uint64_t id, const ledger::base::Error& error);

@@ -44,8 +44,7 @@ std::string json_escaped(std::string_view text) {
 }
 
 void log_as_json() {
-    auto formatter =
-        std::make_unique<spdlog::pattern_formatter>(spdlog::pattern_time_type::utc);
+    auto formatter = std::make_unique<spdlog::pattern_formatter>(spdlog::pattern_time_type::utc);
     formatter->add_flag<EscapedMessage>('*').set_pattern(
         R"({"time":"%Y-%m-%dT%H:%M:%S.%eZ","level":"%l","message":"%*"})");
     spdlog::set_formatter(std::move(formatter));

@@ -67,10 +67,9 @@ std::optional<std::string> Catalog::job_spec(const domain::Hash32& spec_hash) co
 
 Result<void> Catalog::put_api_key(const api::ApiKeyRow& key) {
     return engine_.transact({}, [key](Database& db) {
-        return CatalogStore(db).put_api_key({key.id, key.key_hash, key.owner, key.label,
-                                             key.created_ms, key.revoked, key.scopes,
-                                             key.spend_cap_atoms, key.spent_atoms, key.expires_ms,
-                                             key.delegation_nonce});
+        return CatalogStore(db).put_api_key(
+            {key.id, key.key_hash, key.owner, key.label, key.created_ms, key.revoked, key.scopes,
+             key.spend_cap_atoms, key.spent_atoms, key.expires_ms, key.delegation_nonce});
     });
 }
 

@@ -137,8 +137,8 @@ Result<void> CatalogStore::put_api_key(const ApiKey& key) {
 Result<void> CatalogStore::spend_api_key(const std::string& id, std::uint64_t atoms) {
     int changed = 0;
     TRY(database_.run([&](SQLite::Database& db) {
-        SQLite::Statement update(
-            db, "UPDATE api_keys SET spent_atoms = spent_atoms + ? WHERE id = ?");
+        SQLite::Statement update(db,
+                                 "UPDATE api_keys SET spent_atoms = spent_atoms + ? WHERE id = ?");
         update.bind(1, to_column(atoms));
         update.bind(2, id);
         changed = update.exec();
@@ -172,8 +172,7 @@ Result<std::optional<ApiKey>> CatalogStore::api_key(const Hash32& hash) {
 Result<std::vector<ApiKey>> CatalogStore::api_keys(const Address& owner) {
     std::vector<ApiKey> out;
     TRY(database_.run([&](SQLite::Database& db) {
-        SQLite::Statement select(db,
-                                 std::string(kSelectKey) + "owner = ? ORDER BY created_ms, id");
+        SQLite::Statement select(db, std::string(kSelectKey) + "owner = ? ORDER BY created_ms, id");
         bind_blob(select, 1, owner.span());
         while (select.executeStep())
             out.push_back(read_key(select));

@@ -35,9 +35,9 @@ class RestMarket {
           blobs_(std::move(*marketplace::api::BlobStore::open(folder / "blobs", 1 << 20))),
           uploads_(std::move(*marketplace::api::BlobUploads::open(*blobs_))),
           auth_({}, catalog_, clock_),
-          context_{engine_,  catalog_,  log_,   settlement_, inference_, records_,
-                   market_,  chain_,    *blobs_, *uploads_,  auth_,      clock_,
-                   {},       config.domain, unlimited()} {
+          context_{engine_,  catalog_, log_,   settlement_,   inference_,
+                   records_, market_,  chain_, *blobs_,       *uploads_,
+                   auth_,    clock_,   {},     config.domain, unlimited()} {
         const auto publish = [this](const auto& record, auto bytes) {
             log_.append(record, bytes);
             market_.add(record);

@@ -387,9 +387,9 @@ struct Fixture {
           blobs(std::move(*api::BlobStore::open(folder, quota, clock))),
           uploads(std::move(*api::BlobUploads::open(*blobs))),
           auth(auth_options(), catalog, clock),
-          context{engine,  catalog, log,           settlement,        inference,
-                  records, market,  chain,         *blobs,            *uploads,
-                  auth,    clock,   info(),        test_domain(),     std::move(options)} {
+          context{engine,  catalog, log,    settlement,    inference,
+                  records, market,  chain,  *blobs,        *uploads,
+                  auth,    clock,   info(), test_domain(), std::move(options)} {
         http::Router router;
         api::register_routes(router, context);
         http::ServerOptions server_options;

@@ -40,15 +40,15 @@ struct Keyed : Fixture {
         return out;
     }
     json bound_terms(const ledger::eth::Delegation& d, const PrivateKey& signer) {
-        return {{"delegation",
-                 {{"owner", ledger::crypto::to_checksum(d.owner)},
-                  {"delegate", ledger::crypto::to_checksum(d.delegate)},
-                  {"scope", d.scope},
-                  {"spendCap", std::to_string(d.spend_cap_atoms)},
-                  {"expiry", std::to_string(d.expiry_s)},
-                  {"nonce", std::to_string(d.nonce)}}},
-                {"delegation_signature",
-                 to_hex(signer.sign(ledger::eth::digest(test_domain(), d)))}};
+        return {
+            {"delegation",
+             {{"owner", ledger::crypto::to_checksum(d.owner)},
+              {"delegate", ledger::crypto::to_checksum(d.delegate)},
+              {"scope", d.scope},
+              {"spendCap", std::to_string(d.spend_cap_atoms)},
+              {"expiry", std::to_string(d.expiry_s)},
+              {"nonce", std::to_string(d.nonce)}}},
+            {"delegation_signature", to_hex(signer.sign(ledger::eth::digest(test_domain(), d)))}};
     }
 
     const PrivateKey owner = PrivateKey::generate();

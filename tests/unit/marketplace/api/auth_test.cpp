@@ -128,9 +128,8 @@ TEST_CASE("auth: a contract wallet signs in when its code says so, and only then
         "Authorization: Bearer " + session["token"].get<std::string>() + "\r\n";
     CHECK(f.client().request("GET", "/v1/auth/session", "", header).status == 200);
     CHECK(f.client()
-              .request("GET",
-                       "/v1/accounts/" + ledger::crypto::to_checksum(f.chain.wallet) +
-                           "/public-key")
+              .request("GET", "/v1/accounts/" + ledger::crypto::to_checksum(f.chain.wallet) +
+                                  "/public-key")
               .status == 404);
 }
 

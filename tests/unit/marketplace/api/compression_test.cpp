@@ -35,8 +35,8 @@ std::string inflated(const std::string& zipped, std::size_t size) {
 }  // namespace
 
 TEST_CASE("compression: only to clients that take gzip") {
-    for (const char* no : {"", "br", "gzip;q=0", "gzip; q=0.000", "deflate, gzip;q=0, *", "*;q=0",
-                           "gzipped", "x"})
+    for (const char* no :
+         {"", "br", "gzip;q=0", "gzip; q=0.000", "deflate, gzip;q=0, *", "*;q=0", "gzipped", "x"})
         CHECK_FALSE(api::accepts_gzip(request_with(no)));
     for (const char* yes : {"gzip", "GZIP", "br, gzip", "gzip;q=0.5", "*", "br;q=1, *;q=0.1",
                             "x-gzip", "deflate ,\tgzip ; q=1"})
@@ -68,8 +68,8 @@ TEST_CASE("compression: only what is text, in memory, of some size, and no secre
 
 TEST_CASE("compression: what comes out is what went in") {
     std::mt19937 random(7);  // the seed
-    for (const std::size_t size : {std::size_t{0}, std::size_t{1}, std::size_t{5000},
-                                   api::kGzipBytesMax}) {
+    for (const std::size_t size :
+         {std::size_t{0}, std::size_t{1}, std::size_t{5000}, api::kGzipBytesMax}) {
         std::string text(size, '\0');
         for (char& c : text)
             c = static_cast<char>(random());

@@ -39,8 +39,8 @@ TEST_CASE("config: names, origins and the log's form") {
     CHECK(refused(kPaths + "public_names = \"market.example\"\n"));
     CHECK(refused(kPaths + "public_names = [\"a b\"]\n"));
     CHECK(refused(kPaths + "public_names = [\"a\", \"a\"]\n"));
-    for (const char* origin : {"*", "null", "console.example", "https://", "https://a/", "ftp://a",
-                               "https://*.example"})
+    for (const char* origin :
+         {"*", "null", "console.example", "https://", "https://a/", "ftp://a", "https://*.example"})
         CHECK(refused(kPaths + "cors_origins = [\"" + origin + "\"]\n"));
     CHECK(refused(kPaths + "log_json = 1\n"));
     const auto config = parse_config(kPaths +
