@@ -60,7 +60,8 @@ bool wants_gzip(const http::Request& request, const http::Response& response) {
     const std::string& type = response.content_type;
     if (type.find("json") == std::string::npos && !type.starts_with("text/")) return false;
     for (const auto& [name, value] : response.headers) {
-        if (name == "content-encoding" || name == "content-range") return false;
+        // Who names an entity tag names one representation.
+        if (name == "content-encoding" || name == "content-range" || name == "etag") return false;
         if (name == "cache-control" && value.find("no-store") != std::string::npos) return false;
     }
     return accepts_gzip(request);

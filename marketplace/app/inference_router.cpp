@@ -263,6 +263,7 @@ void InferenceRouter::on_embedding(const domain::Address& worker,
 
 void InferenceRouter::on_done(const domain::Address& worker, const wire::CompletionDone& done) {
     bool fits = true;
+    std::shared_ptr<api::Budget> budget;
     {
         const std::scoped_lock lock(mutex_);
         const auto found = completions_.find(done.request);
@@ -278,6 +279,7 @@ void InferenceRouter::on_done(const domain::Address& worker, const wire::Complet
                                             "length") != done.finish_reasons.end();
             completion.receipts_left = done.receipts.size();
             completion.settling = true;
+            budget = completion.request.budget;
             const api::InferenceRequest& request = completion.request;
             const std::size_t choices = request.embed.empty() ? request.sampling.choices : 0;
             fits = done.finish_reasons.size() == choices &&
@@ -292,14 +294,16 @@ void InferenceRouter::on_done(const domain::Address& worker, const wire::Complet
     for (const wire::SignedReceipt& receipt : done.receipts)
         gateway_.take_receipt(
             worker, receipt,
-            [this, id = done.request, body = receipt.receipt](const Result<void>& result) {
-                receipt_settled(id, body, result);
+            [this, id = done.request, body = receipt.receipt, budget](const Result<void>& result) {
+                receipt_settled(id, body, budget, result);
             });
 }
 
 void InferenceRouter::receipt_settled(std::uint64_t id, const ledger::eth::Receipt& receipt,
+                                      const std::shared_ptr<api::Budget>& budget,
                                       const Result<void>& result) {
     std::optional<api::InferenceDone> complete;
+    std::uint64_t late = 0;
     {
         const std::scoped_lock lock(mutex_);
         std::uint64_t cost = 0;
@@ -310,16 +314,19 @@ void InferenceRouter::receipt_settled(std::uint64_t id, const ledger::eth::Recei
             billed = std::max(billed, receipt.cumulative_amount_atoms);
         }
         const auto found = completions_.find(id);
-        if (found == completions_.end()) return;
-        Completion& completion = found->second;
-        if (result) {
-            completion.result.cost_atoms += cost;
-            completion.result.receipts.push_back(
+        if (found == completions_.end()) late = cost;
+        Completion* completion = found == completions_.end() ? nullptr : &found->second;
+        if (completion != nullptr && result) {
+            completion->result.cost_atoms += cost;
+            completion->result.receipts.push_back(
                 ledger::base::to_hex(ledger::eth::struct_hash(receipt)));
         }
-        if (completion.receipts_left > 0) --completion.receipts_left;
-        if (completion.receipts_left == 0) complete = completion.result;
+        if (completion != nullptr) {
+            if (completion->receipts_left > 0) --completion->receipts_left;
+            if (completion->receipts_left == 0) complete = completion->result;
+        }
     }
+    if (late > 0 && budget) budget->settle(late);
     if (!result) return finish(id, tl::make_unexpected(result.error()));
     if (complete) finish(id, std::move(*complete));
 }

@@ -79,7 +79,9 @@ class InferenceRouter final : public api::InferencePort, public InferenceEvents 
     [[nodiscard]] static ledger::base::Result<void> hold_budget(Completion& completion,
                                                                 const Endpoint& endpoint);
     void retry_or_fail(std::uint64_t id, const ledger::base::Error& error);
+    /// `budget`: of the completion, which may be over by now.
     void receipt_settled(std::uint64_t id, const ledger::eth::Receipt& receipt,
+                         const std::shared_ptr<api::Budget>& budget,
                          const ledger::base::Result<void>& result);
     void finish(std::uint64_t id, ledger::base::Result<api::InferenceDone> result);
 

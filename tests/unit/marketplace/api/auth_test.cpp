@@ -31,6 +31,18 @@ TEST_CASE("auth: messages for other sites, chains, times and keys open no sessio
     CHECK(code_of(f.post("/v1/auth/siwe", std::string(100, '['), 400)) == "invalid_json");
 }
 
+TEST_CASE("auth: nonces and sessions of another market, and of an earlier run, are nothing here") {
+    Fixture f;
+    Fixture other;
+    const auto key = PrivateKey::generate();
+    const std::string nonce = other.get("/v1/auth/nonce")["nonce"];
+    CHECK(code_of(f.sign_in(key, f.siwe_text(key.address(), nonce, "localhost"), 401)) ==
+          "nonce_used");
+    const std::string header = other.bearer(key);
+    CHECK(other.client().request("GET", "/v1/auth/session", "", header).status == 200);
+    CHECK(f.client().request("GET", "/v1/auth/session", "", header).status == 401);
+}
+
 TEST_CASE("auth: a message works once, its session until it expires") {
     Fixture f;
     const auto key = PrivateKey::generate();

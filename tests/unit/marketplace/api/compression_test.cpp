@@ -62,6 +62,9 @@ TEST_CASE("compression: only what is text, in memory, of some size, and no secre
     auto done = answer(5000);
     done.header("content-encoding", "gzip");
     CHECK_FALSE(api::wants_gzip(request, done));
+    auto tagged = answer(5000);
+    tagged.header("etag", "\"one\"");
+    CHECK_FALSE(api::wants_gzip(request, tagged));
     auto stream = http::Response::events(std::make_shared<http::StreamBody>());
     CHECK_FALSE(api::wants_gzip(request, stream));
 }
