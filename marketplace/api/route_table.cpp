@@ -14,6 +14,22 @@ using nlohmann::json;
 
 namespace {
 
+constexpr const char* kDescription =
+    "An open market for idle GPUs. Amounts are whole numbers as text, in atoms: a millionth of the "
+    "settlement token.\n\n"
+    "**Who asks.** Orders carry their own signature. Everything else that needs an account takes "
+    "`Authorization: Bearer`, with a session (`POST /v1/auth/siwe`) or an API key "
+    "(`POST /v1/api-keys`).\n\n"
+    "**Refusals** are problem documents (RFC 9457), on OpenAI's routes its error object. "
+    "[/docs/errors](/docs/errors) has every code and what to do.\n\n"
+    "**Once only.** With an `Idempotency-Key` header, what posts orders, jobs and models gives "
+    "the first answer again for a day; the same key with another body is 422.\n\n"
+    "**Lists** go on at the address of their `Link` header, `rel=\"next\"`, as long as there is "
+    "one.\n\n"
+    "**Limits.** `RateLimit` and `x-ratelimit-*` say what is left, `Retry-After` how long to wait. "
+    "Each answer has an `x-request-id`; JSON has an entity tag for `If-None-Match`. Answers are "
+    "compressed for who takes gzip.";
+
 /// "{file...}" is "{file}" in OpenAPI.
 [[nodiscard]] std::string openapi_path(std::string path) {
     const auto dots = path.find("...}");
@@ -159,7 +175,7 @@ std::string RouteTable::openapi(const std::string& version) const {
     document["openapi"] = "3.1.0";
     document["info"] = {{"title", "Millrace market"},
                         {"version", version},
-                        {"description", "An open market for idle GPUs."},
+                        {"description", kDescription},
                         {"license", {{"name", "Apache-2.0"}, {"identifier", "Apache-2.0"}}}};
     document["servers"] = json::array({{{"url", "/"}}});
     document["paths"] = std::move(paths);
