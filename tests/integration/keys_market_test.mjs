@@ -15,7 +15,7 @@ import { Rest, small_text_spec, wire_form } from "../../scripts/lib/rest.mjs";
 const folder = join(root, "build/test/keys");
 const buyer = privateKeyToAccount(dev_keys.buyer);
 const model = "keyed-moby";
-const price = 1_000_000n; // atoms per million tokens: an atom each
+const ceiling = 1_000_000n; // atoms per million tokens; the worker asks for 0.1 an input token and 0.3 an output token
 let net;
 const secrets = [];
 
@@ -28,15 +28,18 @@ before(async () => {
   await deposit_with_permit(net.chain, net.deployment, dev_keys.buyer, 100_000_000);
   await net.start_worker("worker", "provider1", { setup: ["--threads", "1"] });
   secrets.push(await net.rest.sign_in(buyer));
-  const blob = await net.rest.upload("It was the best of times, it was the worst of times. ".repeat(200));
+  const blob = await net.rest.upload("It was the best of times, it was the worst of times. ".repeat(2_000));
   await net.processes.until("market", "the deposit to be seen", async () =>
     Number((await net.rest.get(`/v1/accounts/${buyer.address}`)).available) >= 100_000_000);
-  const trained = await net.job_done((await net.rest.post_job(buyer, small_text_spec(blob))).id);
+  // Room for streams that last until something ends them.
+  const shape = { ...small_text_spec(blob).model, context: 2_048 };
+  const training = small_text_spec(blob, { model: shape, batch: 1, steps: 4, segment_steps: 2, flops_per_step: 10_000_000_000 });
+  const trained = await net.job_done((await net.rest.post_job(buyer, training)).id);
   const spec = {
-    version: 1, kind: "infer.serve", model: small_text_spec(blob).model, weights: trained.checkpoint, tokenizer: "bytes", name: model,
+    version: 1, kind: "infer.serve", model: shape, weights: trained.checkpoint, tokenizer: "bytes", name: model,
   };
   const { id } = await net.rest.post_job(buyer, spec, {}, {
-    legs: [1, 2].map((unitKind) => ({ unitKind, volume: 1_000_000n, priceCeiling: price, maxAmount: 1_000_000n })),
+    legs: [1, 2].map((unitKind) => ({ unitKind, volume: 1_000_000n, priceCeiling: ceiling, maxAmount: 1_000_000n })),
   });
   await net.processes.until("market", "the model to be loaded", async () => (await net.job(id)).state === "running", { timeout_ms: 60_000 });
 });
@@ -74,7 +77,7 @@ describe("a spend cap", () => {
   test("is reached in mid stream: the stream ends cleanly with what was paid, and the bill is never above", async () => {
     const before = await billed();
     const key = await make_key({ spend_cap: "40", scopes: ["inference"] });
-    const cut = await read(await ask(key, { max_tokens: 5_000, stream: true }));
+    const cut = await read(await ask(key, { max_tokens: 2_000, stream: true }));
     assert.equal(cut.finish_reason, "length");
     assert.equal(cut.millrace.ended_by, "spend_cap_reached");
     assert.ok(cut.text.length > 0);
@@ -128,7 +131,7 @@ describe("a key's end", () => {
     const before = await billed();
     const key = await make_key({ label: "leaked" });
     let revoked = false;
-    const cut = await read(await ask(key, { max_tokens: 50_000, stream: true }), async () => {
+    const cut = await read(await ask(key, { max_tokens: 2_000, stream: true }), async () => {
       if (revoked) return;
       revoked = true;
       assert.equal((await net.rest.request("DELETE", `/v1/api-keys/${key.id}`)).status, 200);
