@@ -157,11 +157,18 @@ void add_upload_routes(RouteTable& table, Services& services) {
                                                                head.content_length));
         return std::shared_ptr<http::BodySink>(std::move(piece));
     };
+    RouteDoc append{http::Method::kPatch,
+                    kPath,
+                    "appendBlobUpload",
+                    "blobs",
+                    "The bytes from Upload-Offset on; 201 when the blob is whole and stored. What "
+                    "arrived before a cut counts",
+                    Access::kAccount};
+    append.success = 201;
+    append.request_type = "application/octet-stream";
+    append.request_schema = R"({"type":"string"})";
     table.add(
-        {http::Method::kPatch, kPath, "appendBlobUpload", "blobs",
-         "The bytes from Upload-Offset on; 201 when the blob is whole and stored. What "
-         "arrived before a cut counts",
-         Access::kAccount},
+        std::move(append),
         [&services](const auto& request, const auto& reply) {
             patch_upload(services, request, reply);
         },

@@ -33,7 +33,7 @@ before(async () => {
     Number((await net.rest.get(`/v1/accounts/${buyer.address}`)).available) >= 100_000_000);
   // Room for streams that last until something ends them.
   const shape = { ...small_text_spec(blob).model, context: 2_048 };
-  const training = small_text_spec(blob, { model: shape, batch: 1, steps: 4, segment_steps: 2, flops_per_step: 10_000_000_000 });
+  const training = small_text_spec(blob, { model: shape, batch: 1, steps: 4, segment_steps: 2, warmup_steps: 0, flops_per_step: 10_000_000_000 });
   const trained = await net.job_done((await net.rest.post_job(buyer, training)).id);
   const spec = {
     version: 1, kind: "infer.serve", model: shape, weights: trained.checkpoint, tokenizer: "bytes", name: model,
