@@ -229,7 +229,7 @@ test("/docs shows the document in a browser and asks nobody else", { skip: no_br
     page.on("request", (request) => asked.push(new URL(request.url())));
     page.on("console", (message) => /Content Security Policy/.test(message.text()) && blocked.push(message.text()));
     await page.goto(`${net.market_url}/docs`);
-    await page.locator("text=/v1/auth/siwe >> visible=true").first().waitFor({ timeout: 60_000 });
+    await page.getByText("/v1/auth/siwe").filter({ visible: true }).first().waitFor({ timeout: 60_000 });
     const elsewhere = asked.filter((url) => url.protocol.startsWith("http") && url.origin !== net.market_url);
     assert.deepEqual(elsewhere.map(String), []);
     assert.deepEqual(blocked, []);
