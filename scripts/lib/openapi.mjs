@@ -50,24 +50,51 @@ export class ApiContract {
     return { node: pointer.split("/").slice(1).reduce((at, part) => at[part.replaceAll("~1", "/").replaceAll("~0", "~")], this.document), pointer };
   }
 
+  #place(method, target) {
+    const path = target.split("?")[0];
+    return this.paths.find((one) => one.pattern.test(path) && one.operations[method.toLowerCase()]);
+  }
+
+  #pointer(place, method, rest) {
+    return `/paths/${place.template.replaceAll("~", "~0").replaceAll("/", "~1")}/${method.toLowerCase()}${rest}`;
+  }
+
+  #check(where, body, name) {
+    const validate = this.ajv.getSchema(where) ?? this.ajv.compile({ $ref: where });
+    return validate(body) ? [] : validate.errors.map((error) =>
+      `${name}: ${error.instancePath || "/"} ${error.message} ${JSON.stringify(error.params)}`);
+  }
+
+  /** What the document has against a request that the market took; `body` as for `faults`. */
+  request_faults(method, target, body) {
+    const place = this.#place(method, target);
+    if (!place) return [];
+    const operation = place.operations[method.toLowerCase()];
+    const known = new Set(operation.parameters.filter((one) => one.in === "query").map((one) => one.name));
+    const out = [...new URL(target, "http://x").searchParams.keys()].filter((name) => !known.has(name))
+      .map((name) => `${operation.operationId}: ?${name} is not in the document`);
+    if (body === undefined) return out;
+    if (!operation.requestBody) return [...out, `${operation.operationId}: no request body is documented`];
+    if (!operation.requestBody.content["application/json"]) return out;
+    const where = `openapi#${this.#pointer(place, method, "/requestBody/content/application~1json/schema")}`;
+    return [...out, ...this.#check(where, body, `${operation.operationId} request`)];
+  }
+
   /** What is wrong with an answer; empty: nothing. `body` is parsed JSON, where it is JSON. */
   faults(method, target, status, content_type, body) {
-    const path = target.split("?")[0];
-    const place = this.paths.find((one) => one.pattern.test(path) && one.operations[method.toLowerCase()]);
-    if (!place) return [`${method} ${path} is not in the document`];
+    const place = this.#place(method, target);
+    if (!place) return [`${method} ${target} is not in the document`];
     const operation = place.operations[method.toLowerCase()];
     this.seen.add(`${operation.operationId} ${status}`);
     const key = operation.responses[status] ? String(status) : "default";
     if (key === "default" && status < 400) return [`${operation.operationId}: ${status} is not in the document`];
-    const pointer = `/paths/${place.template.replaceAll("~", "~0").replaceAll("/", "~1")}/${method.toLowerCase()}/responses/${key}`;
+    const pointer = this.#pointer(place, method, `/responses/${key}`);
     const { node: response, pointer: shared } = this.#resolve(operation.responses[key]);
     if (!response.content) return body === undefined ? [] : [`${operation.operationId} ${status}: no body is documented`];
     const type = content_type?.split(";")[0];
     if (!response.content[type]) return [`${operation.operationId} ${status}: ${type} is not in the document`];
     if (!/json$/.test(type)) return [];
     const where = `openapi#${shared ?? pointer}/content/${type.replaceAll("/", "~1")}/schema`;
-    const validate = this.ajv.getSchema(where) ?? this.ajv.compile({ $ref: where });
-    return validate(body) ? [] : validate.errors.map((error) =>
-      `${operation.operationId} ${status}: ${error.instancePath || "/"} ${error.message} ${JSON.stringify(error.params)}`);
+    return this.#check(where, body, `${operation.operationId} ${status}`);
   }
 }

@@ -21,13 +21,14 @@ let document;
 let contract;
 let faults = [];
 
-/** A client whose every answer is held against the document. */
+/** A client whose every answer, and every request that was taken, is held against the document. */
 class CheckedRest extends Rest {
   async request(method, path, options) {
     const answer = await super.request(method, path, options);
     if (contract) {
       const body = answer.text === "" ? undefined : answer.json;
       faults.push(...contract.faults(method, path, answer.status, answer.headers.get("content-type"), body));
+      if (answer.status < 300) faults.push(...contract.request_faults(method, path, options?.body));
     }
     return answer;
   }
