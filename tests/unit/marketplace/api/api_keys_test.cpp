@@ -26,7 +26,8 @@ struct Keyed : Fixture {
     }
     json listed(const json& key) {
         const auto answer = client().request("GET", "/v1/api-keys", "", session);
-        for (const json& one : json::parse(answer.body)["data"])
+        const json page = json::parse(answer.body);
+        for (const json& one : page["data"])
             if (one["id"] == key["id"]) return one;
         return {};
     }

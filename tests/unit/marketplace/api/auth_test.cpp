@@ -131,7 +131,7 @@ TEST_CASE("auth: a contract wallet signs in when its code says so, and only then
     f.chain.away = true;
     CHECK(code_of(post(good, "0x010203", 503)) == "chain_unreachable");
     f.chain.away = false;
-    CHECK(code_of(post(good, "0x" + std::string(2 * 4097, '0'), 400)) == "invalid_field");
+    CHECK(code_of(post(good, "0x" + std::string(2 * 4097, '0'), 413)) == "too_large");
     // Neither the refusal nor the silence used the message up.
     const json session = post(good, "0x010203", 200);
     CHECK(session["address"] == ledger::crypto::to_checksum(f.chain.wallet));
