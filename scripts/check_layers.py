@@ -78,6 +78,7 @@ LIBRARIES = [
     (r"(crypto\+\+|cryptopp)/", "Crypto++", {"ledger/crypto.cpp"}),
     (r"secp256k1", "libsecp256k1", {"ledger/crypto.cpp"}),
     (r"seccomp\.h", "libseccomp", {"worker/sandbox.cpp"}),
+    (r"zlib\.h", "zlib", {"marketplace/api.cpp"}),
     (r"toml\+\+/", "toml++", {"marketplace/app", "worker/agent", "ledger/signer", "marketplace/cli"}),
     (r"CLI/", "CLI11", {"marketplace/app", "marketplace/cli", "worker/agent", "ledger/signer"}),
 ]

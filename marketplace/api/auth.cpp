@@ -139,13 +139,7 @@ bool Auth::is_our_domain(std::string_view domain, std::string_view host) const {
     return domain == host && is_loopback(domain);
 }
 
-Result<Auth::Session> Auth::sign_in(std::string_view text, const domain::Signature& signature,
-                                    std::string_view host) {
-    // Signature first: it costs the caller a key, and tells nothing about our state.
-    TRY_ASSIGN(const SiweMessage message, parse_siwe(text));
-    const domain::Hash32 digest = ledger::crypto::personal_digest(text);
-    TRY(ledger::crypto::verify(digest, signature, message.address));
-    TRY_ASSIGN(const auto public_key, ledger::crypto::recover_public_key(digest, signature));
+Result<void> Auth::check_message(const SiweMessage& message, std::string_view host) const {
     if (!is_our_domain(message.domain, host))
         return fail(ErrorCode::forbidden, "the message was signed for " + message.domain);
     const std::string_view uri = message.uri;
@@ -167,13 +161,16 @@ Result<Auth::Session> Auth::sign_in(std::string_view text, const domain::Signatu
     if (message.issued_at_ms + options_.nonce_ms + kClockSkewMs < now_ms ||
         (message.expires_at_ms && *message.expires_at_ms <= now_ms))
         return fail(ErrorCode::expired, "the message has expired");
-    TRY(check_nonce(message.nonce));
-    TRY(use_nonce(message.nonce));
+    return check_nonce(message.nonce);
+}
 
+Result<Auth::Session> Auth::open_session(
+    const SiweMessage& message, const std::optional<ledger::crypto::PublicKey>& public_key) {
+    TRY(use_nonce(message.nonce));
     Session session;
     session.token = std::string(kSessionPrefix) + random_hex(32);
     session.account = message.address;
-    session.expires_ms = now_ms + options_.session_ms;
+    session.expires_ms = clock_.now_ms() + options_.session_ms;
     const std::lock_guard lock(mutex_);
     const domain::Hash32 key = ledger::base::sha256(as_bytes(session.token));
     sessions_.emplace(key, Known{session.account, session.expires_ms, public_key});
@@ -201,7 +198,7 @@ void Auth::sign_out(std::string_view token) {
     erase_session(ledger::base::sha256(as_bytes(token)));
 }
 
-Result<domain::Address> Auth::account_of(const http::Request& request) {
+Result<Caller> Auth::caller_of(const http::Request& request, std::uint32_t scope) {
     const auto header = request.header("authorization");
     if (!header) return fail(ErrorCode::unauthorized, "no Authorization header");
     constexpr std::string_view kBearer = "bearer ";
@@ -211,47 +208,90 @@ Result<domain::Address> Auth::account_of(const http::Request& request) {
     });
     if (scheme != kBearer) return fail(ErrorCode::unauthorized, "send \"Bearer <token>\"");
     const std::string_view token = header->substr(kBearer.size());
-    const domain::Hash32 key = ledger::base::sha256(as_bytes(token));
+    const domain::Hash32 hash = ledger::base::sha256(as_bytes(token));
     if (token.starts_with(kKeyPrefix)) {
+        TRY_ASSIGN(auto key, live_key(hash));
+        TRY(key->check(scope, clock_.now_ms()));
+        return Caller{key->row().owner, key};
+    }
+    const std::lock_guard lock(mutex_);
+    const auto known = sessions_.find(hash);
+    if (known == sessions_.end()) return fail(ErrorCode::unauthorized, "this token is not known");
+    if (known->second.expires_ms <= clock_.now_ms()) {
+        erase_session(hash);
+        return fail(ErrorCode::session_expired);
+    }
+    return Caller{known->second.account, nullptr};
+}
+
+Result<domain::Address> Auth::account_of(const http::Request& request, std::uint32_t scope) {
+    TRY_ASSIGN(const Caller caller, caller_of(request, scope));
+    return caller.account;
+}
+
+Result<domain::Address> Auth::session_of(const http::Request& request) {
+    TRY_ASSIGN(const Caller caller, caller_of(request, 0));
+    if (caller.key != nullptr)
+        return fail(ErrorCode::forbidden, "API keys are made and revoked by a signed-in session");
+    return caller.account;
+}
+
+Result<std::shared_ptr<LiveKey>> Auth::live_key(const domain::Hash32& hash) {
+    for (;;) {
         std::uint64_t epoch = 0;
         {
             const std::lock_guard lock(mutex_);
             epoch = keys_epoch_;
-            if (const auto known = keys_.find(key); known != keys_.end()) return known->second;
+            if (const auto known = keys_.find(hash); known != keys_.end()) return known->second;
         }
-        const auto row = catalog_.api_key(key);
+        auto row = catalog_.api_key(hash);
         if (!row) return fail(ErrorCode::unauthorized, "this API key is not known");
         if (row->revoked) return fail(ErrorCode::unauthorized, "this API key was revoked");
         const std::lock_guard lock(mutex_);
-        if (keys_.size() >= kKeysCached) keys_.clear();
-        if (epoch == keys_epoch_) keys_.emplace(key, row->owner);  // no revocation meanwhile
-        return row->owner;
+        if (epoch != keys_epoch_) continue;  // one was revoked meanwhile, perhaps this
+        drop_idle_keys();
+        return keys_.try_emplace(hash, std::make_shared<LiveKey>(std::move(*row))).first->second;
     }
-    const std::lock_guard lock(mutex_);
-    const auto known = sessions_.find(key);
-    if (known == sessions_.end()) return fail(ErrorCode::unauthorized, "this token is not known");
-    if (known->second.expires_ms <= clock_.now_ms()) {
-        erase_session(key);
-        return fail(ErrorCode::session_expired);
-    }
-    return known->second.account;
 }
 
-Auth::NewKey Auth::make_api_key(const domain::Address& owner, std::string label) const {
+/// Keys that something is under way with stay: they know what is held, and what is not saved yet.
+void Auth::drop_idle_keys() {
+    if (keys_.size() < kKeysCached) return;
+    std::erase_if(keys_, [](const auto& key) {
+        return key.second.use_count() == 1 && key.second->is_saved();
+    });
+}
+
+Auth::NewKey Auth::make_api_key(const domain::Address& owner, ApiKeyRow terms) const {
     NewKey key;
     key.secret = std::string(kKeyPrefix) + random_hex(32);
+    key.row = std::move(terms);
     key.row.id = "key_" + random_hex(12);
     key.row.key_hash = ledger::base::sha256(as_bytes(key.secret));
     key.row.owner = owner;
-    key.row.label = std::move(label);
     key.row.created_ms = clock_.now_ms();
     return key;
 }
 
-void Auth::forget_api_keys() {
+void Auth::end_api_key(const std::string& id) {
+    std::shared_ptr<LiveKey> ended;
+    {
+        const std::lock_guard lock(mutex_);
+        ++keys_epoch_;
+        const auto found = std::find_if(keys_.begin(), keys_.end(), [&](const auto& key) {
+            return key.second->row().id == id;
+        });
+        if (found == keys_.end()) return;
+        ended = found->second;
+        keys_.erase(found);
+    }
+    ended->revoke();
+}
+
+std::uint64_t Auth::spent_atoms(const ApiKeyRow& row) {
     const std::lock_guard lock(mutex_);
-    keys_.clear();
-    ++keys_epoch_;
+    const auto known = keys_.find(row.key_hash);
+    return known == keys_.end() ? row.spent_atoms : known->second->spent_atoms();
 }
 
 }  // namespace marketplace::api

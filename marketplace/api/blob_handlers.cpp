@@ -33,7 +33,7 @@ void put_blob(Services& services, const http::RequestPtr& request, const http::R
 }
 
 void get_blob(Services& services, const http::RequestPtr& request, const http::Reply& reply) {
-    const auto account = services.context.auth.account_of(*request);
+    const auto account = services.context.auth.account_of(*request, kScopeFiles);
     if (!account) return reply(error_response(*request, account.error()));
     const auto hash = path_hash(*request);
     if (!hash) return reply(error_response(*request, hash.error()));
@@ -78,7 +78,8 @@ struct UploadTarget {
     domain::Hash32 hash;
 };
 [[nodiscard]] Result<UploadTarget> upload_target(Services& services, const http::Request& request) {
-    TRY_ASSIGN(const domain::Address account, services.context.auth.account_of(request));
+    TRY_ASSIGN(const domain::Address account,
+               services.context.auth.account_of(request, kScopeFiles));
     TRY_ASSIGN(const domain::Hash32 hash, path_hash(request));
     return UploadTarget{account, hash};
 }
@@ -156,11 +157,18 @@ void add_upload_routes(RouteTable& table, Services& services) {
                                                                head.content_length));
         return std::shared_ptr<http::BodySink>(std::move(piece));
     };
+    RouteDoc append{http::Method::kPatch,
+                    kPath,
+                    "appendBlobUpload",
+                    "blobs",
+                    "The bytes from Upload-Offset on; 201 when the blob is whole and stored. What "
+                    "arrived before a cut counts",
+                    Access::kAccount};
+    append.success = 201;
+    append.request_type = "application/octet-stream";
+    append.request_schema = R"({"type":"string"})";
     table.add(
-        {http::Method::kPatch, kPath, "appendBlobUpload", "blobs",
-         "The bytes from Upload-Offset on; 201 when the blob is whole and stored. What "
-         "arrived before a cut counts",
-         Access::kAccount},
+        std::move(append),
         [&services](const auto& request, const auto& reply) {
             patch_upload(services, request, reply);
         },
@@ -177,6 +185,8 @@ void add_blob_routes(RouteTable& table, Services& services) {
                  "Store bytes under their SHA-256; 200 when they were there",
                  Access::kAccount};
     put.success = 201;
+    put.request_type = "application/octet-stream";
+    put.request_schema = R"({"type":"string"})";
     http::RouteOptions options;
     options.body_bytes_max = ledger::base::limits::kHttpBlobBytes;
     options.sink =

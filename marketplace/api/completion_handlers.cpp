@@ -5,6 +5,7 @@
 #include "ledger/rpc/json.hpp"
 #include "marketplace/api/completion_input.hpp"
 #include "marketplace/api/handlers.hpp"
+#include "marketplace/api/key_use.hpp"
 #include "marketplace/api/token_view.hpp"
 #include "marketplace/wire/document.hpp"
 #include "marketplace/wire/problem_json.hpp"
@@ -54,11 +55,12 @@ enum class FromFolder : std::uint8_t { kNo, kYes };
 class Completion : public std::enable_shared_from_this<Completion> {
  public:
     Completion(Services& services, http::RequestPtr request, http::Reply reply,
-               CompletionInput input)
+               CompletionInput input, std::shared_ptr<LiveKey> key)
         : services_(services),
           request_(std::move(request)),
           reply_(std::move(reply)),
           input_(std::move(input)),
+          key_(std::move(key)),
           created_s_(services.context.clock.now_ms() / 1000),
           choices_(input_.sampling.choices) {
         const auto random = ledger::crypto::random_bytes(12);
@@ -93,7 +95,15 @@ class Completion : public std::enable_shared_from_this<Completion> {
     }
 
     void start(InferenceRequest request) {
+        request.budget = make_budget(services_, key_);
         const auto self = shared_from_this();
+        if (key_) {
+            const std::weak_ptr<Completion> weak = self;
+            listener_ = key_->listen([weak] {
+                if (const auto live = weak.lock()) live->end_early("api_key_revoked");
+            });
+            watch_delegation(services_, key_);
+        }
         const std::uint64_t id = services_.context.inference.start(
             std::move(request), [self](const wire::Token& token) { self->on_token(token); },
             [self](Result<InferenceDone> done) { self->on_done(std::move(done)); });
@@ -101,7 +111,7 @@ class Completion : public std::enable_shared_from_this<Completion> {
         {
             const std::lock_guard lock(mutex_);
             port_id_ = id;
-            abort_now = client_gone_ && !ended_;
+            abort_now = (client_gone_ || !ended_by_.empty()) && !ended_;
         }
         if (abort_now) services_.context.inference.abort(id);
     }
@@ -115,7 +125,27 @@ class Completion : public std::enable_shared_from_this<Completion> {
         bool begun = false;            // streams: something was sent
     };
 
+    /// The key's time may be over, or its delegation revoked.
+    void check_key() {
+        if (!key_) return;
+        if (!key_->check(kScopeInference, services_.context.clock.now_ms()))
+            end_early("api_key_expired");
+        watch_delegation(services_, key_);
+    }
+
+    /// Stops generating. What was generated is paid and delivered, and the answer ends as any
+    /// other.
+    void end_early(const char* reason) {
+        std::unique_lock lock(mutex_);
+        if (ended_ || !ended_by_.empty()) return;
+        ended_by_ = reason;
+        const std::uint64_t id = port_id_;
+        lock.unlock();
+        if (id != 0) services_.context.inference.abort(id);
+    }
+
     void on_token(const wire::Token& token) {
+        check_key();
         std::unique_lock lock(mutex_);
         if (ended_ || token.choice >= choices_.size()) return;
         Choice& choice = choices_[token.choice];
@@ -140,9 +170,13 @@ class Completion : public std::enable_shared_from_this<Completion> {
     }
 
     void on_done(Result<InferenceDone> done) {
+        if (key_) key_->unlisten(listener_);
         std::unique_lock lock(mutex_);
         if (ended_) return;
         ended_ = true;
+        if (done) note_end(*done);
+        if (!done && !ended_by_.empty() && !answered_)
+            done = fail(ErrorCode::unauthorized, "this API key is no longer valid");
         if (!done) {
             fail_with(done.error(), lock);
             return;
@@ -171,6 +205,14 @@ class Completion : public std::enable_shared_from_this<Completion> {
         events += "data: [DONE]\n\n";
         closing_ = true;
         write(std::move(events), lock);
+    }
+
+    /// OpenAI's clients know one word for an answer that was cut.
+    void note_end(InferenceDone& done) {
+        if (done.cut_by_budget && ended_by_.empty()) ended_by_ = "spend_cap_reached";
+        if (ended_by_.empty()) return;
+        for (std::string& reason : done.finish_reasons)
+            if (reason != "stop") reason = "length";
     }
 
     /// Before the first byte an HTTP error; afterwards an error event, as OpenAI does.
@@ -321,8 +363,10 @@ class Completion : public std::enable_shared_from_this<Completion> {
                 {"total_tokens", done.prompt_tokens + done.completion_tokens}};
     }
     /// What it cost and which receipts prove it; OpenAI's clients pass it by.
-    [[nodiscard]] static Json bill(const InferenceDone& done) {
-        return {{"cost_atoms", std::to_string(done.cost_atoms)}, {"receipts", done.receipts}};
+    [[nodiscard]] Json bill(const InferenceDone& done) const {
+        Json out{{"cost_atoms", std::to_string(done.cost_atoms)}, {"receipts", done.receipts}};
+        if (!ended_by_.empty()) out["ended_by"] = ended_by_;
+        return out;
     }
 
     [[nodiscard]] Json whole(const InferenceDone& done) {
@@ -361,9 +405,11 @@ class Completion : public std::enable_shared_from_this<Completion> {
     const http::RequestPtr request_;
     const http::Reply reply_;
     const CompletionInput input_;
-    std::optional<Payment> payment_;  ///< set before `start`
+    std::optional<Payment> payment_;      ///< set before `start`
+    const std::shared_ptr<LiveKey> key_;  // null: a session asks
     const std::uint64_t created_s_;
     std::string id_;
+    std::uint64_t listener_ = 0;  // of the key's end
 
     std::mutex mutex_;
     std::uint64_t port_id_ = 0;
@@ -374,7 +420,8 @@ class Completion : public std::enable_shared_from_this<Completion> {
     bool ended_ = false;
     bool closing_ = false;
     bool client_gone_ = false;
-    bool held_ = false;  // the client reads slowly, and the worker was told
+    bool held_ = false;     // the client reads slowly, and the worker was told
+    std::string ended_by_;  // why the market ended it; empty: it did not
 };
 
 /// The model exists, and the prompt fits it where that can be told here. On the desk.
@@ -436,14 +483,15 @@ void serve_paid(Services& services, const http::RequestPtr& request, const http:
 void complete(Services& services, const http::RequestPtr& request, const http::Reply& reply,
               CompletionKind kind) {
     const bool pays = services.context.payments != nullptr && !request->header("authorization");
-    const auto account = pays ? Result<domain::Address>(domain::Address())
-                              : services.context.auth.account_of(*request);
-    if (!account) return reply(error_response(*request, account.error()));
+    const auto caller = pays ? Result<Caller>(Caller())
+                             : services.context.auth.caller_of(*request, kScopeInference);
+    if (!caller) return reply(error_response(*request, caller.error()));
     auto input = read_input(*request, kind);
     if (!input) return reply(error_response(*request, input.error()));
-    const auto completion = std::make_shared<Completion>(services, request, reply, *input);
+    const auto completion =
+        std::make_shared<Completion>(services, request, reply, *input, caller->key);
     const bool queued = services.desk.post([&services, request, reply, completion, pays,
-                                            input = std::move(*input), account = *account] {
+                                            input = std::move(*input), account = caller->account] {
         const auto folder = check_model(services, input);
         if (!folder) return reply(error_response(*request, folder.error()));
         if (pays) return serve_paid(services, request, reply, completion, *folder);
@@ -459,6 +507,7 @@ void add_completion_routes(RouteTable& table, Services& services) {
     options.handler_timeout = kWholeAnswerTimeout;
     RouteDoc text{http::Method::kPost, "/v1/completions",        "createCompletion",
                   "inference",         "OpenAI text completion", Access::kAccount};
+    text.may_stream = true;
     text.request_schema = R"({"type":"object","required":["model","prompt"]})";
     table.add(
         std::move(text),
@@ -468,6 +517,7 @@ void add_completion_routes(RouteTable& table, Services& services) {
         options);
     RouteDoc chat{http::Method::kPost, "/v1/chat/completions",   "createChatCompletion",
                   "inference",         "OpenAI chat completion", Access::kAccount};
+    chat.may_stream = true;
     chat.request_schema = R"({"type":"object","required":["model","messages"]})";
     table.add(
         std::move(chat),

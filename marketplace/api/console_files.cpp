@@ -3,6 +3,7 @@
 
 #include "ledger/base/hex.hpp"
 #include "ledger/base/sha256.hpp"
+#include "marketplace/api/compression.hpp"
 #include "marketplace/api/services.hpp"
 
 #include <algorithm>
@@ -32,6 +33,13 @@ constexpr const char* kContentPolicy =
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
     "require-trusted-types-for 'script'; trusted-types 'none'";
 
+/// The API's documents need styles that their reader's program makes; nothing leaves the market.
+constexpr const char* kDocsPolicy =
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data:; font-src 'self' data:; connect-src 'self'; worker-src 'self' blob:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+constexpr std::string_view kDocs = "docs.html";
+
 [[nodiscard]] std::string_view content_type_of(const fs::path& path) {
     static constexpr std::array<std::pair<std::string_view, std::string_view>, 4> kTypes = {{
         {".html", "text/html; charset=utf-8"},
@@ -57,14 +65,8 @@ constexpr const char* kContentPolicy =
     return bytes;
 }
 
-[[nodiscard]] bool accepts_gzip(const http::Request& request) {
-    const auto header = request.header("accept-encoding");
-    return header && header->find("gzip") != std::string_view::npos &&
-           header->find("gzip;q=0") == std::string_view::npos;
-}
-
 [[nodiscard]] http::Response answer(const http::Request& request, const ConsoleFiles::File& file,
-                                    const char* cache) {
+                                    const char* cache, const char* policy = kContentPolicy) {
     const bool zipped = !file.gzip.empty() && accepts_gzip(request);
     // What is compressed is another representation, with a tag of its own.
     std::string etag = file.etag;
@@ -73,7 +75,7 @@ constexpr const char* kContentPolicy =
     response.header("etag", etag);
     response.header("cache-control", cache);
     response.header("vary", "Accept-Encoding");
-    response.header("content-security-policy", kContentPolicy);
+    response.header("content-security-policy", policy);
     response.header("referrer-policy", "no-referrer");
     response.header("cross-origin-opener-policy", "same-origin");
     const auto known = request.header("if-none-match");
@@ -139,6 +141,10 @@ void add_console_routes(http::Router& router, const ConsoleFiles& files) {
     };
     router.get("/", page);
     router.get("/app/{page...}", page);
+    if (const ConsoleFiles::File* docs = files.find(kDocs))
+        router.get("/docs", [docs](const http::Request& request) {
+            return answer(request, *docs, "no-cache", kDocsPolicy);
+        });
     router.get("/assets/{file}", [&files](const http::Request& request) {
         const auto* file = files.find("assets/" + std::string(request.param("file")));
         if (file == nullptr)

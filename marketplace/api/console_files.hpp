@@ -36,7 +36,8 @@ class ConsoleFiles {
 };
 
 /// Serves the console: its page at "/" and under "/app/", whatever stands there (the page finds its
-/// own way), and "/assets/{file}". `files` outlives the router.
+/// own way), and "/assets/{file}"; the API's documents at "/docs" when docs.html is among the
+/// files. `files` outlives the router.
 void add_console_routes(http::Router& router, const ConsoleFiles& files);
 
 }  // namespace marketplace::api

@@ -7,10 +7,12 @@
 #include "marketplace/api/blob_uploads.hpp"
 #include "marketplace/api/payment_port.hpp"
 #include "marketplace/api/ports.hpp"
+#include "marketplace/api/request_times.hpp"
 #include "marketplace/api/webhook_port.hpp"
 #include "marketplace/http/router.hpp"
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -36,6 +38,7 @@ struct Context {
     InferencePort& inference;
     JobRecordsPort& records;
     MarketDataPort& market;
+    ChainPort& chain;
     BlobStore& blobs;
     BlobUploads& uploads;
     Auth& auth;
@@ -45,6 +48,8 @@ struct Context {
     ApiOptions options;
     WebhookPort* webhooks = nullptr;  ///< without it there are no such routes
     PaymentPort* payments = nullptr;  ///< without it every call of a model needs an account
+    /// For /metrics; whoever runs the server tells it.
+    std::shared_ptr<RequestTimes> times = std::make_shared<RequestTimes>();
 };
 
 /// Adds every route of the market, its filters and its error documents. `context` outlives the

@@ -3,6 +3,7 @@
 #include "ledger/base/limits.hpp"
 #include "ledger/rpc/json.hpp"
 #include "marketplace/api/handlers.hpp"
+#include "marketplace/api/key_use.hpp"
 #include "marketplace/wire/base64.hpp"
 
 #include <fmt/format.h>
@@ -131,22 +132,24 @@ struct EmbeddingInput {
 }
 
 void embed(Services& services, const http::RequestPtr& request, const http::Reply& reply) {
-    const auto account = services.context.auth.account_of(*request);
-    if (!account) return reply(error_response(*request, account.error()));
+    const auto caller = services.context.auth.caller_of(*request, kScopeInference);
+    if (!caller) return reply(error_response(*request, caller.error()));
     auto input = parse_embedding(request->body);
     if (!input) return reply(error_response(*request, input.error()));
-    const bool queued = services.desk.post([&services, request, reply, buyer = *account,
+    const bool queued = services.desk.post([&services, request, reply, caller = *caller,
                                             input = std::move(*input)] {
         if (!services.context.catalog.model(input.model))
             return reply(error_response(
                 *request,
                 Error(ErrorCode::unknown_model, "The model '" + input.model + "' does not exist")));
         InferenceRequest asked;
-        asked.buyer = buyer;
+        asked.buyer = caller.account;
         asked.model = input.model;
         asked.embed = input.inputs;
         asked.embed_count = input.count;
         asked.embed_dimensions = input.dimensions.value_or(0);
+        asked.budget = make_budget(services, caller.key);
+        watch_delegation(services, caller.key);
         services.context.inference.start(
             std::move(asked), [](const wire::Token&) {},
             [request, reply, input](const Result<InferenceDone>& done) {

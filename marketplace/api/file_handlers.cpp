@@ -83,7 +83,7 @@ Result<FileInput> parse_file(const http::Request& request) {
 }
 
 void put_file(Services& services, const http::RequestPtr& request, const http::Reply& reply) {
-    const auto account = services.context.auth.account_of(*request);
+    const auto account = services.context.auth.account_of(*request, kScopeFiles);
     if (!account) return reply(error_response(*request, account.error()));
     const auto input = parse_file(*request);
     if (!input) return reply(error_response(*request, input.error()));
@@ -117,7 +117,7 @@ void put_file(Services& services, const http::RequestPtr& request, const http::R
 /// Runs `use` on the desk with the file of the path, when it is the caller's.
 void with_file(Services& services, const http::RequestPtr& request, const http::Reply& reply,
                std::function<http::Response(const FileRow&)> use) {
-    const auto account = services.context.auth.account_of(*request);
+    const auto account = services.context.auth.account_of(*request, kScopeFiles);
     if (!account) return reply(error_response(*request, account.error()));
     answer_from_desk(
         services, request, reply, [&services, request, account = *account, use = std::move(use)] {
@@ -129,7 +129,7 @@ void with_file(Services& services, const http::RequestPtr& request, const http::
 }
 
 void list_files(Services& services, const http::RequestPtr& request, const http::Reply& reply) {
-    const auto account = services.context.auth.account_of(*request);
+    const auto account = services.context.auth.account_of(*request, kScopeFiles);
     if (!account) return reply(error_response(*request, account.error()));
     const auto limit = read_limit(*request, 10'000, 10'000);
     if (!limit) return reply(error_response(*request, limit.error()));
@@ -148,7 +148,7 @@ void list_files(Services& services, const http::RequestPtr& request, const http:
             Json items = Json::array();
             for (; at != files.end() && items.size() < limit; ++at)
                 if (!purpose || *purpose == at->purpose) items.push_back(file_view(*at));
-            return json_response(list_of(std::move(items), at != files.end()));
+            return to_response(*request, list_of(std::move(items), at != files.end()));
         });
 }
 
@@ -161,6 +161,7 @@ void add_file_routes(RouteTable& table, Services& services) {
                   "files",
                   "Store a file of examples: multipart/form-data with file and purpose",
                   Access::kAccount};
+    post.request_type = "multipart/form-data";
     http::RouteOptions options;
     options.body_bytes_max = kFileBytesMax;
     table.add(

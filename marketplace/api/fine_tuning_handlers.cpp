@@ -213,7 +213,7 @@ using UseTuning = std::function<Result<Json>(const Snapshot&, const Tuning&)>;
 /// Finds the caller's fine-tuning on the engine's thread and answers from the desk.
 void with_tuning(Services& services, const http::RequestPtr& request, const http::Reply& reply,
                  const domain::JobId& id, UseTuning use) {
-    const auto account = services.context.auth.account_of(*request);
+    const auto account = services.context.auth.account_of(*request, kScopeJobs);
     if (!account) return reply(error_response(*request, account.error()));
     const bool queued =
         services.context.engine.query([&services, request, reply, id, account = *account,
@@ -257,7 +257,7 @@ void create_tuning(Services& services, const http::RequestPtr& request, const ht
         TRY_ASSIGN(std::string order, ledger::rpc::string_at(*metadata, "order"));
         return std::array{std::move(model), std::move(file), std::move(order)};
     };
-    if (const auto account = services.context.auth.account_of(*request); !account)
+    if (const auto account = services.context.auth.account_of(*request, kScopeJobs); !account)
         return reply(error_response(*request, account.error()));
     const auto input = parse();
     if (!input) return reply(error_response(*request, input.error()));
@@ -272,7 +272,7 @@ void create_tuning(Services& services, const http::RequestPtr& request, const ht
 }
 
 void list_tunings(Services& services, const http::RequestPtr& request, const http::Reply& reply) {
-    const auto account = services.context.auth.account_of(*request);
+    const auto account = services.context.auth.account_of(*request, kScopeJobs);
     if (!account) return reply(error_response(*request, account.error()));
     const auto limit = read_limit(*request, 20, 100);
     if (!limit) return reply(error_response(*request, limit.error()));
@@ -380,7 +380,7 @@ void tuning_checkpoints(Services& services, const http::RequestPtr& request,
 }
 
 void cancel_tuning(Services& services, const http::RequestPtr& request, const http::Reply& reply) {
-    const auto account = services.context.auth.account_of(*request);
+    const auto account = services.context.auth.account_of(*request, kScopeJobs);
     if (!account) return reply(error_response(*request, account.error()));
     if (!allow_order(services, *request, reply, to_hex(*account))) return;
     const auto id = path_tuning(request, reply);

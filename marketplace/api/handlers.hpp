@@ -8,6 +8,7 @@
 namespace marketplace::api {
 
 void add_ops_routes(RouteTable& table, Services& services);
+void add_error_page(RouteTable& table);
 void add_auth_routes(RouteTable& table, Services& services);
 void add_market_routes(RouteTable& table, Services& services);
 void add_order_routes(RouteTable& table, Services& services);

@@ -170,7 +170,7 @@ void list_jobs(Services& services, const http::RequestPtr& request, const http::
 }
 
 void cancel_job(Services& services, const http::RequestPtr& request, const http::Reply& reply) {
-    const auto account = services.context.auth.account_of(*request);
+    const auto account = services.context.auth.account_of(*request, kScopeJobs);
     if (!account) return reply(error_response(*request, account.error()));
     if (!allow_order(services, *request, reply, to_hex(*account))) return;
     const auto id = path_job(request, reply);
@@ -203,7 +203,7 @@ void job_leases(Services& services, const http::RequestPtr& request, const http:
 
 /// The spec is the buyer's: only the buyer reads it back.
 void job_spec(Services& services, const http::RequestPtr& request, const http::Reply& reply) {
-    const auto account = services.context.auth.account_of(*request);
+    const auto account = services.context.auth.account_of(*request, kScopeJobs);
     if (!account) return reply(error_response(*request, account.error()));
     const auto id = path_job(request, reply);
     if (!id) return;
@@ -279,6 +279,7 @@ void add_job_routes(RouteTable& table, Services& services) {
               });
     RouteDoc events{http::Method::kGet, "/v1/jobs/{id}/events", "listJobEvents", "jobs",
                     "Phases and metrics; as server-sent events with Accept: text/event-stream"};
+    events.may_stream = true;
     events.query = {{"after", "integer", "sequence of the last event seen"},
                     {"limit", "integer", "1 to 1000"}};
     table.add(std::move(events), [&services](const auto& request, const auto& reply) {

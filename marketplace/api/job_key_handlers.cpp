@@ -79,7 +79,7 @@ Json key_view(const Place& place) {
 }
 
 void put_key(Services& services, const http::RequestPtr& request, const http::Reply& reply) {
-    const auto account = services.context.auth.account_of(*request);
+    const auto account = services.context.auth.account_of(*request, kScopeJobs);
     if (!account) return reply(error_response(*request, account.error()));
     const auto place = parse_place(*request);
     if (!place) return reply(error_response(*request, place.error()));
@@ -96,7 +96,7 @@ void put_key(Services& services, const http::RequestPtr& request, const http::Re
 }
 
 void get_key(Services& services, const http::RequestPtr& request, const http::Reply& reply) {
-    const auto account = services.context.auth.account_of(*request);
+    const auto account = services.context.auth.account_of(*request, kScopeJobs);
     if (!account) return reply(error_response(*request, account.error()));
     const auto place = parse_place(*request);
     if (!place) return reply(error_response(*request, place.error()));

@@ -114,13 +114,14 @@ void list_settlements(Services& services, const http::RequestPtr& request,
     if (!limit) return reply(error_response(*request, limit.error()));
     const auto after = read_query_u64(*request, "after", 0);
     if (!after) return reply(error_response(*request, after.error()));
-    answer_from_desk(services, request, reply, [&services, after = *after, limit = *limit] {
-        const auto rows = services.context.settlement.settlements(after, limit + 1);
-        Json items = Json::array();
-        for (const SettlementRow& row : rows)
-            if (items.size() < limit) items.push_back(settlement_view(row));
-        return json_response(list_of(std::move(items), rows.size() > limit));
-    });
+    answer_from_desk(
+        services, request, reply, [&services, request, after = *after, limit = *limit] {
+            const auto rows = services.context.settlement.settlements(after, limit + 1);
+            Json items = Json::array();
+            for (const SettlementRow& row : rows)
+                if (items.size() < limit) items.push_back(settlement_view(row));
+            return to_response(*request, list_of(std::move(items), rows.size() > limit));
+        });
 }
 
 /// Records as JSON lines, one per leaf. A page ends early at 4 MiB; the reader asks on from there.

@@ -33,7 +33,7 @@ struct PublishInput {
 }
 
 void publish(Services& services, const http::RequestPtr& request, const http::Reply& reply) {
-    const auto account = services.context.auth.account_of(*request);
+    const auto account = services.context.auth.account_of(*request, kScopeModels);
     if (!account) return reply(error_response(*request, account.error()));
     auto input = parse_publish(*request);
     if (!input) return reply(error_response(*request, input.error()));

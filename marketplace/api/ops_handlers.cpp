@@ -11,6 +11,27 @@ namespace marketplace::api {
 
 namespace {
 
+/// The histogram of request times.
+void add_times(std::string& out, const Services& services) {
+    auto to = std::back_inserter(out);
+    out += "# TYPE millrace_http_request_seconds histogram\n";
+    for (const auto& [route, histogram] : services.context.times->all()) {
+        std::uint64_t total = 0;
+        for (std::size_t i = 0; i < RequestTimes::kBoundsMs.size(); ++i) {
+            total += histogram.counts[i];
+            fmt::format_to(to,
+                           "millrace_http_request_seconds_bucket{{route=\"{}\",le=\"{}\"}} {}\n",
+                           route, static_cast<double>(RequestTimes::kBoundsMs[i]) / 1000, total);
+        }
+        total += histogram.counts.back();
+        fmt::format_to(to,
+                       "millrace_http_request_seconds_bucket{{route=\"{0}\",le=\"+Inf\"}} {1}\n"
+                       "millrace_http_request_seconds_sum{{route=\"{0}\"}} {2}\n"
+                       "millrace_http_request_seconds_count{{route=\"{0}\"}} {1}\n",
+                       route, total, static_cast<double>(histogram.sum_us) / 1e6);
+    }
+}
+
 /// Prometheus text format. Labels are bounded: route templates, states, never ids.
 [[nodiscard]] std::string metrics_text(const Services& services, const engine::Engine& engine) {
     std::string out = "# TYPE millrace_http_requests_total counter\n";
@@ -24,11 +45,15 @@ namespace {
         return true;
     });
     std::map<std::string, std::uint64_t> leases;
+    std::map<std::string, std::uint64_t> units;
     std::uint64_t receipts = 0;
+    std::uint64_t billed_atoms = 0;
     std::uint64_t claimed_atoms = 0;
     engine.for_each_lease([&](const domain::Lease& lease) {
         ++leases[std::string(to_string(lease.state))];
         receipts += lease.sequence;
+        units[std::string(to_string(lease.unit_kind))] += lease.units;
+        billed_atoms += lease.amount_atoms;
         claimed_atoms += lease.claimed_atoms;
         return true;
     });
@@ -37,25 +62,32 @@ namespace {
         asks += ask.open ? 1 : 0;
         return true;
     });
+    add_times(out, services);
     out += "# TYPE millrace_jobs gauge\n";
     for (const auto& [state, count] : jobs)
         fmt::format_to(to, "millrace_jobs{{state=\"{}\"}} {}\n", state, count);
     out += "# TYPE millrace_leases gauge\n";
     for (const auto& [state, count] : leases)
         fmt::format_to(to, "millrace_leases{{state=\"{}\"}} {}\n", state, count);
+    out += "# TYPE millrace_units_total counter\n";
+    for (const auto& [kind, count] : units)
+        fmt::format_to(to, "millrace_units_total{{unit_kind=\"{}\"}} {}\n", kind, count);
     const BlobStore::Freed freed = services.context.blobs.freed();
     fmt::format_to(to,
                    "# TYPE millrace_asks_open gauge\nmillrace_asks_open {}\n"
                    "# TYPE millrace_workers_connected gauge\nmillrace_workers_connected {}\n"
                    "# TYPE millrace_receipts_total counter\nmillrace_receipts_total {}\n"
+                   "# TYPE millrace_billed_atoms_total counter\nmillrace_billed_atoms_total {}\n"
                    "# TYPE millrace_claimed_atoms_total counter\nmillrace_claimed_atoms_total {}\n"
+                   "# TYPE millrace_settlement_ok gauge\nmillrace_settlement_ok {}\n"
                    "# TYPE millrace_log_size gauge\nmillrace_log_size {}\n"
                    "# TYPE millrace_blob_bytes gauge\nmillrace_blob_bytes {}\n"
                    "# TYPE millrace_blobs gauge\nmillrace_blobs {}\n"
                    "# TYPE millrace_blobs_dropped_total counter\nmillrace_blobs_dropped_total {}\n"
                    "# TYPE millrace_blob_bytes_dropped_total counter\n"
                    "millrace_blob_bytes_dropped_total {}\n",
-                   asks, engine.connected_workers().size(), receipts, claimed_atoms,
+                   asks, engine.connected_workers().size(), receipts, billed_atoms, claimed_atoms,
+                   services.context.settlement.status() == "ok" ? 1 : 0,
                    services.context.log.size(), services.context.blobs.used_bytes(),
                    services.context.blobs.count(), freed.blobs, freed.bytes);
     return out;

@@ -136,7 +136,7 @@ void amend_ask(Services& services, const http::RequestPtr& request, const http::
 }
 
 void cancel_ask(Services& services, const http::RequestPtr& request, const http::Reply& reply) {
-    const auto account = services.context.auth.account_of(*request);
+    const auto account = services.context.auth.account_of(*request, kScopeOrders);
     if (!account) return reply(error_response(*request, account.error()));
     if (!allow_order(services, *request, reply, to_hex(*account))) return;
     const auto id = ledger::base::parse_fixed<domain::Hash32>(request->param("id"));
@@ -322,7 +322,7 @@ struct BidQuery {
         TRY_ASSIGN(out.buyer, ledger::crypto::parse_address(*text));
     }
     if (request.header("authorization")) {
-        TRY_ASSIGN(out.caller, services.context.auth.account_of(request));
+        TRY_ASSIGN(out.caller, services.context.auth.account_of(request, kScopeOrders));
     }
     return out;
 }

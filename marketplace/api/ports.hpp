@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -32,6 +33,16 @@ class EnginePort {
     [[nodiscard]] virtual bool query(std::function<void(const engine::Engine&)> read) = 0;
 };
 
+/// What a caller may still pay for one request. Thread-safe.
+class Budget {
+ public:
+    virtual ~Budget() = default;
+    /// Sets up to `atoms` aside and tells how much that was; 0 when nothing is left.
+    [[nodiscard]] virtual std::uint64_t hold(std::uint64_t atoms) = 0;
+    /// Lets the hold go; `paid_atoms` of it were paid.
+    virtual void settle(std::uint64_t paid_atoms) = 0;
+};
+
 /// A completion on its way to a worker and back.
 struct InferenceRequest {
     domain::Address buyer;
@@ -43,6 +54,10 @@ struct InferenceRequest {
     std::string embed;  ///< as wire::Embed::inputs; empty: a completion
     std::size_t embed_count = 0;
     std::uint64_t embed_dimensions = 0;  ///< as wire::Embed::dimensions
+    /// Bounds what the request may cost: the most it can cost is held before it goes to a worker,
+    /// so that requests at the same time cannot pass it together. Output is cut to what is left;
+    /// delegation_cap_exceeded when that is not one token. Null: no bound but the lease's.
+    std::shared_ptr<Budget> budget;
 };
 struct InferenceDone {
     std::uint64_t prompt_tokens = 0;
@@ -51,6 +66,7 @@ struct InferenceDone {
     std::vector<std::string> vectors;         ///< base64 of little-endian floats, by input
     std::uint64_t cost_atoms = 0;
     std::vector<std::string> receipts;  ///< struct hashes, 0x-hex
+    bool cut_by_budget = false;         ///< it ended where the budget did
 };
 /// Routes completions to workers with an open serving lease of the buyer.
 class InferencePort {
@@ -110,6 +126,11 @@ struct ApiKeyRow {
     std::string label;
     domain::TimeMs created_ms = 0;
     bool revoked = false;
+    std::uint32_t scopes = 0;                      ///< of KeyScope
+    std::optional<std::uint64_t> spend_cap_atoms;  ///< none: whatever the owner may spend
+    std::uint64_t spent_atoms = 0;
+    domain::TimeMs expires_ms = 0;                  ///< 0: never
+    std::optional<std::uint64_t> delegation_nonce;  ///< of the delegation it is bound to
 };
 /// An account's name for a blob, as OpenAI's files.
 struct FileRow {
@@ -132,6 +153,7 @@ class CatalogPort {
         const domain::Hash32& spec_hash) const = 0;
     virtual Result<void> put_api_key(const ApiKeyRow& key) = 0;
     virtual Result<void> revoke_api_key(const std::string& id, const domain::Address& owner) = 0;
+    virtual Result<void> spend_api_key(const std::string& id, std::uint64_t atoms) = 0;
     [[nodiscard]] virtual std::optional<ApiKeyRow> api_key(
         const domain::Hash32& key_hash) const = 0;
     [[nodiscard]] virtual std::vector<ApiKeyRow> api_keys(const domain::Address& owner) const = 0;
@@ -145,6 +167,19 @@ class CatalogPort {
         const domain::Hash32& lease) const = 0;
     /// Oldest first.
     [[nodiscard]] virtual std::vector<FileRow> files(const domain::Address& owner) const = 0;
+};
+
+/// Questions to the chain's node. They block: ask them on `Services::chain_desk`.
+/// chain_unreachable, timeout: it could not be asked, nothing follows from it.
+class ChainPort {
+ public:
+    virtual ~ChainPort() = default;
+    /// Whether the contract at `account`, if any, accepts the signature (ERC-1271).
+    [[nodiscard]] virtual Result<bool> accepts_signature(const domain::Address& account,
+                                                         const domain::Hash32& digest,
+                                                         ledger::base::ByteView signature) = 0;
+    /// What a delegation's nonce must be to hold; raised when its owner revokes.
+    [[nodiscard]] virtual Result<std::uint64_t> delegation_nonce(const domain::Address& owner) = 0;
 };
 
 /// The public log: records as stored, and proofs over them.

@@ -40,10 +40,14 @@ struct RouteDoc {
     std::string summary;
     Access access;
     std::vector<QueryDoc> query;
-    std::string request_schema{};   ///< JSON schema text of the body; empty: none
-    std::string response_schema{};  ///< JSON schema text; empty: any object
+    /// JSON schema texts. What `schemas.hpp` has for the operation goes before both.
+    std::string request_schema{};   ///< of the body; empty: none
+    std::string response_schema{};  ///< empty: any object
     int success = 200;
     std::string content_type = "application/json";
+    std::string request_type = "application/json";
+    bool body_required = true;
+    bool may_stream = false;  ///< also as text/event-stream, when it is asked for so
 };
 
 /// The one table of routes: what is served and what is documented cannot differ.

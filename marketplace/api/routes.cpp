@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ledger/base/hex.hpp"
 #include "ledger/base/sha256.hpp"
+#include "marketplace/api/compression.hpp"
 #include "marketplace/api/context.hpp"
 #include "marketplace/api/handlers.hpp"
 
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 namespace marketplace::api {
 
@@ -26,8 +28,9 @@ constexpr std::size_t kEtagBytesMax = 256 * 1024;
     return path == "/livez" || path == "/readyz" || path == "/metrics";
 }
 
-/// Small JSON answers to GET carry their hash; a client that has them gets 304.
-void add_etag(const http::Request& request, http::Response& response) {
+/// Small JSON answers to GET carry their hash; a client that has them gets 304. What goes out
+/// compressed is another representation, with a tag of its own.
+void add_etag(const http::Request& request, http::Response& response, bool zipped) {
     const bool plain = request.method == http::Method::kGet && response.status == 200 &&
                        !response.stream && !response.file && !response.body.empty() &&
                        response.body.size() <= kEtagBytesMax && !has_header(response, "etag") &&
@@ -35,13 +38,21 @@ void add_etag(const http::Request& request, http::Response& response) {
                        response.content_type == "application/json";
     if (!plain) return;
     const auto hash = ledger::base::sha256(ledger::base::as_bytes(response.body));
-    const std::string etag = "\"" + ledger::base::to_hex(hash).substr(2, 32) + "\"";
+    const std::string etag =
+        "\"" + ledger::base::to_hex(hash).substr(2, 32) + (zipped ? "-gzip\"" : "\"");
     response.header("etag", etag);
     const auto known = request.header("if-none-match");
     if (known && http::etag_matches(*known, etag)) {
         response.status = 304;
         response.body.clear();
     }
+}
+
+void compress(http::Response& response) {
+    auto zipped = gzip(response.body);
+    if (!zipped) return;
+    response.body = std::move(*zipped);
+    response.header("content-encoding", "gzip");
 }
 
 void add_cors(const std::vector<std::string>& origins, const http::Request& request,
@@ -51,15 +62,15 @@ void add_cors(const std::vector<std::string>& origins, const http::Request& requ
     response.header("access-control-allow-origin", std::string(*origin));
     response.header("vary", "Origin");
     response.header("access-control-expose-headers",
-                    "x-request-id, etag, retry-after, x-ratelimit-limit-requests, "
+                    "x-request-id, etag, link, retry-after, x-ratelimit-limit-requests, "
                     "x-ratelimit-remaining-requests, x-ratelimit-reset-requests, RateLimit, "
                     "RateLimit-Policy, PAYMENT-REQUIRED, PAYMENT-RESPONSE, x-log-size, x-log-next, "
                     "upload-offset, upload-length, upload-complete");
     if (request.method != http::Method::kOptions) return;
     response.header("access-control-allow-methods", "GET, HEAD, POST, PUT, PATCH, DELETE");
     response.header("access-control-allow-headers",
-                    "authorization, content-type, idempotency-key, last-event-id, x-request-id, "
-                    "upload-offset, upload-length");
+                    "authorization, content-type, idempotency-key, if-none-match, last-event-id, "
+                    "PAYMENT-SIGNATURE, range, x-request-id, upload-offset, upload-length");
     response.header("access-control-max-age", "86400");
 }
 
@@ -70,9 +81,17 @@ void add_filters(http::Router& router, const std::shared_ptr<Services>& services
         if (state.allowed) return std::nullopt;
         return rate_refusal(request, state);
     });
-    router.after([services](const http::Request& request, http::Response& response) {
+    // draft-ietf-httpapi-ratelimit-headers: so many at once, and all again after so many seconds.
+    const ApiOptions& options = services->context.options;
+    const std::string policy =
+        fmt::format("\"default\";q={:.0f};w={:.0f}", options.request_burst,
+                    std::max(1.0, std::ceil(options.request_burst / options.requests_per_s)));
+    router.after([services, policy](const http::Request& request, http::Response& response) {
         services->count(request.route, response.status);
-        add_etag(request, response);
+        const bool zipped = wants_gzip(request, response);
+        if (zipped) response.header("vary", "Accept-Encoding");
+        add_etag(request, response, zipped);
+        if (zipped && response.status != 304) compress(response);
         add_cors(services->context.options.cors_origins, request, response);
         response.header("x-content-type-options", "nosniff");
         if (is_probe(request.path)) return;
@@ -82,6 +101,7 @@ void add_filters(http::Router& router, const std::shared_ptr<Services>& services
         response.header("x-ratelimit-reset-requests", fmt::format("{}s", state.reset_s));
         response.header("ratelimit",
                         fmt::format("\"default\";r={};t={}", state.remaining, state.reset_s));
+        response.header("ratelimit-policy", policy);
     });
     router.on_error([](const http::Request& request, int status, const Error& error) {
         return render_error(request, status, error);
@@ -95,6 +115,7 @@ void register_routes(http::Router& router, Context& context) {
     const auto services = std::make_shared<Services>(context);
     RouteTable table(router);
     add_ops_routes(table, *services);
+    add_error_page(table);
     add_auth_routes(table, *services);
     add_market_routes(table, *services);
     add_order_routes(table, *services);

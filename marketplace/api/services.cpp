@@ -15,13 +15,6 @@ using ledger::base::fail;
 
 namespace {
 
-[[nodiscard]] bool is_openai_route(std::string_view path) {
-    return path == "/v1/completions" || path == "/v1/chat/completions" ||
-           path == "/v1/embeddings" || path == "/v1/models" || path.starts_with("/v1/models/") ||
-           path == "/v1/files" || path.starts_with("/v1/files/") ||
-           path.starts_with("/v1/fine_tuning/");
-}
-
 /// OpenAI's clients know no 422: what they can correct is 400.
 [[nodiscard]] int openai_status(std::string_view path, int status) {
     const bool inference =
@@ -30,6 +23,13 @@ namespace {
 }
 
 }  // namespace
+
+bool is_openai_route(std::string_view path) {
+    return path == "/v1/completions" || path == "/v1/chat/completions" ||
+           path == "/v1/embeddings" || path == "/v1/models" || path.starts_with("/v1/models/") ||
+           path == "/v1/files" || path.starts_with("/v1/files/") ||
+           path.starts_with("/v1/fine_tuning/");
+}
 
 void Services::count(const std::string& route, int status) {
     const std::lock_guard lock(mutex_);
@@ -69,9 +69,44 @@ http::Response error_response(const http::Request& request, const Error& error) 
     return render_error(request, 0, error);
 }
 
+namespace {
+
+/// Characters that stand for themselves in a query (RFC 3986 section 2.3).
+[[nodiscard]] std::string query_escaped(std::string_view text) {
+    std::string out;
+    for (const char c : text) {
+        const bool plain = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
+                           (c >= 'A' && c <= 'Z') || c == '-' || c == '.' || c == '_' || c == '~';
+        if (plain)
+            out += c;
+        else
+            out += fmt::format("%{:02X}", static_cast<unsigned char>(c));
+    }
+    return out;
+}
+
+/// Where a list goes on: the same query with another `after`. Empty: nowhere.
+[[nodiscard]] std::string next_page(const http::Request& request, const Json& document) {
+    const auto more = document.find("has_more");
+    const auto last = document.find("last_id");
+    if (more == document.end() || last == document.end() || *more != true || !last->is_string())
+        return {};
+    const auto values = request.query_values();
+    if (!values) return {};
+    std::string out = request.path + "?";
+    for (const auto& [name, value] : *values)
+        if (name != "after") out += query_escaped(name) + "=" + query_escaped(value) + "&";
+    return out + "after=" + query_escaped(last->get_ref<const std::string&>());
+}
+
+}  // namespace
+
 http::Response to_response(const http::Request& request, const Result<Json>& result, int status) {
     if (!result) return error_response(request, result.error());
-    return json_response(*result, status);
+    http::Response response = json_response(*result, status);
+    if (const std::string next = next_page(request, *result); !next.empty())
+        response.header("link", "<" + next + ">; rel=\"next\"");
+    return response;
 }
 
 http::Response rate_refusal(const http::Request& request, const RateLimiter::State& state) {
@@ -105,6 +140,15 @@ void answer_from_desk(Services& services, const http::RequestPtr& request, http:
                       std::function<http::Response()> work) {
     const bool queued = services.desk.post([reply, work = std::move(work)] { reply(work()); });
     if (!queued) reply(error_response(*request, Error(ErrorCode::queue_full, "the disk")));
+}
+
+void answer_from_chain(Services& services, const http::RequestPtr& request, http::Reply reply,
+                       std::function<http::Response()> work) {
+    const auto state = services.chain_limiter.take(request->remote_address);
+    if (!state.allowed) return reply(rate_refusal(*request, state));
+    const bool queued =
+        services.chain_desk.post([reply, work = std::move(work)] { reply(work()); });
+    if (!queued) reply(error_response(*request, Error(ErrorCode::queue_full, "the chain")));
 }
 
 Result<std::uint64_t> read_query_u64(const http::Request& request, std::string_view name,

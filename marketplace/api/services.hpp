@@ -30,6 +30,7 @@ class Services {
           order_domain(ports.domain),
           limiter(ports.options.requests_per_s, ports.options.request_burst, ports.clock),
           order_limiter(ports.options.orders_per_s, ports.options.order_burst, ports.clock),
+          chain_limiter(kChainQuestionsPerS, kChainQuestionsBurst, ports.clock),
           idempotency(ports.clock) {}
 
     Context& context;
@@ -37,6 +38,7 @@ class Services {
     wire::ResourceCache resources;
     RateLimiter limiter;        ///< per address
     RateLimiter order_limiter;  ///< per account
+    RateLimiter chain_limiter;  ///< per address: questions to the chain that it makes us ask
     IdempotencyCache idempotency;
     PaymentsUnderWay payments_under_way;
     std::function<std::string()> openapi;
@@ -46,16 +48,22 @@ class Services {
     [[nodiscard]] std::map<std::pair<std::string, int>, std::uint64_t> counts() const;
 
  private:
+    static constexpr double kChainQuestionsPerS = 5;
+    static constexpr double kChainQuestionsBurst = 20;
     mutable std::mutex mutex_;
     std::map<std::pair<std::string, int>, std::uint64_t> counts_;
 
  public:
-    /// For handlers that touch the disk or the database. Last: it ends first.
+    /// For handlers that touch the disk or the database.
     TaskThread desk{1024};
+    /// For questions to the chain. Last: it ends first.
+    TaskThread chain_desk{64};
 };
 
 using Json = nlohmann::json;
 
+/// Whether refusals of that path have OpenAI's form.
+[[nodiscard]] bool is_openai_route(std::string_view path);
 [[nodiscard]] http::Response json_response(const Json& document, int status = 200);
 /// A problem document, or OpenAI's error object on its routes.
 [[nodiscard]] http::Response error_response(const http::Request& request,
@@ -80,6 +88,9 @@ void answer_from_engine(Services& services, const http::RequestPtr& request, htt
 /// Runs `work` on the desk and answers with what it returns.
 void answer_from_desk(Services& services, const http::RequestPtr& request, http::Reply reply,
                       std::function<http::Response()> work);
+/// The same on the thread that may ask the chain.
+void answer_from_chain(Services& services, const http::RequestPtr& request, http::Reply reply,
+                       std::function<http::Response()> work);
 
 /// "limit" of a list: 1 to `most`, `usual` when absent.
 [[nodiscard]] Result<std::size_t> read_limit(const http::Request& request, std::size_t usual,

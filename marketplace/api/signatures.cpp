@@ -96,4 +96,22 @@ Result<void> check_job(const OrderDomain& domain, const domain::PostJob& job,
     return {};
 }
 
+Result<void> check_account_signature(const Address& account, const Hash32& digest,
+                                     ledger::base::ByteView signature, ChainPort& chain) {
+    if (signature.size() == Signature::kSize) {
+        const Signature plain(signature.first<Signature::kSize>());
+        if (ledger::crypto::verify(digest, plain, account)) return {};
+    }
+    TRY_ASSIGN(const bool accepted, chain.accepts_signature(account, digest, signature));
+    if (accepted) return {};
+    return fail(ErrorCode::invalid_signature,
+                to_checksum(account) + " did not sign this: neither its key nor its contract");
+}
+
+Result<void> check_delegation(const OrderDomain& domain, const ledger::eth::Delegation& delegation,
+                              ledger::base::ByteView signature, ChainPort& chain) {
+    return check_account_signature(delegation.owner, domain.digest_of(struct_hash(delegation)),
+                                   signature, chain);
+}
+
 }  // namespace marketplace::api

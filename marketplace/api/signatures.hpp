@@ -3,6 +3,7 @@
 
 #include "ledger/base/clock.hpp"
 #include "ledger/eth/messages.hpp"
+#include "marketplace/api/ports.hpp"
 #include "marketplace/domain/command.hpp"
 
 /// Order signatures, checked over the message that was received. Externally owned accounts.
@@ -33,5 +34,18 @@ class OrderDomain {
 [[nodiscard]] ledger::base::Result<void> check_job(const OrderDomain& domain,
                                                    const domain::PostJob& job,
                                                    ledger::base::TimeMs now_ms);
+
+/// That the delegation's owner signed it, as `check_account_signature`.
+[[nodiscard]] ledger::base::Result<void> check_delegation(const OrderDomain& domain,
+                                                          const ledger::eth::Delegation& delegation,
+                                                          ledger::base::ByteView signature,
+                                                          ChainPort& chain);
+
+/// Whether `account` signed: its own key (65 bytes, low s), or its contract says so (ERC-1271). May
+/// block. invalid_signature; what ChainPort tells.
+[[nodiscard]] ledger::base::Result<void> check_account_signature(const domain::Address& account,
+                                                                 const domain::Hash32& digest,
+                                                                 ledger::base::ByteView signature,
+                                                                 ChainPort& chain);
 
 }  // namespace marketplace::api

@@ -11,9 +11,11 @@
 #include "marketplace/api/console_files.hpp"
 #include "marketplace/api/context.hpp"
 #include "marketplace/app/blob_collector.hpp"
+#include "marketplace/app/chain_questions.hpp"
 #include "marketplace/app/engine_thread.hpp"
 #include "marketplace/app/inference_router.hpp"
 #include "marketplace/app/job_records.hpp"
+#include "marketplace/app/log_format.hpp"
 #include "marketplace/app/market_feed.hpp"
 #include "marketplace/app/public_log.hpp"
 #include "marketplace/app/read_store.hpp"
@@ -178,7 +180,9 @@ class Application::Parts {
           deployment(contracts),
           signer(config.signer_socket),
           settlement_chain(ledger::rpc::dial(config.rpc_urls), clock, chain_options("settlement")),
-          gateway_chain(ledger::rpc::dial(config.rpc_urls), clock, chain_options("gateway")) {}
+          gateway_chain(ledger::rpc::dial(config.rpc_urls), clock, chain_options("gateway")),
+          account_chain(ledger::rpc::dial(config.rpc_urls), clock, chain_options("accounts")),
+          questions(account_chain, deployment.leases) {}
 
     Result<void> start() {
         TRY(check_chain(settlement_chain, deployment));
@@ -226,6 +230,8 @@ class Application::Parts {
     ledger::signer::SignerClient signer;
     ledger::rpc::CheckedChain settlement_chain;
     ledger::rpc::CheckedChain gateway_chain;
+    ledger::rpc::CheckedChain account_chain;
+    ChainQuestions questions;
     std::unique_ptr<PublicLog> log;
     std::unique_ptr<EngineThread> engine;
     JobRecords records;
@@ -361,6 +367,7 @@ class Application::Parts {
 
         api::AuthOptions auth_options;
         auth_options.chain_id = deployment.chain_id;
+        auth_options.domains = config.public_names;
         auth = std::make_unique<api::Auth>(auth_options, *catalog, clock);
         api::MarketInfo info;
         info.version = kVersion;
@@ -372,10 +379,11 @@ class Application::Parts {
         api_options.request_burst = static_cast<double>(config.request_burst);
         api_options.orders_per_s = static_cast<double>(config.orders_per_s);
         api_options.order_burst = static_cast<double>(config.order_burst);
+        api_options.cors_origins = config.cors_origins;
         context = std::make_unique<api::Context>(
-            api::Context{*engine, *catalog, *log, *settlement, *inference, records, market, *blobs,
-                         *uploads, *auth, clock, info, deployment.leases_domain(), api_options,
-                         webhooks.get(), payments.get()});
+            api::Context{*engine, *catalog, *log, *settlement, *inference, records, market,
+                         questions, *blobs, *uploads, *auth, clock, info,
+                         deployment.leases_domain(), api_options, webhooks.get(), payments.get()});
         http::Router router;
         api::register_routes(router, *context);
         TRY(open_console());
@@ -386,6 +394,14 @@ class Application::Parts {
         http::ServerOptions options;
         options.address = config.listen_address;
         options.port = config.listen_port;
+        options.on_access = [times = context->times,
+                             all = config.log_requests](const http::AccessRecord& record) {
+            times->observe(record.request.route, record.duration);
+            log_request(record, all);
+        };
+        options.on_incident = [](std::string_view id, std::string_view what) {
+            spdlog::error("event=incident id={} what=\"{}\"", id, what);
+        };
         server = std::make_unique<http::Server>(options, std::move(router));
         return {};
     }

@@ -85,6 +85,52 @@ Result<void> set_urls(const toml::node& node, std::string_view key, std::vector<
     return {};
 }
 
+/// A list of short texts without spaces, each once.
+Result<void> set_names(const toml::node& node, std::string_view key,
+                       std::vector<std::string>& out) {
+    constexpr std::size_t kNamesMax = 64;
+    constexpr std::size_t kNameBytesMax = 255;
+    const toml::array* list = node.as_array();
+    if (list == nullptr || list->size() > kNamesMax)
+        return fail(ErrorCode::config_invalid, std::string(key) + " must be a list of texts");
+    out.clear();
+    for (const toml::node& item : *list) {
+        std::string name;
+        TRY(set_text(item, key, name));
+        const bool plain =
+            std::all_of(name.begin(), name.end(), [](char c) { return c > ' ' && c < '\x7f'; });
+        if (!plain || name.size() > kNameBytesMax ||
+            std::find(out.begin(), out.end(), name) != out.end())
+            return fail(ErrorCode::config_invalid,
+                        std::string(key) + " must hold plain names, each once");
+        out.push_back(std::move(name));
+    }
+    return {};
+}
+
+/// "https://console.example": a scheme and an authority, nothing behind it.
+Result<void> set_origins(const toml::node& node, std::string_view key,
+                         std::vector<std::string>& out) {
+    TRY(set_names(node, key, out));
+    for (const std::string& origin : out) {
+        const auto at = origin.find("://");
+        const bool shaped = (origin.starts_with("https://") || origin.starts_with("http://")) &&
+                            origin.size() > at + 3 &&
+                            origin.find_first_of("/*?#", at + 3) == std::string::npos;
+        if (!shaped)
+            return fail(ErrorCode::config_invalid,
+                        std::string(key) + " must be like https://console.example");
+    }
+    return {};
+}
+
+Result<void> set_flag(const toml::node& node, std::string_view key, bool& out) {
+    const auto value = node.value_exact<bool>();
+    if (!value) return fail(ErrorCode::config_invalid, std::string(key) + " must be true or false");
+    out = *value;
+    return {};
+}
+
 Result<void> set_listen(const toml::node& node, Config& config) {
     std::string text;
     TRY(set_text(node, "listen", text));
@@ -142,6 +188,10 @@ Result<void> set_key(std::string_view key, const toml::node& node,
     if (key == "x402_token_version") return set_text(node, key, c.x402_token_version);
     if (key == "x402_least_atoms") return set_number(node, key, c.x402_least_atoms, 1, kAny);
     if (key == "webhooks_to_private") return set_flag(node, key, c.webhooks_to_private);
+    if (key == "public_names") return set_names(node, key, c.public_names);
+    if (key == "cors_origins") return set_origins(node, key, c.cors_origins);
+    if (key == "log_json") return set_flag(node, key, c.log_json);
+    if (key == "log_requests") return set_flag(node, key, c.log_requests);
     return fail(ErrorCode::config_invalid, "unknown setting " + std::string(key));
 }
 

@@ -54,6 +54,11 @@ struct Config {
     std::string x402_token_name;  ///< of the settlement token's EIP-712 domain
     std::string x402_token_version = "1";
     std::uint64_t x402_least_atoms = 1000;  ///< of one call: settling it costs gas
+    /// Names people reach the market by; a sign-in is for one of them, or for loopback.
+    std::vector<std::string> public_names;
+    std::vector<std::string> cors_origins;  ///< exact origins that browsers may call from
+    bool log_json = false;                  ///< the log as one JSON object a line
+    bool log_requests = false;              ///< a line for each request, not only for faults
 };
 
 /// config_invalid names the key; unknown keys are refused. Paths are relative to the file.

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "marketplace/app/inference_router.hpp"
 
+#include "ledger/base/checked.hpp"
 #include "ledger/base/hex.hpp"
 #include "ledger/base/limits.hpp"
 
 #include <algorithm>
+#include <limits>
 
 namespace marketplace::app {
 namespace {
@@ -19,14 +21,23 @@ bool has_room(const domain::Lease* lease, std::uint64_t units) {
            lease->max_units - lease->units >= units;
 }
 
-struct TokensMax {
+/// The most tokens a request can take.
+struct Units {
     std::uint64_t input = 0;
     std::uint64_t output = 0;
 };
-TokensMax tokens_max(const api::InferenceRequest& request) {
+
+Units units_max(const api::InferenceRequest& request) {
     if (!request.embed.empty()) return {wire::embed_tokens_max(request.embed), 0};
     return {wire::input_tokens_max(request.prompt, request.messages),
             request.sampling.max_tokens * request.sampling.choices};
+}
+
+/// What so many tokens cost at most: the total of a lease is rounded, so may be each part of it.
+std::uint64_t cost_max(std::uint64_t tokens, std::uint64_t price_atoms) {
+    const std::uint64_t scale = ledger::eth::unit_scale(ledger::eth::UnitKind::kOutputToken);
+    return ledger::base::mul_div_up(tokens, price_atoms, scale)
+        .value_or(std::numeric_limits<std::uint64_t>::max());
 }
 
 }  // namespace
@@ -34,7 +45,7 @@ TokensMax tokens_max(const api::InferenceRequest& request) {
 Result<std::uint64_t> InferenceRouter::most_atoms(const api::InferenceRequest& request) const {
     using ledger::eth::amount_for;
     using ledger::eth::UnitKind;
-    const TokensMax most = tokens_max(request);
+    const Units most = units_max(request);
     bool found = false;
     std::uint64_t out = 0;
     const std::scoped_lock lock(mutex_);
@@ -59,6 +70,7 @@ std::uint64_t InferenceRouter::start(api::InferenceRequest request, OnToken on_t
         id = next_id_++;
         Completion completion;
         completion.request = std::move(request);
+        completion.max_tokens_wanted = completion.request.sampling.max_tokens;
         completion.on_token = std::move(on_token);
         completion.on_done = std::move(on_done);
         completion.heard_ms = clock_.now_ms();
@@ -84,9 +96,9 @@ std::optional<InferenceRouter::Endpoint> InferenceRouter::pick(const Completion&
             endpoint.model != completion.request.model ||
             completion.tried.contains(endpoint.worker))
             continue;
-        const TokensMax most = tokens_max(completion.request);
-        if (!has_room(engine.find_lease(endpoint.output_lease), most.output) ||
-            !has_room(engine.find_lease(endpoint.input_lease), most.input))
+        const Units units = units_max(completion.request);
+        if (!has_room(engine.find_lease(endpoint.output_lease), units.output) ||
+            !has_room(engine.find_lease(endpoint.input_lease), units.input))
             continue;
         if (best == nullptr || worth(endpoint) < worth(*best)) best = &endpoint;
     }
@@ -109,17 +121,47 @@ wire::MarketMessage InferenceRouter::message_for(std::uint64_t id,
     return out;
 }
 
+Result<void> InferenceRouter::hold_budget(Completion& completion, const Endpoint& endpoint) {
+    api::InferenceRequest& request = completion.request;
+    if (request.budget == nullptr) return {};
+    request.sampling.max_tokens = completion.max_tokens_wanted;
+    const Units units = units_max(request);
+    const std::uint64_t input = cost_max(units.input, endpoint.input_price_atoms);
+    const std::uint64_t output = cost_max(units.output, endpoint.price_atoms);
+    const std::uint64_t all = ledger::base::checked_add(input, output)
+                                  .value_or(std::numeric_limits<std::uint64_t>::max());
+    const std::uint64_t held = request.budget->hold(all);
+    completion.cut = held < all;
+    if (!completion.cut) return {};
+    const std::uint64_t scale = ledger::eth::unit_scale(ledger::eth::UnitKind::kOutputToken);
+    const std::uint64_t tokens =
+        held <= input
+            ? 0
+            : ledger::base::mul_div_down(held - input, scale, endpoint.price_atoms).value_or(0);
+    request.sampling.max_tokens =
+        std::min(completion.max_tokens_wanted, tokens / request.sampling.choices);
+    if (request.embed.empty() && request.sampling.max_tokens > 0) return {};
+    request.budget->settle(0);
+    return fail(ErrorCode::delegation_cap_exceeded,
+                "this request may cost " + std::to_string(all) +
+                    " atoms, and the spend cap of the API key leaves " + std::to_string(held));
+}
+
 // On the engine thread.
 void InferenceRouter::route_with(std::uint64_t id, const engine::Engine& engine) {
     std::optional<wire::MarketMessage> message;
+    Result<void> affordable;
     domain::Address worker;
+    bool aborted = false;
     {
         const std::scoped_lock lock(mutex_);
         const auto found = completions_.find(id);
         if (found == completions_.end()) return;
         Completion& completion = found->second;
-        const auto endpoint = pick(completion, engine);
-        if (endpoint) {
+        aborted = completion.aborted;
+        const auto endpoint = aborted ? std::nullopt : pick(completion, engine);
+        if (endpoint) affordable = hold_budget(completion, *endpoint);
+        if (endpoint && affordable) {
             worker = endpoint->worker;
             completion.endpoint = endpoint->output_lease;
             completion.worker = worker;
@@ -128,6 +170,8 @@ void InferenceRouter::route_with(std::uint64_t id, const engine::Engine& engine)
             message = message_for(id, completion.request, *endpoint);
         }
     }
+    if (aborted) return finish(id, fail(ErrorCode::cancelled, "it was ended before it began"));
+    if (!affordable) return finish(id, tl::make_unexpected(affordable.error()));
     if (!message)
         return finish(id, fail(ErrorCode::no_capacity,
                                "no open serving lease of yours has room for this request"));
@@ -145,6 +189,7 @@ void InferenceRouter::abort(std::uint64_t id) {
         const auto found = completions_.find(id);
         if (found == completions_.end()) return;
         worker = found->second.worker;
+        found->second.aborted = true;
         // What was generated is still billed: the worker ends it with a normal "done".
         found->second.on_token = [](const wire::Token&) {};
     }
@@ -239,6 +284,7 @@ void InferenceRouter::on_embedding(const domain::Address& worker,
 
 void InferenceRouter::on_done(const domain::Address& worker, const wire::CompletionDone& done) {
     bool fits = true;
+    std::shared_ptr<api::Budget> budget;
     {
         const std::scoped_lock lock(mutex_);
         const auto found = completions_.find(done.request);
@@ -249,8 +295,12 @@ void InferenceRouter::on_done(const domain::Address& worker, const wire::Complet
             completion.result.prompt_tokens = done.prompt_tokens;
             completion.result.completion_tokens = done.completion_tokens;
             completion.result.finish_reasons = done.finish_reasons;
+            completion.result.cut_by_budget =
+                completion.cut && std::find(done.finish_reasons.begin(), done.finish_reasons.end(),
+                                            "length") != done.finish_reasons.end();
             completion.receipts_left = done.receipts.size();
             completion.settling = true;
+            budget = completion.request.budget;
             const api::InferenceRequest& request = completion.request;
             const std::size_t choices = request.embed.empty() ? request.sampling.choices : 0;
             fits = done.finish_reasons.size() == choices &&
@@ -265,14 +315,16 @@ void InferenceRouter::on_done(const domain::Address& worker, const wire::Complet
     for (const wire::SignedReceipt& receipt : done.receipts)
         gateway_.take_receipt(
             worker, receipt,
-            [this, id = done.request, body = receipt.receipt](const Result<void>& result) {
-                receipt_settled(id, body, result);
+            [this, id = done.request, body = receipt.receipt, budget](const Result<void>& result) {
+                receipt_settled(id, body, budget, result);
             });
 }
 
 void InferenceRouter::receipt_settled(std::uint64_t id, const ledger::eth::Receipt& receipt,
+                                      const std::shared_ptr<api::Budget>& budget,
                                       const Result<void>& result) {
     std::optional<api::InferenceDone> complete;
+    std::uint64_t late = 0;
     {
         const std::scoped_lock lock(mutex_);
         std::uint64_t cost = 0;
@@ -283,16 +335,19 @@ void InferenceRouter::receipt_settled(std::uint64_t id, const ledger::eth::Recei
             billed = std::max(billed, receipt.cumulative_amount_atoms);
         }
         const auto found = completions_.find(id);
-        if (found == completions_.end()) return;
-        Completion& completion = found->second;
-        if (result) {
-            completion.result.cost_atoms += cost;
-            completion.result.receipts.push_back(
+        if (found == completions_.end()) late = cost;
+        Completion* completion = found == completions_.end() ? nullptr : &found->second;
+        if (completion != nullptr && result) {
+            completion->result.cost_atoms += cost;
+            completion->result.receipts.push_back(
                 ledger::base::to_hex(ledger::eth::struct_hash(receipt)));
         }
-        if (completion.receipts_left > 0) --completion.receipts_left;
-        if (completion.receipts_left == 0) complete = completion.result;
+        if (completion != nullptr) {
+            if (completion->receipts_left > 0) --completion->receipts_left;
+            if (completion->receipts_left == 0) complete = completion->result;
+        }
     }
+    if (late > 0 && budget) budget->settle(late);
     if (!result) return finish(id, tl::make_unexpected(result.error()));
     if (complete) finish(id, std::move(*complete));
 }
@@ -338,6 +393,7 @@ void InferenceRouter::retry_or_fail(std::uint64_t id, const Error& error) {
         found->second.endpoint = {};
         found->second.worker = {};
         found->second.result = {};
+        if (found->second.request.budget && retry) found->second.request.budget->settle(0);
     }
     if (retry) return route(id);
     finish(id, tl::make_unexpected(error));
@@ -345,15 +401,20 @@ void InferenceRouter::retry_or_fail(std::uint64_t id, const Error& error) {
 
 void InferenceRouter::finish(std::uint64_t id, Result<api::InferenceDone> result) {
     OnDone done;
+    std::shared_ptr<api::Budget> budget;
+    std::uint64_t paid = 0;
     {
         const std::scoped_lock lock(mutex_);
         const auto found = completions_.find(id);
         if (found == completions_.end()) return;
+        budget = std::move(found->second.request.budget);
+        paid = found->second.result.cost_atoms;
         if (const auto e = endpoints_.find(found->second.endpoint); e != endpoints_.end())
             e->second.in_flight -= std::min<std::uint64_t>(e->second.in_flight, 1);
         done = std::move(found->second.on_done);
         completions_.erase(found);
     }
+    if (budget) budget->settle(paid);
     done(std::move(result));
 }
 

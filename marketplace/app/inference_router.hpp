@@ -46,7 +46,7 @@ class InferenceRouter final : public api::InferencePort, public InferenceEvents 
         std::string model;
         domain::Hash32 input_lease;
         domain::Hash32 output_lease;
-        std::uint64_t price_atoms = 0;  ///< of output tokens
+        std::uint64_t price_atoms = 0;  // of output
         std::uint64_t input_price_atoms = 0;
         std::uint64_t in_flight = 0;
     };
@@ -58,6 +58,9 @@ class InferenceRouter final : public api::InferencePort, public InferenceEvents 
         domain::Address worker;
         bool started = false;  // a token came
         bool held = false;     // its reader is slow
+        bool aborted = false;
+        bool cut = false;                     // fewer tokens than asked for, for the budget
+        std::uint64_t max_tokens_wanted = 0;  // of each choice
         bool settling = false;
         std::set<domain::Address> tried;
         domain::TimeMs heard_ms = 0;
@@ -73,8 +76,14 @@ class InferenceRouter final : public api::InferencePort, public InferenceEvents 
     [[nodiscard]] static wire::MarketMessage message_for(std::uint64_t id,
                                                          const api::InferenceRequest& request,
                                                          const Endpoint& endpoint);
+    /// Holds the most the completion can cost at that endpoint and cuts its output to what there
+    /// is.
+    [[nodiscard]] static ledger::base::Result<void> hold_budget(Completion& completion,
+                                                                const Endpoint& endpoint);
     void retry_or_fail(std::uint64_t id, const ledger::base::Error& error);
+    /// `budget`: of the completion, which may be over by now.
     void receipt_settled(std::uint64_t id, const ledger::eth::Receipt& receipt,
+                         const std::shared_ptr<api::Budget>& budget,
                          const ledger::base::Result<void>& result);
     void finish(std::uint64_t id, ledger::base::Result<api::InferenceDone> result);
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "marketplace/app/application.hpp"
+#include "marketplace/app/log_format.hpp"
 
 #include <CLI/CLI.hpp>
 #include <signal.h>
@@ -76,6 +77,7 @@ int run_program(int argc, char** argv) {
     auto config = read_config(file);
     if (!config) return fail_with(config.error());
     config->adopt_chain_nonce = adopt_chain_nonce;
+    if (config->log_json) log_as_json();
     const std::string address = config->listen_address;
     auto application = Application::start(std::move(*config));
     if (!application) return fail_with(application.error());

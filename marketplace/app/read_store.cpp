@@ -12,7 +12,19 @@ api::PublishedModel to_model(const storage::ModelRow& row) {
     return {row.name, row.owner, row.spec, row.created_ms};
 }
 api::ApiKeyRow to_key(const storage::ApiKey& row) {
-    return {row.id, row.key_hash, row.owner, row.label, row.created_ms, row.revoked};
+    api::ApiKeyRow key;
+    key.id = row.id;
+    key.key_hash = row.key_hash;
+    key.owner = row.owner;
+    key.label = row.label;
+    key.created_ms = row.created_ms;
+    key.revoked = row.revoked;
+    key.scopes = row.scopes;
+    key.spend_cap_atoms = row.spend_cap_atoms;
+    key.spent_atoms = row.spent_atoms;
+    key.expires_ms = row.expires_ms;
+    key.delegation_nonce = row.delegation_nonce;
+    return key;
 }
 api::FileRow to_file(const storage::StoredFile& row) {
     return {row.id, row.owner, row.filename, row.purpose, row.blob, row.bytes, row.created_ms};
@@ -56,8 +68,14 @@ std::optional<std::string> Catalog::job_spec(const domain::Hash32& spec_hash) co
 Result<void> Catalog::put_api_key(const api::ApiKeyRow& key) {
     return engine_.transact({}, [key](Database& db) {
         return CatalogStore(db).put_api_key(
-            {key.id, key.key_hash, key.owner, key.label, key.created_ms, key.revoked});
+            {key.id, key.key_hash, key.owner, key.label, key.created_ms, key.revoked, key.scopes,
+             key.spend_cap_atoms, key.spent_atoms, key.expires_ms, key.delegation_nonce});
     });
+}
+
+Result<void> Catalog::spend_api_key(const std::string& id, std::uint64_t atoms) {
+    return engine_.transact(
+        {}, [id, atoms](Database& db) { return CatalogStore(db).spend_api_key(id, atoms); });
 }
 
 Result<void> Catalog::revoke_api_key(const std::string& id, const domain::Address& owner) {

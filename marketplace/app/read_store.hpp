@@ -44,6 +44,7 @@ class Catalog final : public api::CatalogPort {
     ledger::base::Result<void> put_api_key(const api::ApiKeyRow& key) override;
     ledger::base::Result<void> revoke_api_key(const std::string& id,
                                               const domain::Address& owner) override;
+    ledger::base::Result<void> spend_api_key(const std::string& id, std::uint64_t atoms) override;
     [[nodiscard]] std::optional<api::ApiKeyRow> api_key(const domain::Hash32& hash) const override;
     [[nodiscard]] std::vector<api::ApiKeyRow> api_keys(const domain::Address& owner) const override;
     ledger::base::Result<void> put_job_key(const domain::Hash32& lease,

@@ -18,9 +18,19 @@ ModelRow read_model(SQLite::Statement& row) {
 }
 
 ApiKey read_key(SQLite::Statement& row) {
-    return {row.getColumn(0).getString(),     fixed<Hash32>(row.getColumn(1)),
-            fixed<Address>(row.getColumn(2)), row.getColumn(3).getString(),
-            number(row.getColumn(4)),         row.getColumn(5).getInt() != 0};
+    ApiKey key;
+    key.id = row.getColumn(0).getString();
+    key.key_hash = fixed<Hash32>(row.getColumn(1));
+    key.owner = fixed<Address>(row.getColumn(2));
+    key.label = row.getColumn(3).getString();
+    key.created_ms = number(row.getColumn(4));
+    key.revoked = row.getColumn(5).getInt() != 0;
+    key.scopes = row.getColumn(6).getUInt();
+    if (!row.isColumnNull(7)) key.spend_cap_atoms = number(row.getColumn(7));
+    key.spent_atoms = number(row.getColumn(8));
+    key.expires_ms = number(row.getColumn(9));
+    if (!row.isColumnNull(10)) key.delegation_nonce = number(row.getColumn(10));
+    return key;
 }
 
 StoredFile read_file(SQLite::Statement& row) {
@@ -28,6 +38,18 @@ StoredFile read_file(SQLite::Statement& row) {
             row.getColumn(2).getString(),    row.getColumn(3).getString(),
             fixed<Hash32>(row.getColumn(4)), number(row.getColumn(5)),
             number(row.getColumn(6))};
+}
+
+constexpr const char* kSelectKey =
+    "SELECT id, key_hash, owner, label, created_ms, revoked, scopes, spend_cap_atoms, spent_atoms, "
+    "expires_ms, delegation_nonce FROM api_keys WHERE ";
+
+void bind_optional(SQLite::Statement& statement, int index,
+                   const std::optional<std::uint64_t>& value) {
+    if (value)
+        statement.bind(index, to_column(*value));
+    else
+        statement.bind(index);
 }
 
 constexpr const char* kSelectFile =
@@ -95,15 +117,34 @@ Result<void> CatalogStore::put_api_key(const ApiKey& key) {
     return database_.run([&](SQLite::Database& db) {
         SQLite::Statement insert(db,
                                  "INSERT INTO api_keys(id, key_hash, owner, label, created_ms, "
-                                 "revoked) VALUES(?, ?, ?, ?, ?, ?)");
+                                 "revoked, scopes, spend_cap_atoms, spent_atoms, expires_ms, "
+                                 "delegation_nonce) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
         insert.bind(1, key.id);
         bind_blob(insert, 2, key.key_hash.span());
         bind_blob(insert, 3, key.owner.span());
         insert.bind(4, key.label);
         insert.bind(5, to_column(key.created_ms));
         insert.bind(6, key.revoked ? 1 : 0);
+        insert.bind(7, key.scopes);
+        bind_optional(insert, 8, key.spend_cap_atoms);
+        insert.bind(9, to_column(key.spent_atoms));
+        insert.bind(10, to_column(key.expires_ms));
+        bind_optional(insert, 11, key.delegation_nonce);
         insert.exec();
     });
+}
+
+Result<void> CatalogStore::spend_api_key(const std::string& id, std::uint64_t atoms) {
+    int changed = 0;
+    TRY(database_.run([&](SQLite::Database& db) {
+        SQLite::Statement update(db,
+                                 "UPDATE api_keys SET spent_atoms = spent_atoms + ? WHERE id = ?");
+        update.bind(1, to_column(atoms));
+        update.bind(2, id);
+        changed = update.exec();
+    }));
+    if (changed == 0) return fail(ErrorCode::not_found, "API key " + id);
+    return {};
 }
 
 Result<void> CatalogStore::revoke_api_key(const std::string& id, const Address& owner) {
@@ -121,10 +162,7 @@ Result<void> CatalogStore::revoke_api_key(const std::string& id, const Address& 
 Result<std::optional<ApiKey>> CatalogStore::api_key(const Hash32& hash) {
     std::optional<ApiKey> out;
     TRY(database_.run([&](SQLite::Database& db) {
-        SQLite::Statement select(
-            db,
-            "SELECT id, key_hash, owner, label, created_ms, revoked FROM api_keys "
-            "WHERE key_hash = ?");
+        SQLite::Statement select(db, std::string(kSelectKey) + "key_hash = ?");
         bind_blob(select, 1, hash.span());
         if (select.executeStep()) out = read_key(select);
     }));
@@ -134,10 +172,7 @@ Result<std::optional<ApiKey>> CatalogStore::api_key(const Hash32& hash) {
 Result<std::vector<ApiKey>> CatalogStore::api_keys(const Address& owner) {
     std::vector<ApiKey> out;
     TRY(database_.run([&](SQLite::Database& db) {
-        SQLite::Statement select(
-            db,
-            "SELECT id, key_hash, owner, label, created_ms, revoked FROM api_keys "
-            "WHERE owner = ? ORDER BY created_ms, id");
+        SQLite::Statement select(db, std::string(kSelectKey) + "owner = ? ORDER BY created_ms, id");
         bind_blob(select, 1, owner.span());
         while (select.executeStep())
             out.push_back(read_key(select));

@@ -26,6 +26,11 @@ struct ApiKey {
     std::string label;
     domain::TimeMs created_ms = 0;
     bool revoked = false;
+    std::uint32_t scopes = 0;                      ///< bits
+    std::optional<std::uint64_t> spend_cap_atoms;  ///< none: whatever the owner may spend
+    std::uint64_t spent_atoms = 0;
+    domain::TimeMs expires_ms = 0;                  ///< 0: never
+    std::optional<std::uint64_t> delegation_nonce;  ///< of the delegation it is bound to
 };
 
 /// An account's name for a blob.
@@ -57,6 +62,9 @@ class CatalogStore {
     [[nodiscard]] ledger::base::Result<void> put_api_key(const ApiKey& key);
     [[nodiscard]] ledger::base::Result<void> revoke_api_key(const std::string& id,
                                                             const domain::Address& owner);
+    /// Adds to what was paid with a key. not_found.
+    [[nodiscard]] ledger::base::Result<void> spend_api_key(const std::string& id,
+                                                           std::uint64_t atoms);
     [[nodiscard]] ledger::base::Result<std::optional<ApiKey>> api_key(const domain::Hash32& hash);
     [[nodiscard]] ledger::base::Result<std::vector<ApiKey>> api_keys(const domain::Address& owner);
 

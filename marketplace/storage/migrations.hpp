@@ -7,7 +7,7 @@
 /// that was released; add another.
 namespace marketplace::storage {
 
-inline constexpr std::array<const char*, 5> kMigrations = {R"sql(
+inline constexpr std::array<const char*, 6> kMigrations = {R"sql(
 -- The market itself: one record per command. Everything the engine knows is replayed from here.
 CREATE TABLE journal(
     sequence INTEGER PRIMARY KEY,
@@ -149,6 +149,14 @@ CREATE TABLE webhook_deliveries(
 CREATE INDEX webhook_deliveries_pending ON webhook_deliveries(endpoint, next_attempt_ms, number)
     WHERE state = 0;
 CREATE INDEX webhook_deliveries_by_endpoint ON webhook_deliveries(endpoint, number);
+)sql",
+                                                           R"sql(
+-- What an API key may do, pay, and until when. Those made before may do everything.
+ALTER TABLE api_keys ADD COLUMN scopes INTEGER NOT NULL DEFAULT 63;
+ALTER TABLE api_keys ADD COLUMN spend_cap_atoms INTEGER;
+ALTER TABLE api_keys ADD COLUMN spent_atoms INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE api_keys ADD COLUMN expires_ms INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE api_keys ADD COLUMN delegation_nonce INTEGER;
 )sql"};
 
 }  // namespace marketplace::storage

@@ -84,6 +84,11 @@ Result<ledger::eth::Bid> parse_bid(std::string_view text) {
     return read_fields<ledger::eth::Bid>(document, bid_fields);
 }
 
+Result<ledger::eth::Delegation> parse_delegation(std::string_view text) {
+    TRY_ASSIGN(const json document, parse_body(text));
+    return read_fields<ledger::eth::Delegation>(document, delegation_fields);
+}
+
 Result<PostJobBody> parse_post_job(std::string_view body) {
     TRY_ASSIGN(const json document, parse_body(body));
     PostJobBody out;

@@ -25,6 +25,7 @@ namespace marketplace::wire {
 /// The signed messages alone, as `ask_json` and `bid_json` write them.
 [[nodiscard]] ledger::base::Result<ledger::eth::Ask> parse_ask(std::string_view text);
 [[nodiscard]] ledger::base::Result<ledger::eth::Bid> parse_bid(std::string_view text);
+[[nodiscard]] ledger::base::Result<ledger::eth::Delegation> parse_delegation(std::string_view text);
 
 /// POST /v1/jobs and /v1/market/quotes: {"id":"job_…","spec":"<canonical>","bids":[{"bid":{…},
 /// "signature":"0x…","constraints":"<canonical>"}],"delegation":{…},"delegation_signature":"0x…"}.

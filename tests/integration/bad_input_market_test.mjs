@@ -2,7 +2,7 @@
 // What a running market says to wrong input: each refusal has its own stable code and a sentence that helps, and
 // leaves nothing half done behind.
 import assert from "node:assert/strict";
-import { mkdirSync, rmSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -68,9 +68,26 @@ describe("JSON", () => {
     "a NUL": '{"id":"\u0000',
     "nothing": "",
     "two documents": "{} {}",
+    "100,000 open brackets": "[".repeat(100_000),
+    "100,000 open objects": '{"a":'.repeat(40_000),
+    "60,000 members": `{${Array.from({ length: 20_000 }, (_, i) => `"${i}":1`).join(",")}}`,
+    "a number beyond any": `{"id":${"9".repeat(100_000)}}`,
   })) {
     test(`${name} is invalid_json`, () => refuses("/v1/jobs", { text }, 400, "invalid_json"));
   }
+
+  test("a bomb of any kind costs neither time nor memory", async () => {
+    const resident = () => Number(readFileSync(`/proc/${net.processes.pid("market")}/status`, "utf8").match(/VmRSS:\s+(\d+)/)[1]);
+    const before_kib = resident();
+    const bombs = ["[", '{"a":', "[[],", '"\\u0000', '{"a":[1e9999,'].map((piece) => piece.repeat(Math.floor(250_000 / piece.length)));
+    for (let round = 0; round < 4; ++round) {
+      await Promise.all(bombs.map(async (text) => {
+        const answer = await rest.request("POST", "/v1/market/quotes", { text });
+        assert.equal(answer.json.code, "invalid_json", answer.text.slice(0, 200));
+      }));
+    }
+    assert.ok(resident() - before_kib < 64 * 1024, `${resident() - before_kib} KiB more`);
+  });
 
   test("an unknown field is named", async () => {
     const body = await rest.job_body(buyer, small_text_spec(blob));
@@ -117,6 +134,81 @@ describe("HTTP", () => {
   test("an unknown route is 404 not_found, a wrong method 405", async () => {
     await refused(await rest.request("GET", "/v1/nothing"), 404, "not_found");
     assert.equal((await rest.request("DELETE", "/v1/market/info")).status, 405);
+  });
+});
+
+describe("sign-in", () => {
+  /** An ERC-4361 message of the buyer; `change` overrides its parts. */
+  async function message(change = {}) {
+    const { nonce, chain_id } = await rest.get("/v1/auth/nonce");
+    const { host } = new URL(rest.url);
+    const parts = { domain: host, uri: `http://${host}`, chain_id, nonce, issued: new Date(), expires: new Date(Date.now() + 60_000), ...change };
+    return `${parts.domain} wants you to sign in with your Ethereum account:\n${parts.address ?? buyer.address}\n\nSign in.\n\n` +
+      `URI: ${parts.uri}\nVersion: 1\nChain ID: ${parts.chain_id}\nNonce: ${parts.nonce}\nIssued At: ${parts.issued.toISOString()}\n` +
+      `Expiration Time: ${parts.expires.toISOString()}`;
+  }
+  const post = async (text, signer = buyer) =>
+    new Rest(rest.url).request("POST", "/v1/auth/siwe", { body: { message: text, signature: await signer.signMessage({ message: text }) } });
+
+  test("a message works once, also when it comes many times at once", async () => {
+    const text = await message();
+    const answers = await Promise.all(Array.from({ length: 8 }, () => post(text)));
+    assert.equal(answers.filter((one) => one.status === 200).length, 1);
+    for (const one of answers.filter((answer) => answer.status !== 200)) await refused(one, 401, "nonce_used");
+  });
+  for (const [name, change, status, code] of [
+    ["that has expired", { expires: new Date(Date.now() - 1_000) }, 422, "expired"],
+    ["issued an hour ago", { issued: new Date(Date.now() - 3_600_000) }, 422, "expired"],
+    ["issued in an hour", { issued: new Date(Date.now() + 3_600_000), expires: new Date(Date.now() + 7_200_000) }, 422, "invalid_window"],
+    ["for another site", { domain: "evil.example", uri: "http://evil.example" }, 403, "forbidden"],
+    ["whose URI is another site's", { uri: "http://evil.example" }, 403, "forbidden"],
+    ["for another chain", { chain_id: 1 }, 422, "wrong_chain"],
+    ["with a nonce of its own making", { nonce: "0123456789abcdef01234567" }, 401, "nonce_used"],
+    ["with an address in lower case", { address: buyer.address.toLowerCase() }, 400, "invalid_field"],
+  ]) {
+    test(`a message ${name} is ${code}`, async () => refused(await post(await message(change)), status, code));
+  }
+  test("a message signed by another key is invalid_signature", async () => refused(await post(await message(), stranger), 401, "invalid_signature"));
+  test("a nonce that another run of the market made is nonce_used", async () => {
+    const other = await message();
+    const forged = other.replace(/Nonce: (\w{20})(\w+)/, (_, head, tail) => `Nonce: ${head}${[...tail].reverse().join("")}`);
+    await refused(await post(forged), 401, "nonce_used");
+  });
+  test("a session is its account's alone", async () => {
+    const one = new Rest(rest.url);
+    const other = new Rest(rest.url);
+    await one.sign_in(buyer);
+    await other.sign_in(stranger);
+    const { id } = (await one.request("POST", "/v1/api-keys", { body: { label: "mine" } })).json;
+    await refused(await other.request("DELETE", `/v1/api-keys/${id}`), 404, "not_found");
+    assert.deepEqual((await other.get("/v1/api-keys")).data, []);
+    assert.ok((await one.get("/v1/api-keys")).data.some((key) => key.id === id && !key.revoked));
+  });
+});
+
+describe("idempotency", () => {
+  test("a key used with another body is idempotency_conflict, with the same the first answer again", async () => {
+    const body = await rest.ask_body(provider, stranger.address);
+    const headers = { "idempotency-key": random_hash() };
+    const first = await rest.request("POST", "/v1/market/orders", { body, headers });
+    assert.equal(first.status, 201, first.text);
+    const again = await rest.request("POST", "/v1/market/orders", { body, headers });
+    assert.equal(again.text, first.text);
+    assert.equal(again.headers.get("idempotent-replayed"), "true");
+    const earlier = await visible_state();
+    const other = await rest.ask_body(provider, stranger.address);
+    await refused(await rest.request("POST", "/v1/market/orders", { body: other, headers }), 422, "idempotency_conflict");
+    assert.equal((await visible_state()).orders, earlier.orders);
+  });
+  test("a key is its caller's: another may use the same", async () => {
+    const headers = { "idempotency-key": random_hash() };
+    const anonymous = new Rest(rest.url);
+    assert.equal((await rest.request("POST", "/v1/market/orders", { body: await rest.ask_body(provider, stranger.address), headers })).status, 201);
+    assert.equal((await anonymous.request("POST", "/v1/market/orders", { body: await rest.ask_body(provider, stranger.address), headers })).status, 201);
+  });
+  test("a key of 256 bytes is invalid_field", async () => {
+    const headers = { "idempotency-key": "k".repeat(256) };
+    await refused(await rest.request("POST", "/v1/market/orders", { body: await rest.ask_body(provider, stranger.address), headers }), 400, "invalid_field");
   });
 });
 

@@ -238,11 +238,18 @@ describe("a buyer's way", { skip: no_browser }, () => {
   test("an API key is shown once and can be revoked", async () => {
     const nasty = "<img src=x onerror=alert(1)>";
     await page.getByLabel("Label").fill(nasty);
+    await page.getByLabel("May spend, tokens").fill("none");
+    await page.getByRole("button", { name: "New key", disabled: true }).waitFor();
+    await page.getByLabel("May spend, tokens").fill("0.25");
+    await page.getByLabel("Lasts, days").fill("7");
+    await page.getByLabel("May be used for").selectOption("Completions");
     await page.getByRole("button", { name: "New key" }).click();
     const key = await page.locator(".note.good code").innerText();
     assert.match(key, /^mrk_/);
     assert.equal((await fetch(`${net.market_url}/v1/auth/session`, { headers: { authorization: `Bearer ${key}` } })).status, 200);
     await page.getByRole("cell", { name: nasty, exact: true }).waitFor();
+    await page.getByRole("cell", { name: "0.25", exact: true }).waitFor();
+    await page.getByRole("cell", { name: "inference", exact: true }).waitFor();
     assert.equal(await page.locator("main img").count(), 0, "a label is text");
     await page.getByRole("button", { name: /^Revoke/ }).click();
     await page.getByText("No key yet.").waitFor();

@@ -35,8 +35,9 @@ class RestMarket {
           blobs_(std::move(*marketplace::api::BlobStore::open(folder / "blobs", 1 << 20))),
           uploads_(std::move(*marketplace::api::BlobUploads::open(*blobs_))),
           auth_({}, catalog_, clock_),
-          context_{engine_, catalog_,  log_,  settlement_, inference_, records_,      market_,
-                   *blobs_, *uploads_, auth_, clock_,      {},         config.domain, unlimited()} {
+          context_{engine_,  catalog_, log_,   settlement_,   inference_,
+                   records_, market_,  chain_, *blobs_,       *uploads_,
+                   auth_,    clock_,   {},     config.domain, unlimited()} {
         const auto publish = [this](const auto& record, auto bytes) {
             log_.append(record, bytes);
             market_.add(record);
@@ -88,6 +89,19 @@ class RestMarket {
         void pace(std::uint64_t, Pace) override {}
     };
 
+    class NoChain final : public marketplace::api::ChainPort {
+     public:
+        ledger::base::Result<bool> accepts_signature(const marketplace::domain::Address&,
+                                                     const marketplace::domain::Hash32&,
+                                                     ledger::base::ByteView) override {
+            return ledger::base::fail(ledger::base::ErrorCode::chain_unreachable);
+        }
+        ledger::base::Result<std::uint64_t> delegation_nonce(
+            const marketplace::domain::Address&) override {
+            return ledger::base::fail(ledger::base::ErrorCode::chain_unreachable);
+        }
+    };
+
     static std::unique_ptr<marketplace::storage::Database> open(
         const std::filesystem::path& folder, marketplace::storage::Database::Mode mode) {
         auto out = marketplace::storage::Database::open(folder / "market.db", mode);
@@ -111,6 +125,7 @@ class RestMarket {
     marketplace::app::MarketFeed market_;
     NoSettlement settlement_;
     NoInference inference_;
+    NoChain chain_;
     std::unique_ptr<marketplace::api::BlobStore> blobs_;
     std::unique_ptr<marketplace::api::BlobUploads> uploads_;
     marketplace::api::Auth auth_;

@@ -134,14 +134,37 @@ interface ApiKey {
   label: string;
   created_ms: number;
   revoked: boolean;
+  scopes: string[];
+  spend_cap: string | null;
+  spent: string;
+  expires_ms: number | null;
+}
+
+const day_ms = 86_400_000;
+
+/** What the form asks of a new key; null while a figure in it makes no sense. */
+function key_terms(label: string, cap: string, days: string, scope: string): Record<string, unknown> | null {
+  const atoms = cap === "" ? undefined : parse_tokens(cap);
+  const lasts = days === "" ? undefined : Number(days);
+  if (atoms === null || atoms === 0n || (lasts !== undefined && !(lasts > 0 && lasts <= 36_500))) return null;
+  return {
+    label,
+    ...(atoms === undefined ? {} : { spend_cap: String(atoms) }),
+    ...(lasts === undefined ? {} : { expires_ms: Date.now() + Math.round(lasts * day_ms) }),
+    ...(scope === "" ? {} : { scopes: [scope] }),
+  };
 }
 
 function Keys() {
   const keys = useLoad(() => get<List<ApiKey>>("/v1/api-keys"), [session.value?.token]);
   const [label, set_label] = useState("");
+  const [cap, set_cap] = useState("");
+  const [days, set_days] = useState("");
+  const [scope, set_scope] = useState("");
+  const terms = key_terms(label, cap, days, scope);
   const [fresh, set_fresh] = useState("");
   const create = useAction(async () => {
-    const { key } = await post<{ key: string }>("/v1/api-keys", { label });
+    const { key } = await post<{ key: string }>("/v1/api-keys", terms);
     set_fresh(key);
     set_label("");
     await keys.reload();
@@ -153,13 +176,20 @@ function Keys() {
   const live = (keys.value?.data ?? []).filter((key) => !key.revoked);
   return (
     <Panel title="API keys">
-      <p class="hint">For clients such as OpenAI's, with <code>{location.origin}/v1</code> as their base URL. A key acts for your account until it is revoked.</p>
+      <p class="hint">For clients such as OpenAI's, with <code>{location.origin}/v1</code> as their base URL. A key acts for your account within these bounds until it is revoked; what is left empty is not bounded.</p>
       <form class="row" onSubmit={(event) => {
         event.preventDefault();
         void create.run();
       }}>
         <Field label="Label">{(props) => <input {...props} maxLength={100} value={label} onInput={(event) => set_label(event.currentTarget.value)} />}</Field>
-        <button type="submit" disabled={create.busy}>New key</button>
+        <Field label="May spend, tokens">{(props) => <input {...props} inputMode="decimal" value={cap} onInput={(event) => set_cap(event.currentTarget.value)} />}</Field>
+        <Field label="Lasts, days">{(props) => <input {...props} inputMode="decimal" value={days} onInput={(event) => set_days(event.currentTarget.value)} />}</Field>
+        <Field label="May be used for">{(props) => (
+          <select {...props} value={scope} onChange={(event) => set_scope(event.currentTarget.value)}>
+            <option value="">Everything</option><option value="inference">Completions</option><option value="files">Files</option>
+          </select>
+        )}</Field>
+        <button type="submit" disabled={create.busy || !terms}>New key</button>
       </form>
       {fresh && <div class="note good" role="status">Copy it now, it is shown this once: <code>{fresh}</code></div>}
       <Failure error={create.error ?? revoke.error ?? keys.error} />
@@ -167,11 +197,14 @@ function Keys() {
       {live.length > 0 && (
         <div class="scroll" tabIndex={0} role="group" aria-label="API keys">
           <table>
-            <thead><tr><th>Label</th><th>Made</th><th><span class="sr">Actions</span></th></tr></thead>
+            <thead><tr><th>Label</th><th>Made</th><th>Ends</th><th>For</th><th>Spent</th><th>At most</th><th><span class="sr">Actions</span></th></tr></thead>
             <tbody>
               {live.map((key) => (
                 <tr key={key.id}>
                   <td class="wrap">{key.label || "(none)"}</td><td>{date_time(key.created_ms)}</td>
+                  <td>{key.expires_ms === null ? "never" : date_time(key.expires_ms)}</td>
+                  <td>{key.scopes.length === 6 ? "everything" : key.scopes.join(", ")}</td>
+                  <td>{tokens(key.spent)}</td><td>{key.spend_cap === null ? "no cap" : tokens(key.spend_cap)}</td>
                   <td><button type="button" disabled={revoke.busy} onClick={() => revoke.run(key.id)} aria-label={`Revoke ${key.label || key.id}`}>Revoke</button></td>
                 </tr>
               ))}

@@ -151,6 +151,15 @@ class FakeCatalog final : public api::CatalogPort {
             if (key.key_hash == hash) return key;
         return std::nullopt;
     }
+    Result<void> spend_api_key(const std::string& id, std::uint64_t atoms) override {
+        const std::lock_guard lock(mutex_);
+        for (auto& key : keys_) {
+            if (key.id != id) continue;
+            key.spent_atoms += atoms;
+            return {};
+        }
+        return fail(ErrorCode::not_found);
+    }
     std::vector<api::ApiKeyRow> api_keys(const domain::Address& owner) const override {
         const std::lock_guard lock(mutex_);
         std::vector<api::ApiKeyRow> out;
@@ -200,6 +209,27 @@ class FakeCatalog final : public api::CatalogPort {
     std::map<domain::Hash32, domain::Bytes> job_keys_;
     std::vector<api::FileRow> files_;
     std::vector<api::ApiKeyRow> keys_;
+};
+
+/// Says of each account what the test tells it to.
+class FakeChain final : public api::ChainPort {
+ public:
+    Result<bool> accepts_signature(const domain::Address& account, const domain::Hash32&,
+                                   ledger::base::ByteView signature) override {
+        ++questions;
+        if (away) return fail(ErrorCode::chain_unreachable);
+        return account == wallet && ledger::base::Bytes(signature.begin(), signature.end()) == good;
+    }
+    Result<std::uint64_t> delegation_nonce(const domain::Address&) override {
+        ++questions;
+        if (away) return fail(ErrorCode::chain_unreachable);
+        return nonce.load();
+    }
+    domain::Address wallet;
+    ledger::base::Bytes good{1, 2, 3};
+    std::atomic<bool> away{false};
+    std::atomic<std::uint64_t> nonce{0};
+    std::atomic<int> questions{0};
 };
 
 class FakeLog final : public api::LogPort {
@@ -277,7 +307,10 @@ class FakeInference final : public api::InferencePort {
     std::uint64_t start(api::InferenceRequest request, OnToken on_token, OnDone on_done) override {
         const std::lock_guard lock(mutex_);
         last = std::move(request);
-        threads_.emplace_back([this, on_token = std::move(on_token), on_done = std::move(on_done)] {
+        threads_.emplace_back([this, budget = last.budget, on_token = std::move(on_token),
+                               on_done = std::move(on_done)] {
+            const std::uint64_t granted = budget ? budget->hold(worst_case) : worst_case;
+            if (granted == 0) return on_done(fail(ErrorCode::delegation_cap_exceeded));
             marketplace::wire::Token piece;
             for (const std::string& token : tokens)
                 for (piece.choice = 0; piece.choice < last.sampling.choices; ++piece.choice) {
@@ -301,8 +334,14 @@ class FakeInference final : public api::InferencePort {
                 done.finish_reasons.assign(last.sampling.choices, "stop");
             }
             done.vectors.assign(last.embed_count, "AACAPwAAAMA=");  // 1, -2
-            done.cost_atoms = 42;
+            done.cost_atoms = std::min<std::uint64_t>(42, granted);
             done.receipts = {"0xabc"};
+            if (aborted) done.finish_reasons.assign(last.sampling.choices, "cancelled");
+            if (granted < worst_case) {
+                done.finish_reasons.assign(last.sampling.choices, "length");
+                done.cut_by_budget = true;
+            }
+            if (budget) budget->settle(done.cost_atoms);
             on_done(done);
         });
         return 7;
@@ -315,6 +354,7 @@ class FakeInference final : public api::InferencePort {
     std::vector<std::string> tokens{"Call ", "me ", "Ishmael"};
     std::optional<ErrorCode> failure;
     bool endless = false;
+    std::uint64_t worst_case = 100;
     std::atomic<bool> aborted{false};
     std::atomic<bool> held{false};
     api::InferenceRequest last;
@@ -347,9 +387,9 @@ struct Fixture {
           blobs(std::move(*api::BlobStore::open(folder, quota, clock))),
           uploads(std::move(*api::BlobUploads::open(*blobs))),
           auth(auth_options(), catalog, clock),
-          context{engine,  catalog, log,           settlement,        inference,
-                  records, market,  *blobs,        *uploads,          auth,
-                  clock,   info(),  test_domain(), std::move(options)} {
+          context{engine,  catalog, log,    settlement,    inference,
+                  records, market,  chain,  *blobs,        *uploads,
+                  auth,    clock,   info(), test_domain(), std::move(options)} {
         http::Router router;
         api::register_routes(router, context);
         http::ServerOptions server_options;
@@ -423,6 +463,7 @@ struct Fixture {
         out.version = "0.1.0";
         out.deployment_json = R"({"chain_id":31337})";
         out.rules = test_engine();
+        out.delegate_address.data()[19] = 0xde;
         return out;
     }
 
@@ -434,6 +475,7 @@ struct Fixture {
     FakeSettlement settlement;
     FakeRecords records;
     FakeInference inference;
+    FakeChain chain;
     std::filesystem::path folder;
     std::unique_ptr<api::BlobStore> blobs;
     std::unique_ptr<api::BlobUploads> uploads;

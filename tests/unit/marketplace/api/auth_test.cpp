@@ -31,6 +31,18 @@ TEST_CASE("auth: messages for other sites, chains, times and keys open no sessio
     CHECK(code_of(f.post("/v1/auth/siwe", std::string(100, '['), 400)) == "invalid_json");
 }
 
+TEST_CASE("auth: nonces and sessions of another market, and of an earlier run, are nothing here") {
+    Fixture f;
+    Fixture other;
+    const auto key = PrivateKey::generate();
+    const std::string nonce = other.get("/v1/auth/nonce")["nonce"];
+    CHECK(code_of(f.sign_in(key, f.siwe_text(key.address(), nonce, "localhost"), 401)) ==
+          "nonce_used");
+    const std::string header = other.bearer(key);
+    CHECK(other.client().request("GET", "/v1/auth/session", "", header).status == 200);
+    CHECK(f.client().request("GET", "/v1/auth/session", "", header).status == 401);
+}
+
 TEST_CASE("auth: a message works once, its session until it expires") {
     Fixture f;
     const auto key = PrivateKey::generate();
@@ -97,4 +109,54 @@ TEST_CASE("auth: requests beyond the rate are refused with the time to wait") {
     CHECK(client.request("GET", "/livez").status == 200);
     f.clock.time_ms += 2000;
     CHECK(client.request("GET", "/version").status == 200);
+}
+
+TEST_CASE("auth: a contract wallet signs in when its code says so, and only then") {
+    Fixture f;
+    const auto owner = PrivateKey::generate();
+    f.chain.wallet = PrivateKey::generate().address();
+    const auto post = [&](const std::string& text, const std::string& signature, int status) {
+        const json body{{"message", text}, {"signature", signature}};
+        return f.post("/v1/auth/siwe", body.dump(), status);
+    };
+    const auto text = [&](const std::string& site) {
+        const std::string nonce = f.get("/v1/auth/nonce")["nonce"];
+        return f.siwe_text(f.chain.wallet, nonce, site);
+    };
+    const std::string good = text("localhost");
+    CHECK(code_of(post(good, "0x09", 401)) == "invalid_signature");
+    CHECK(code_of(post(text("evil.example"), "0x010203", 403)) == "forbidden");
+    const int asked = f.chain.questions;
+    CHECK(asked == 1);  // what is wrong otherwise is not put to the chain
+    f.chain.away = true;
+    CHECK(code_of(post(good, "0x010203", 503)) == "chain_unreachable");
+    f.chain.away = false;
+    CHECK(code_of(post(good, "0x" + std::string(2 * 4097, '0'), 413)) == "too_large");
+    // Neither the refusal nor the silence used the message up.
+    const json session = post(good, "0x010203", 200);
+    CHECK(session["address"] == ledger::crypto::to_checksum(f.chain.wallet));
+    CHECK(code_of(post(good, "0x010203", 401)) == "nonce_used");
+    const std::string header =
+        "Authorization: Bearer " + session["token"].get<std::string>() + "\r\n";
+    CHECK(f.client().request("GET", "/v1/auth/session", "", header).status == 200);
+    CHECK(f.client()
+              .request("GET", "/v1/accounts/" + ledger::crypto::to_checksum(f.chain.wallet) +
+                                  "/public-key")
+              .status == 404);
+}
+
+TEST_CASE("auth: questions to the chain are few per address") {
+    Fixture f;
+    const auto key = PrivateKey::generate();
+    const auto other = PrivateKey::generate();
+    int refused = 0;
+    for (int i = 0; i < 30; ++i) {
+        const std::string nonce = f.get("/v1/auth/nonce")["nonce"];
+        const std::string text = f.siwe_text(key.address(), nonce, "localhost");
+        const json body{{"message", text},
+                        {"signature", to_hex(other.sign(ledger::crypto::personal_digest(text)))}};
+        refused += f.client().request("POST", "/v1/auth/siwe", body.dump()).status == 429;
+    }
+    CHECK(refused == 10);
+    CHECK(f.chain.questions == 20);
 }

@@ -130,3 +130,25 @@ TEST_CASE("console_files: types, caching, compression and the policy") {
     // Only what can be asked for by its own name is an asset.
     CHECK(ask(router, "/assets/a.js.gz").status == 404);
 }
+
+TEST_CASE("console_files: the API's documents have a page of their own, when there are some") {
+    const Folder folder;
+    folder.write("index.html", "<p>page");
+    {
+        const auto files = ConsoleFiles::load(folder.path);
+        http::Router router;
+        api::add_console_routes(router, *files);
+        CHECK(ask(router, "/docs").status == 404);
+    }
+    folder.write("docs.html", "<p>documents");
+    const auto files = ConsoleFiles::load(folder.path);
+    http::Router router;
+    api::add_console_routes(router, *files);
+    const auto page = ask(router, "/docs");
+    CHECK(page.body == "<p>documents");
+    CHECK(header(page, "cache-control") == "no-cache");
+    const std::string policy = header(page, "content-security-policy");
+    CHECK(policy.starts_with("default-src 'none'; script-src 'self';"));
+    CHECK(policy.find("connect-src 'self';") != std::string::npos);
+    CHECK(ask(router, "/").body == "<p>page");
+}

@@ -37,6 +37,9 @@ TEST_CASE("settlements: paged by id") {
     CHECK(page["data"].size() == 2);
     CHECK(page["has_more"] == true);
     CHECK(page["last_id"] == "2");
+    const auto linked = f.client().request("GET", "/v1/settlements?limit=2&after=0");
+    CHECK(linked.header("link") == "</v1/settlements?limit=2&after=2>; rel=\"next\"");
+    CHECK(f.client().request("GET", "/v1/settlements?after=2").header("link").empty());
     const json rest = f.get("/v1/settlements?after=2");
     CHECK(rest["data"].size() == 1);
     CHECK(rest["has_more"] == false);
@@ -56,6 +59,23 @@ TEST_CASE("ops: health, version, metrics, and a document of every route") {
     CHECK(openapi["openapi"] == "3.1.0");
     CHECK(openapi["paths"].contains("/v1/jobs/{id}/events"));
     CHECK(openapi["paths"]["/v1/jobs"]["post"]["operationId"] == "postJob");
+    // No answer that is JSON is described as "an object" alone.
+    for (const auto& [path, operations] : openapi["paths"].items())
+        for (const auto& [method, operation] : operations.items())
+            for (const auto& [status, response] : operation["responses"].items()) {
+                if (!response.contains("content") ||
+                    !response["content"].contains("application/json"))
+                    continue;
+                const json& schema = response["content"]["application/json"]["schema"];
+                CHECK_MESSAGE((schema.contains("$ref") || schema.contains("properties")),
+                              method << " " << path << " " << status);
+            }
+    const auto zipped = client.request("GET", "/openapi.json", "", "Accept-Encoding: gzip\r\n");
+    CHECK(zipped.header("content-encoding") == "gzip");
+    CHECK(zipped.header("vary") == "Accept-Encoding");
+    CHECK(zipped.body.size() * 4 < openapi.dump().size());
+    CHECK(client.request("GET", "/docs/errors").body.find("id=\"insufficient_funds\"") !=
+          std::string::npos);
     const auto missing = client.request("GET", "/v1/nothing");
     CHECK(missing.status == 404);
     CHECK(missing.header("content-type") == "application/problem+json");
@@ -66,6 +86,24 @@ TEST_CASE("ops: health, version, metrics, and a document of every route") {
     const auto again = client.request("GET", "/v1/market/info", "",
                                       "If-None-Match: " + first.header("etag") + "\r\n");
     CHECK(again.status == 304);
+}
+
+TEST_CASE("ops: request times are a histogram whose buckets rise to the count") {
+    Fixture f;
+    f.context.times->observe("/v1/jobs", std::chrono::microseconds(900));
+    f.context.times->observe("/v1/jobs", std::chrono::microseconds(1'001));
+    f.context.times->observe("/v1/jobs", std::chrono::minutes(2));
+    const std::string text = f.client().request("GET", "/metrics").body;
+    for (const char* line :
+         {"# TYPE millrace_http_request_seconds histogram\n",
+          "millrace_http_request_seconds_bucket{route=\"/v1/jobs\",le=\"0.001\"} 1\n",
+          "millrace_http_request_seconds_bucket{route=\"/v1/jobs\",le=\"0.005\"} 2\n",
+          "millrace_http_request_seconds_bucket{route=\"/v1/jobs\",le=\"60\"} 2\n",
+          "millrace_http_request_seconds_bucket{route=\"/v1/jobs\",le=\"+Inf\"} 3\n",
+          "millrace_http_request_seconds_sum{route=\"/v1/jobs\"} 120.001901\n",
+          "millrace_http_request_seconds_count{route=\"/v1/jobs\"} 3\n",
+          "millrace_settlement_ok 1\n"})
+        CHECK_MESSAGE(text.find(line) != std::string::npos, line);
 }
 
 TEST_CASE("cors: exact origins only") {

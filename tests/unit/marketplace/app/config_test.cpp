@@ -35,6 +35,26 @@ TEST_CASE("config: wrong settings are refused with their name") {
               .find("claim_at_atoms") != std::string::npos);
 }
 
+TEST_CASE("config: names, origins and the log's form") {
+    CHECK(refused(kPaths + "public_names = \"market.example\"\n"));
+    CHECK(refused(kPaths + "public_names = [\"a b\"]\n"));
+    CHECK(refused(kPaths + "public_names = [\"a\", \"a\"]\n"));
+    for (const char* origin :
+         {"*", "null", "console.example", "https://", "https://a/", "ftp://a", "https://*.example"})
+        CHECK(refused(kPaths + "cors_origins = [\"" + origin + "\"]\n"));
+    CHECK(refused(kPaths + "log_json = 1\n"));
+    const auto config = parse_config(kPaths +
+                                         "public_names = [\"market.example\", \"m:8460\"]\n"
+                                         "cors_origins = [\"https://console.example\", "
+                                         "\"http://127.0.0.1:5173\"]\nlog_json = true\n",
+                                     "/");
+    REQUIRE(config);
+    CHECK(config->public_names.size() == 2);
+    CHECK(config->cors_origins.back() == "http://127.0.0.1:5173");
+    CHECK(config->log_json);
+    CHECK_FALSE(config->log_requests);
+}
+
 TEST_CASE("config: one node or several, each once, and no quorum above their number") {
     CHECK(parse_config(kPaths, "/")->rpc_urls.size() == 1);
     CHECK(parse_config(kPaths + "rpc_url = \"http://a:1\"\n", "/")->rpc_urls ==

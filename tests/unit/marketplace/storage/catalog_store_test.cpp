@@ -22,6 +22,15 @@ Hash32 hash(std::uint8_t n) {
     out.data()[31] = n;
     return out;
 }
+ApiKey api_key(const char* id, std::uint8_t secret, std::uint8_t owner) {
+    ApiKey out;
+    out.id = id;
+    out.key_hash = hash(secret);
+    out.owner = account(owner);
+    out.label = "laptop";
+    out.created_ms = 5;
+    return out;
+}
 
 }  // namespace
 
@@ -71,8 +80,8 @@ TEST_CASE("catalog_store: only the owner revokes a key") {
     auto database = Database::open(folder.file("market.db"));
     REQUIRE(database);
     CatalogStore catalog(**database);
-    REQUIRE(catalog.put_api_key({"key_1", hash(1), account(1), "laptop", 5, false}));
-    CHECK_FALSE(catalog.put_api_key({"key_2", hash(1), account(2), "copy", 6, false}));
+    REQUIRE(catalog.put_api_key(api_key("key_1", 1, 1)));
+    CHECK_FALSE(catalog.put_api_key(api_key("key_2", 1, 2)));
     CHECK_FALSE(catalog.revoke_api_key("key_1", account(2)));
     CHECK_FALSE(catalog.revoke_api_key("key_9", account(1)));
     CHECK_FALSE((*catalog.api_key(hash(1)))->revoked);
@@ -80,6 +89,33 @@ TEST_CASE("catalog_store: only the owner revokes a key") {
     CHECK((*catalog.api_key(hash(1)))->revoked);
     CHECK(catalog.api_keys(account(1))->size() == 1);
     CHECK(catalog.api_keys(account(2))->empty());
+}
+
+TEST_CASE("catalog_store: a key's terms and what was paid with it are kept") {
+    const tests::TempFolder folder;
+    auto database = Database::open(folder.file("market.db"));
+    REQUIRE(database);
+    CatalogStore catalog(**database);
+    CHECK(catalog.spend_api_key("key_1", 5).error().code() == ErrorCode::not_found);
+    ApiKey bound = api_key("key_1", 1, 1);
+    bound.scopes = 5;
+    bound.spend_cap_atoms = 1000;
+    bound.expires_ms = 99;
+    bound.delegation_nonce = 0;
+    REQUIRE(catalog.put_api_key(bound));
+    REQUIRE(catalog.put_api_key(api_key("key_2", 2, 1)));
+    REQUIRE(catalog.spend_api_key("key_1", 7));
+    REQUIRE(catalog.spend_api_key("key_1", 5));
+    const auto read = **catalog.api_key(hash(1));
+    CHECK(read.scopes == 5);
+    CHECK(read.spend_cap_atoms == 1000);
+    CHECK(read.spent_atoms == 12);
+    CHECK(read.expires_ms == 99);
+    CHECK(read.delegation_nonce == 0);
+    const auto other = **catalog.api_key(hash(2));
+    CHECK_FALSE(other.spend_cap_atoms);
+    CHECK_FALSE(other.delegation_nonce);
+    CHECK(other.spent_atoms == 0);
 }
 
 TEST_CASE("catalog_store: files are their owner's alone") {
