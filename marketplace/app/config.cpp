@@ -124,13 +124,6 @@ Result<void> set_origins(const toml::node& node, std::string_view key,
     return {};
 }
 
-Result<void> set_flag(const toml::node& node, std::string_view key, bool& out) {
-    const auto value = node.value_exact<bool>();
-    if (!value) return fail(ErrorCode::config_invalid, std::string(key) + " must be true or false");
-    out = *value;
-    return {};
-}
-
 Result<void> set_listen(const toml::node& node, Config& config) {
     std::string text;
     TRY(set_text(node, "listen", text));
