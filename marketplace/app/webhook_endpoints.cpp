@@ -36,12 +36,51 @@ Result<Endpoint> read_own(Database& db, const domain::Address& owner, const std:
     return std::move(*endpoint);
 }
 
+// What a request may be refused for is asked of the side connection first and, since it may have
+// changed meanwhile, again where it is written: there a refusal is an incident for the log.
+
+Result<void> check_room(Database& db, const domain::Address& owner) {
+    WebhookStore store(db);
+    TRY_ASSIGN(const auto own, store.endpoints(owner));
+    if (own.size() >= webhooks::kEndpointsPerAccount)
+        return fail(ErrorCode::out_of_range, fmt::format("an account has at most {} webhooks",
+                                                         webhooks::kEndpointsPerAccount));
+    TRY_ASSIGN(const std::uint64_t all, store.endpoint_count());
+    if (all >= webhooks::kEndpoints)
+        return fail(ErrorCode::queue_full, "this market has no room for more webhooks");
+    return {};
+}
+
+Result<Endpoint> read_enabled(Database& db, const domain::Address& owner, const std::string& id) {
+    TRY_ASSIGN(Endpoint endpoint, read_own(db, owner, id));
+    if (endpoint.disabled != Disabled::kNo)
+        return fail(ErrorCode::wrong_state, "the webhook is disabled; enable it first");
+    return endpoint;
+}
+
+Result<void> check_tests(Database& db, const std::string& id) {
+    TRY_ASSIGN(const std::uint64_t waiting,
+               WebhookStore(db).pending_count(id, std::string(webhooks::kTestType)));
+    if (waiting >= webhooks::kPendingTests)
+        return fail(ErrorCode::rate_limited, "other test events still wait");
+    return {};
+}
+
+Result<Delivery> read_finished(Database& db, const std::string& id, const std::string& delivery) {
+    TRY_ASSIGN(auto found, WebhookStore(db).delivery(id, delivery));
+    if (!found) return fail(ErrorCode::not_found, "no such delivery");
+    if (found->state == DeliveryState::kPending)
+        return fail(ErrorCode::wrong_state, "the delivery is under way already");
+    return std::move(*found);
+}
+
 }  // namespace
 
 Result<Endpoint> Webhooks::create(const domain::Address& owner, const std::string& url,
                                   const std::vector<std::string>& events) {
     TRY(deps_.check_url(url));
     TRY(webhooks::check_patterns(events));
+    TRY(deps_.reads.with([&](Database& db) { return check_room(db, owner); }));
     auto made = std::make_shared<Endpoint>();
     made->id = fresh_id("whk_", deps_.random_bytes(kIdBytes));
     made->owner = owner;
@@ -50,16 +89,9 @@ Result<Endpoint> Webhooks::create(const domain::Address& owner, const std::strin
     made->secret = deps_.random_bytes(webhooks::kSecretBytes);
     made->created_ms = deps_.clock.now_ms();
     const auto write = [this, made](Database& db) -> Result<void> {
-        WebhookStore store(db);
-        TRY_ASSIGN(const auto own, store.endpoints(made->owner));
-        if (own.size() >= webhooks::kEndpointsPerAccount)
-            return fail(ErrorCode::out_of_range, fmt::format("an account has at most {} webhooks",
-                                                             webhooks::kEndpointsPerAccount));
-        TRY_ASSIGN(const std::uint64_t all, store.endpoint_count());
-        if (all >= webhooks::kEndpoints)
-            return fail(ErrorCode::queue_full, "this market has no room for more webhooks");
+        TRY(check_room(db, made->owner));
         made->from_sequence = size_;
-        return store.put_endpoint(*made);
+        return WebhookStore(db).put_endpoint(*made);
     };
     TRY(deps_.engine.transact({}, write));
     listen_to(*made);
@@ -76,6 +108,7 @@ Result<std::vector<Endpoint>> Webhooks::list(const domain::Address& owner) {
 
 Result<Endpoint> Webhooks::edit(const domain::Address& owner, const std::string& id,
                                 std::function<Result<void>(Endpoint&)> edit) {
+    TRY(find(owner, id));
     auto edited = std::make_shared<Endpoint>();
     const auto write = [owner, id, edited, edit = std::move(edit)](Database& db) -> Result<void> {
         TRY_ASSIGN(*edited, read_own(db, owner, id));
@@ -105,6 +138,7 @@ Result<Endpoint> Webhooks::change(const domain::Address& owner, const std::strin
 }
 
 Result<void> Webhooks::remove(const domain::Address& owner, const std::string& id) {
+    TRY(find(owner, id));
     const auto write = [owner, id](Database& db) -> Result<void> {
         TRY(read_own(db, owner, id));
         return WebhookStore(db).delete_endpoint(id);
@@ -128,11 +162,10 @@ Result<Endpoint> Webhooks::rotate(const domain::Address& owner, const std::strin
 Result<Delivery> Webhooks::enqueue(
     const domain::Address& owner, const std::string& id,
     std::function<Result<Delivery>(Database&, const Endpoint&)> make) {
+    TRY(deps_.reads.with([&](Database& db) { return read_enabled(db, owner, id); }));
     auto made = std::make_shared<Delivery>();
     const auto write = [owner, id, made, make = std::move(make)](Database& db) -> Result<void> {
-        TRY_ASSIGN(const Endpoint endpoint, read_own(db, owner, id));
-        if (endpoint.disabled != Disabled::kNo)
-            return fail(ErrorCode::wrong_state, "the webhook is disabled; enable it first");
+        TRY_ASSIGN(const Endpoint endpoint, read_enabled(db, owner, id));
         TRY_ASSIGN(*made, make(db, endpoint));
         return {};
     };
@@ -152,13 +185,11 @@ Result<Delivery> Webhooks::test(const domain::Address& owner, const std::string&
     delivery.type = webhooks::kTestType;
     delivery.created_ms = delivery.next_attempt_ms = deps_.clock.now_ms();
     delivery.body = api::webhook_test_body(id, delivery.created_ms);
+    TRY(find(owner, id));
+    TRY(deps_.reads.with([&](Database& db) { return check_tests(db, id); }));
     return enqueue(owner, id, [delivery](Database& db, const Endpoint&) -> Result<Delivery> {
-        WebhookStore store(db);
-        TRY_ASSIGN(const std::uint64_t waiting,
-                   store.pending_count(delivery.endpoint, delivery.type));
-        if (waiting >= webhooks::kPendingTests)
-            return fail(ErrorCode::rate_limited, "other test events still wait");
-        TRY(store.add_delivery(delivery));
+        TRY(check_tests(db, delivery.endpoint));
+        TRY(WebhookStore(db).add_delivery(delivery));
         return delivery;
     });
 }
@@ -174,17 +205,15 @@ Result<std::vector<Delivery>> Webhooks::deliveries(const domain::Address& owner,
 
 Result<Delivery> Webhooks::redeliver(const domain::Address& owner, const std::string& id,
                                      const std::string& delivery) {
+    TRY(find(owner, id));
+    TRY(deps_.reads.with([&](Database& db) { return read_finished(db, id, delivery); }));
     const domain::TimeMs now_ms = deps_.clock.now_ms();
     return enqueue(owner, id,
                    [id, delivery, now_ms](Database& db, const Endpoint&) -> Result<Delivery> {
-                       WebhookStore store(db);
-                       TRY_ASSIGN(auto found, store.delivery(id, delivery));
-                       if (!found) return fail(ErrorCode::not_found, "no such delivery");
-                       if (found->state == DeliveryState::kPending)
-                           return fail(ErrorCode::wrong_state, "the delivery is under way already");
-                       webhooks::redeliver(*found, now_ms);
-                       TRY(store.update_delivery(*found));
-                       return std::move(*found);
+                       TRY_ASSIGN(Delivery found, read_finished(db, id, delivery));
+                       webhooks::redeliver(found, now_ms);
+                       TRY(WebhookStore(db).update_delivery(found));
+                       return found;
                    });
 }
 
