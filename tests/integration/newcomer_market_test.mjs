@@ -171,7 +171,7 @@ test("exit codes say what kind of failure it was, and the last line what to type
     [["deposit", "100000000"], 4],
     [["--yes", "quote", "--text", join(root, "LICENSE"), "--gpu-model", "none-such", "--max-amount", "1", "--explain"], 5],
     [["jobs", "show", "job_00000000000000000000000000000000"], 1],
-    [["proof", "--verify", join(root, "LICENSE")], 2],
+    [["proof", "--verify", join(root, "LICENSE")], 7],
     [["serve", "never-published", "--max-amount", "1"], 5],
   ];
   for (const [args, code, away] of cases) {
