@@ -133,7 +133,7 @@ Result<void> watch_job(Context& context, const std::string& job) {
     using std::chrono::steady_clock;
     TRY_ASSIGN(const json before, context.market().get("/v1/jobs/" + job, Auth::kNone));
     static std::string text;
-    text = "\nDetached; the job goes on. Come back with: millrace jobs watch " + job + "\n";
+    text = "\nDetached; the job goes on. Come back with:\nmillrace jobs watch " + job + "\n";
     detach_text = &text;
     std::signal(SIGINT, on_interrupt);
     JobView view(ledger::rpc::u64_text_at(before, "total_units").value_or(0));

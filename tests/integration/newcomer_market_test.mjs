@@ -117,7 +117,7 @@ test("Ctrl-C leaves a watched job running and says how to come back", async () =
   await watched.shows(/loss \d/, { timeout_ms: 60_000 });
   watched.type("\x03");
   assert.equal(await watched.ended(), 0, "to detach is no failure");
-  const [, id] = watched.output.match(/Come back with: millrace jobs watch (job_[0-9a-f]+)/);
+  const [, id] = watched.output.match(/Come back with:\s+millrace jobs watch (job_[0-9a-f]+)/);
   assert.equal((await net.job(id)).final, false, "the job goes on");
   for (const line of plain(watched.output).split(/[\r\n]+/)) assert.ok([...line].length <= 80, line);
   const again = terminal("millrace", ["--data", net.file("tester"), "jobs", "watch", id], { columns: 80 });
