@@ -247,7 +247,8 @@ struct HttpClient::Impl {
                 {std::string(field.name_string()), std::string(field.value())});
         const bool to_sink = sink != nullptr && response.status / 100 == 2;
         if (sink != nullptr && !to_sink) parser.body_limit(kErrorBodyBytes);
-        parser.eager(true);
+        // One piece at a time: an eager parser holds back a chunk until the one after it begins.
+        parser.eager(false);
         std::string& piece = parser.get().body();
         while (true) {
             if (to_sink && !piece.empty()) {

@@ -245,7 +245,7 @@ Result<void> watch_job(Context& context, const std::string& job) {
     TRY_ASSIGN(const json document, context.market().get("/v1/jobs/" + job, Auth::kNone));
     TRY_ASSIGN(auto keys, KeyGiver::make(context, job));
     static std::string text;
-    text = "\nDetached; the job goes on. Come back with: millrace jobs watch " + job + "\n";
+    text = "\nDetached; the job goes on. Come back with:\nmillrace jobs watch " + job + "\n";
     if (keys) text += unlock_hint(job) + "\n";
     detach_text = &text;
     std::signal(SIGINT, on_interrupt);

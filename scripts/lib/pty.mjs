@@ -22,7 +22,7 @@ export class Terminal {
 
   /** Waits until what is shown matches; gives the match. */
   shows(pattern, options) {
-    return until(`the terminal to show ${pattern}`, () => this.output.match(pattern), {
+    return until(`the terminal to show ${pattern}`, () => this.output.match(pattern) ?? shown(this.output), {
       ...options,
       alive: () => {
         if (this.code !== undefined && !this.output.match(pattern)) throw Object.assign(new Error(`it ended with ${this.code}:\n${this.output.slice(-1500)}`), { final: true });
@@ -38,6 +38,11 @@ export class Terminal {
   close() {
     if (this.code === undefined) this.child.kill("SIGKILL");
   }
+}
+
+/** For `until`: not yet, and what there is instead. */
+function shown(output) {
+  throw new Error(`the last of it:\n${plain(output).slice(-1000)}`);
 }
 
 /** What is shown without colours and cursor movement. */

@@ -117,7 +117,7 @@ test("Ctrl-C leaves a watched job running and says how to come back", async () =
   await watched.shows(/loss \d/, { timeout_ms: 60_000 });
   watched.type("\x03");
   assert.equal(await watched.ended(), 0, "to detach is no failure");
-  const [, id] = watched.output.match(/Come back with: millrace jobs watch (job_[0-9a-f]+)/);
+  const [, id] = watched.output.match(/Come back with:\s+millrace jobs watch (job_[0-9a-f]+)/);
   assert.equal((await net.job(id)).final, false, "the job goes on");
   for (const line of plain(watched.output).split(/[\r\n]+/)) assert.ok([...line].length <= 80, line);
   const again = terminal("millrace", ["--data", net.file("tester"), "jobs", "watch", id], { columns: 80 });
@@ -171,7 +171,7 @@ test("exit codes say what kind of failure it was, and the last line what to type
     [["deposit", "100000000"], 4],
     [["--yes", "quote", "--text", join(root, "LICENSE"), "--gpu-model", "none-such", "--max-amount", "1", "--explain"], 5],
     [["jobs", "show", "job_00000000000000000000000000000000"], 1],
-    [["proof", "--verify", join(root, "LICENSE")], 2],
+    [["proof", "--verify", join(root, "LICENSE")], 7],
     [["serve", "never-published", "--max-amount", "1"], 5],
   ];
   for (const [args, code, away] of cases) {

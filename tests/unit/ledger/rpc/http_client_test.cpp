@@ -140,6 +140,22 @@ TEST_CASE("http_client: a kept connection that the server closed is not used aga
     CHECK(server.connections() == 2);
 }
 
+TEST_CASE("http_client: a chunk is handed on before the one after it begins") {
+    ScriptedServer server([](const std::string&) {
+        return ServerAction{"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n",
+                            Then::kHang};
+    });
+    HttpClient client(quick());
+    std::string seen;
+    const auto stopped = client.stream({"GET", server.url(), {}, ""}, quick(), [&](auto piece) {
+        seen += piece;
+        return false;
+    });
+    CHECK(seen == "first");
+    REQUIRE_FALSE(stopped.has_value());
+    CHECK(stopped.error().code() == ErrorCode::cancelled);  // not timeout
+}
+
 TEST_CASE("http_client: streams pieces as they come and stops when told") {
     ScriptedServer server([](const std::string&) {
         return ServerAction{
