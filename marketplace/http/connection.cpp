@@ -132,17 +132,17 @@ void Connection::read_head() {
 }
 
 void Connection::on_head_bytes(const error_code& ec, std::size_t got) {
-    if (state_ == State::kClosed) return;
-    if (ec) {
-        close();
-        return;
-    }
-    if (state_ == State::kLingering) {  // refused for its slowness meanwhile
+    // Refused for its slowness meanwhile: the answer is on its way, or has left.
+    if (state_ == State::kLingering && !ec) {
         window_bytes_ += got;
         read_and_drop();
         return;
     }
-    if (state_ != State::kIdle && state_ != State::kHead) return;  // the refusal is on its way
+    if (state_ == State::kWriting || state_ == State::kClosed) return;
+    if (ec) {
+        close();
+        return;
+    }
     end_ += got;
     if (state_ == State::kIdle) {
         state_ = State::kHead;
