@@ -121,14 +121,23 @@ class PricedInference final : public api::InferencePort {
 
 struct Paid {
     Paid()
-        : context{fixture.engine,   fixture.catalog,
-                  fixture.log,      fixture.settlement,
-                  inference,        fixture.records,
-                  fixture.market,   *fixture.blobs,
-                  *fixture.uploads, fixture.auth,
-                  fixture.clock,    fixture.context.info,
-                  test_domain(),    {},
-                  nullptr,          &payments} {
+        : context{fixture.engine,
+                  fixture.catalog,
+                  fixture.log,
+                  fixture.settlement,
+                  inference,
+                  fixture.records,
+                  fixture.market,
+                  fixture.chain,
+                  *fixture.blobs,
+                  *fixture.uploads,
+                  fixture.auth,
+                  fixture.clock,
+                  fixture.context.info,
+                  test_domain(),
+                  {},
+                  nullptr,
+                  &payments} {
         api::PublishedModel model;
         model.name = "moby";
         model.spec = serve_spec(to_hex(ledger::base::Hash32()), "moby");
