@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "ledger/base/clock.hpp"
 #include "marketplace/cli/job_seal.hpp"
 
 #include <chrono>
-#include <cstddef>
 #include <optional>
 #include <set>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 namespace marketplace::cli {
 
