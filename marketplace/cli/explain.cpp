@@ -39,6 +39,8 @@ constexpr std::array<Sentence, kMismatchCount> kSentences = {{
     {"with fewer CPU cores", "lower --min-cpu-cores"},
     {"with less disk", "lower --min-disk-mib"},
     {"with less bandwidth", "lower --min-bandwidth-mbps"},
+    {"with less compute", "lower --min-gflop-per-s"},
+    {"with less memory bandwidth", "lower --min-memory-mb-per-s"},
     {"in other regions", "add one with --region"},
     {"with another runtime", "add one with --runtime"},
     {"without the numeric class", "choose a weaker --numeric-class"},
