@@ -321,6 +321,10 @@ class FakeInference final : public api::InferencePort {
                 }
             if (endless)
                 while (!aborted) {
+                    if (held) {
+                        std::this_thread::yield();
+                        continue;
+                    }
                     piece.choice = 0;
                     piece.text = "more ";
                     on_token(piece);
@@ -347,9 +351,7 @@ class FakeInference final : public api::InferencePort {
         return 7;
     }
     void abort(std::uint64_t) override { aborted = true; }
-    void pace(std::uint64_t, Pace pace) override {
-        if (pace == Pace::kHold) held = true;
-    }
+    void pace(std::uint64_t, Pace pace) override { held = pace == Pace::kHold; }
 
     std::vector<std::string> tokens{"Call ", "me ", "Ishmael"};
     std::optional<ErrorCode> failure;
