@@ -118,7 +118,7 @@ test("chain_events: a public node's refusals, its silence and its answers come o
       const [{ fromBlock, toBlock, topics }] = params;
       const range = Number(toBlock) - Number(fromBlock) + 1;
       asked.push({ range, topics });
-      if (manner === "no key") return say({ error: { code: -32000, message: "unauthorized" } }, 401);
+      if (manner === "no key") return response.writeHead(401).end("no key");
       if (manner === "never") return say({ error: { code: -32602, message: "<b>eth_getLogs is disabled</b>" } });
       if (manner === "limit" && range > 3_000) return say({ error: { code: -32602, message: "exceed maximum block range: 3000" } });
       if (manner === "too big" && range > 3_000) return say({ error: { code: -32000, message: "too big" } }, 413);

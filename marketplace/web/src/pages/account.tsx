@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Balances as the chain has them, deposit, withdrawal, API keys.
+// Balances as the chain has them, deposit, withdrawal, API keys, webhooks, statement.
 import { useState } from "preact/hooks";
 import { encodeFunctionData, parseSignature, type Address } from "viem";
 import { get, market_info, post, request, session, type List } from "../lib/api";
@@ -8,6 +8,8 @@ import { date_time, duration, parse_tokens, tokens } from "../lib/format";
 import { sign_in } from "../lib/sign_in";
 import { connected, send, sign_message } from "../lib/wallet";
 import { ConnectWallet, Empty, Failure, Field, Hash, NeedSession, Panel, useAction, useLoad } from "../ui/parts";
+import { StatementPanel } from "./account_statement";
+import { Webhooks } from "./account_webhooks";
 
 const permit_lives_s = 3_600n;
 
@@ -232,8 +234,8 @@ export function AccountPage() {
         </Panel>
       )}
       {account && <Balances account={account} key={account} />}
-      {session.value ? <NeedSession why=""><Keys /></NeedSession> : null}
-      {account && <p class="hint">A statement of every movement to the atom, as CSV: <code>millrace audit --account {account} --csv statement.csv</code></p>}
+      {session.value ? <NeedSession why=""><Keys /><Webhooks /></NeedSession> : null}
+      {account && <StatementPanel account={account} key={`statement ${account}`} />}
     </>
   );
 }
