@@ -132,7 +132,7 @@ function App() {
         <WalletBanner info={info.value} />
         <Shown />
       </main>
-      <footer>{info.value ? `Millrace ${info.value.version}, chain ${info.value.chain_id}. ` : ""}Amounts are in the settlement token. The same data: <code>/v1</code>, <code>/openapi.json</code>.</footer>
+      <footer>{info.value ? `Millrace ${info.value.version}, chain ${info.value.chain_id}. ` : ""}Amounts are in the settlement token. The same data for programs: <a href="/docs">API documents</a>.</footer>
       <SignDialog />
     </>
   );

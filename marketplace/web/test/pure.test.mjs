@@ -218,3 +218,51 @@ test("equivalent: what is shown sends the very body, in each language", async ()
     server.close();
   }
 });
+
+test("price_rules: what is no amount makes no lines; nothing but digits gets into the settings", async () => {
+  const { settings_lines, price_settings } = await load("price_rules");
+  for (const wrong of ["", "-1", "0.0000001", '1"\nrpc = "http://x', "1e3", "1125899907", "999999999999"]) assert.equal(settings_lines({ training_step: wrong }), null, wrong);
+  assert.equal(settings_lines({ training_step: " 0.0005 ", output_token: "12" }), 'price_step = "0.0005"\nprice_input_token = "0"\nprice_output_token = "12"');
+  const known = readFileSync(new URL("../../../worker/agent/config.cpp", import.meta.url), "utf8");
+  for (const [, setting] of price_settings) assert.ok(known.includes(`key == "${setting}"`), `the worker reads ${setting}`);
+});
+
+test("statement: the balances after each movement are those of the escrow's own rules, to the atom", async () => {
+  const { movements_of, statement_csv } = await load("statement");
+  assert.equal(statement_csv([], new Map()), "time,block,transaction,kind,amount,free,earned,withdrawing\r\n");
+  // The contract's account, moved at random within what it has.
+  const account = { free: 0n, locked: 0n, earned: 0n, withdrawing: 0n };
+  const events = [];
+  const states = [];
+  const emit = (event, amount) => {
+    events.push({ event, amount, block: BigInt(events.length), transaction: `0x${events.length}` });
+    if (amount > 0n) states.push([account.free, account.earned, account.withdrawing]);
+  };
+  const some = (most) => (most > 0n ? 1n + BigInt(random(Number(most > 1_000_000_000n ? 1_000_000_000n : most))) : 0n);
+  const part = (most) => (some(most) <= most ? some(most) : most);
+  const moves = {
+    Deposited: () => some(10n ** 9n), Credited: () => some(10n ** 6n), Locked: () => part(account.free), Unlocked: () => (random(3) ? part(account.locked) : 0n),
+    WithdrawRequested: () => part(account.free), WithdrawCancelled: () => account.withdrawing, Withdrawn: () => account.withdrawing, Swept: () => account.earned,
+  };
+  for (let i = 0; i < 2_000; ++i) {
+    const event = Object.keys(moves)[random(8)];
+    const amount = moves[event]();
+    if (amount === 0n && event !== "Unlocked") continue;
+    if (event === "Deposited") account.free += amount;
+    if (event === "Credited") account.earned += amount;
+    if (event === "Swept") account.earned -= amount;
+    if (event === "Locked") (account.free -= amount), (account.locked += amount);
+    if (event === "Unlocked") (account.locked -= amount), (account.free += amount);
+    if (event === "WithdrawRequested") (account.free -= amount), (account.withdrawing += amount);
+    if (event === "WithdrawCancelled") (account.withdrawing -= amount), (account.free += amount);
+    if (event === "Withdrawn") account.withdrawing -= amount;
+    emit(event, amount);
+  }
+  const movements = movements_of(events);
+  assert.deepEqual(movements.map(({ free, earned, withdrawing }) => [free, earned, withdrawing]), states);
+  const [line] = statement_csv([{ kind: "deposit", amount: 1n, block: 7n, transaction: "0xab", free: 12_345_678n, earned: 0n, withdrawing: -1n }], new Map([[7n, 1_700_000_000n]])).split("\r\n").slice(1);
+  assert.equal(line, "2023-11-14T22:13:20.000Z,7,0xab,deposit,0.000001,12.345678,0.000000,-0.000001");
+  const abi = JSON.parse(readFileSync(new URL("../../../contracts/abi/Escrow.json", import.meta.url), "utf8"));
+  const { movement_events } = await load("statement");
+  for (const name of movement_events) assert.ok((abi.abi ?? abi).some((item) => item.type === "event" && item.name === name), `${name} is an event of the escrow`);
+});

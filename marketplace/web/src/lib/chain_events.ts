@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Events of a contract through the reader's node.
 import {
-  encodeEventTopics, formatLog, HttpRequestError, numberToHex, parseEventLogs,
+  encodeEventTopics, formatLog, numberToHex, parseEventLogs,
   type Abi, type Address, type ContractEventName, type Hex, type ParseEventLogsReturnType, type PublicClient, type RpcLog,
 } from "viem";
 import { block_before, RangeRefused, walk_blocks, type Watch } from "./block_walk";
@@ -24,8 +24,10 @@ interface Wanted<A extends Abi, N extends ContractEventName<A>> {
 
 /** No answer at all, or a node that wants its caller to wait, or a key: a shorter range would not help. */
 function is_hopeless(error: unknown): boolean {
-  for (let one: unknown = error; one instanceof Error; one = one.cause)
-    if (one instanceof HttpRequestError) return one.status === undefined || [401, 403, 404, 429].includes(one.status);
+  for (let one: unknown = error; one instanceof Error; one = one.cause) {
+    const { status } = one as { status?: number };
+    if (one.name === "HttpRequestError") return status === undefined || [401, 403, 404, 429].includes(status);
+  }
   return false;
 }
 /** The node's own words, which viem keeps beside its own. */

@@ -33,12 +33,11 @@ const page_size = 20;
 const path_of = (id: string, ...rest: string[]): string => ["/v1/webhooks", ...[id, ...rest].map(encodeURIComponent)].join("/");
 const is_https = (text: string): boolean => URL.canParse(text) && /^https?:$/.test(new URL(text).protocol);
 
-/** null: this market has no webhooks. */
-async function list_webhooks(): Promise<Webhook[] | null> {
+async function list_webhooks(): Promise<{ offered: boolean; data: Webhook[] }> {
   try {
-    return (await get<List<Webhook>>("/v1/webhooks")).data;
+    return { offered: true, data: (await get<List<Webhook>>("/v1/webhooks")).data };
   } catch (error) {
-    if (error instanceof MarketError && error.problem.status === 404) return null;
+    if (error instanceof MarketError && error.problem.status === 404) return { offered: false, data: [] };
     throw error;
   }
 }
@@ -135,9 +134,9 @@ export function Webhooks() {
   });
   const rotate = async (id: string) => set_secret((await post<{ secret: string }>(path_of(id, "rotate"), {})).secret);
   const turn = (id: string, enabled: boolean) => request(path_of(id), { method: "PATCH", body: { enabled } });
-  const all = webhooks.value;
+  const all = webhooks.value?.data;
   const open = all?.find(({ id }) => id === shown);
-  if (!all && !webhooks.error) return <Panel title="Webhooks"><Empty>This market sends no webhooks. Jobs and market can be followed as streams of events instead.</Empty></Panel>;
+  if (webhooks.value?.offered === false) return <Panel title="Webhooks"><Empty>This market sends no webhooks. Jobs and market can be followed as streams of events instead.</Empty></Panel>;
   return (
     <>
       <Panel title="Webhooks">

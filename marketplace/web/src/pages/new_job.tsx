@@ -12,7 +12,7 @@ import {
   fields_of, first_plan, flops_per_step, idx_image_sizes, is_model_name, parameter_count, plan_problems, serve_spec, train_options, train_spec, type Arch, type TrainData,
 } from "../lib/spec";
 import { connected } from "../lib/wallet";
-import { Empty, Failure, Field, NeedSession, Panel, useAction, useLoad } from "../ui/parts";
+import { CopyBlock, Empty, Failure, Field, NeedSession, Panel, useAction, useLoad } from "../ui/parts";
 
 const no_blob: Hex = `0x${"0".repeat(64)}`;
 const text_bytes_max = 256 * 1024 * 1024;
@@ -89,14 +89,13 @@ function Equivalent({ draft, command }: { draft: JobDraft; command: string }) {
   return (
     <Panel title="The same without this page">
       <p class="hint">Command line: makes, quotes, signs and posts it.</p>
-      <pre tabIndex={0} aria-label="Command line">{command}</pre>
-      <p />
+      <CopyBlock label="Command line" text={command} />
       <Field label="The quote above in" hint="To post, send the same to /v1/jobs with signatures.">{(props) => (
         <select {...props} value={language} onChange={(event) => set_language(event.currentTarget.value)}>
           {languages.map(([name]) => <option key={name}>{name}</option>)}
         </select>)}
       </Field>
-      <pre tabIndex={0} aria-label={language}>{write(`${location.origin}/v1/market/quotes`, quote_body(draft))}</pre>
+      <CopyBlock label={language} text={write(`${location.origin}/v1/market/quotes`, quote_body(draft))} />
     </Panel>
   );
 }
