@@ -108,10 +108,12 @@ function PriceRules({ offers, all }: { offers: Offer[]; all: Offer[] }) {
       </div>
       {lines && (
         <>
-          <p>In <code>worker.toml</code> (in <code>~/.millrace-worker</code> unless you chose another folder), instead of the lines of those names:</p>
+          <p>1. On the machine, take its asks off the book; what runs comes to its end:</p>
+          <CopyBlock label="First command" text="millrace-worker drain" />
+          <p>2. In <code>worker.toml</code> (in <code>~/.millrace-worker</code> unless you chose another folder), instead of the lines of those names:</p>
           <CopyBlock label="Lines of worker.toml" text={lines} />
-          <p>Then start the worker again: it ends what runs, signs the asks anew and takes the old ones down.</p>
-          <CopyBlock label="Command" text="millrace-worker run" />
+          <p>3. Start it again; it signs its asks anew:</p>
+          <CopyBlock label="Second command" text="millrace-worker run" />
         </>
       )}
     </Panel>
