@@ -193,6 +193,15 @@ test("spec: parameters and work of a model are those that the command line count
   assert.equal(parameter_count(cnn), 2 * 9 + 2 + 2 * 4 * 9 + 4 + (4 * 49 + 1) * 10, "two convolutions with biases, one linear layer");
 });
 
+test("spec: each model's spec is what the command line makes of the options shown, to the byte", async () => {
+  // `millrace quote` of these options, as it sent them.
+  const { first_plan, train_spec } = await load("spec");
+  const { canonical } = await load("messages");
+  const made = JSON.parse(readFileSync(new URL("train_specs.json", import.meta.url), "utf8"));
+  assert.deepEqual([...new Set(made.map(({ plan }) => plan.arch))], ["gpt", "cnn", "resnet", "vit", "mlp"]);
+  for (const { plan, data, spec } of made) assert.equal(canonical(train_spec({ ...first_plan, ...plan }, data)), spec);
+});
+
 test("equivalent: what is shown sends the very body, in each language", async () => {
   const { as_curl, as_python, as_javascript } = await load("equivalent");
   const body = { id: "job_1", spec: '{"a":"it\'s $HOME `x` \\\\ \u2028é😀\\n"}', bids: [{ bid: { salt: "0x00", price: "7", tier: 0 }, signature: "0x" }] };
