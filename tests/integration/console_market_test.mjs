@@ -26,12 +26,13 @@ let page;
 let trained;
 const outside = [];
 const troubles = [];
-/** What the wallet does next: nothing out of the way, "reject" a signature once, or stay on another "chain". */
-const wallet = { reject: false, chain: chain_id, switches: true };
+const provider = privateKeyToAccount(dev_keys.provider1);
+/** What the wallet does next: nothing out of the way, "reject" a signature once, stay on another "chain", be at another "account". */
+const wallet = { reject: false, chain: chain_id, switches: true, account: buyer };
 
 /** The wallet's side of EIP-1193, in this process: keys never enter the page. */
 async function wallet_request(method, params) {
-  const client = createWalletClient({ account: buyer, chain: net.chain.chain, transport: http(net.chain.url) });
+  const client = createWalletClient({ account: wallet.account, chain: net.chain.chain, transport: http(net.chain.url) });
   const refuse = () => {
     if (!wallet.reject) return;
     wallet.reject = false;
@@ -40,7 +41,7 @@ async function wallet_request(method, params) {
   switch (method) {
     case "eth_requestAccounts":
     case "eth_accounts":
-      return [buyer.address.toLowerCase()];
+      return [wallet.account.address.toLowerCase()];
     case "eth_chainId":
       return `0x${wallet.chain.toString(16)}`;
     case "wallet_switchEthereumChain":
@@ -49,12 +50,12 @@ async function wallet_request(method, params) {
       return null;
     case "personal_sign":
       refuse();
-      return buyer.signMessage({ message: { raw: params[0] } });
+      return wallet.account.signMessage({ message: { raw: params[0] } });
     case "eth_signTypedData_v4": {
       refuse();
       const { domain, types, primaryType, message } = JSON.parse(params[1]);
       delete types.EIP712Domain;
-      return buyer.signTypedData({ domain, types, primaryType, message });
+      return wallet.account.signTypedData({ domain, types, primaryType, message });
     }
     case "eth_sendTransaction":
       refuse();
@@ -65,13 +66,15 @@ async function wallet_request(method, params) {
 }
 
 const announce = () => {
+  const listeners = {};
+  window.wallet_tell = (event) => (listeners[event] ?? []).forEach((listener) => listener([]));
   const provider = {
     request: async ({ method, params }) => {
       const answer = await window.wallet_request(method, params ?? []);
       if (answer.error) throw Object.assign(new Error(answer.error.message), { code: answer.error.code });
       return answer.result;
     },
-    on: () => {},
+    on: (event, listener) => (listeners[event] ??= []).push(listener),
   };
   const info = { uuid: "350670db-19fa-4704-a166-e52e178b59d2", name: "Test wallet", icon: "data:image/svg+xml,<svg/>", rdns: "org.example.wallet" };
   const tell = () => window.dispatchEvent(new CustomEvent("eip6963:announceProvider", { detail: Object.freeze({ info, provider }) }));
@@ -256,6 +259,48 @@ describe("a buyer's way", { skip: no_browser }, () => {
     assert.equal((await fetch(`${net.market_url}/v1/auth/session`, { headers: { authorization: `Bearer ${key}` } })).status, 401);
   });
 
+  test("a webhook's secret is shown once, its deliveries are told, and it can be deleted", async (t) => {
+    if ((await fetch(`${net.market_url}/v1/webhooks`)).status === 404) return t.skip("this market has no webhooks");
+    const row = page.getByRole("row", { name: /https:\/\/localhost:1/ });
+    await page.getByLabel("Webhook URL").fill("not a url");
+    await page.getByRole("button", { name: "New webhook", disabled: true }).waitFor();
+    await page.getByLabel("Webhook URL").fill("https://127.0.0.1:1/hook");
+    await page.getByRole("button", { name: "New webhook" }).click();
+    await page.getByText(/127\.0\.0\.1 is no address of the open Internet/).waitFor();
+    await page.getByLabel("Webhook URL").fill("https://localhost:1/hook"); // found out when it is called
+    await page.getByLabel("Told of").selectOption("Jobs");
+    await page.getByRole("button", { name: "New webhook" }).click();
+    const secret = page.locator(".note.good code", { hasText: "whsec_" });
+    const first = await secret.innerText();
+    await row.getByText("job.*").waitFor();
+    await row.getByRole("button", { name: /^Deliveries/ }).click();
+    await page.getByRole("button", { name: "Send a test event" }).click();
+    await page.getByRole("row", { name: /webhook\.test.*private address/ }).waitFor();
+    assert.deepEqual(await axe_findings(page, { contrast: false }), [], "the delivery log");
+    await row.getByRole("button", { name: /^New secret/ }).click();
+    await page.getByText(/the old secret signs besides until/).waitFor();
+    assert.notEqual(await secret.innerText(), first);
+    await row.getByRole("button", { name: /^Pause/ }).click();
+    await row.getByText(/off: paused/).waitFor();
+    await row.getByRole("button", { name: /^Delete/ }).click();
+    await page.getByText("No webhook yet.").waitFor();
+    return undefined;
+  });
+
+  test("models of images have a form of their own", async () => {
+    await go("/app/jobs/new");
+    await page.getByLabel("Model", { exact: true }).selectOption("vit");
+    await page.getByLabel("Patch, pixels").fill("5");
+    await page.getByText("must divide the image's sides").waitFor();
+    await page.getByLabel("Patch, pixels").fill("7");
+    await page.getByText(/Matches now:|No ask fits now:/).waitFor();
+    assert.match(await page.getByLabel("Command line", { exact: true }).innerText(), /--arch vit .*--image-tar 'FILE'.*--patch 7/s);
+    await page.getByLabel("Images as").selectOption("idx");
+    await page.getByLabel("IDX images").setInputFiles({ name: "images.idx", mimeType: "application/octet-stream", buffer: Buffer.from([0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 14, 0, 0, 0, 21, ...Array(14 * 21).fill(0)]) });
+    await page.getByText("images.idx, 310 bytes").waitFor();
+    assert.equal(await page.getByLabel("Image width").inputValue(), "21", "as the file says");
+  });
+
   test("a job is quoted as the form is filled, signed decoded, and posted", async () => {
     await go("/app/jobs/new");
     await page.getByLabel("Price ceiling per step").fill("0.000001");
@@ -267,9 +312,11 @@ describe("a buyer's way", { skip: no_browser }, () => {
     await page.getByLabel("Text to learn from").setInputFiles(net.file("text.txt"));
     await page.getByText("text.txt, 100").waitFor();
     await page.getByText("0.06", { exact: true }).waitFor();
-    const command = await page.getByLabel("Command line").innerText();
+    const command = await page.getByLabel("Command line", { exact: true }).innerText();
     assert.match(command, /^millrace train --arch gpt .*--steps 60/s);
     assert.match(await page.getByLabel("curl", { exact: true }).innerText(), /\/v1\/market\/quotes/);
+    await page.getByLabel("The quote above in").selectOption("Python");
+    assert.match(await page.getByLabel("Python", { exact: true }).innerText(), /^import json.*"\/?.*v1\/market\/quotes"/s);
     wallet.reject = true;
     await page.getByRole("button", { name: "Sign and post" }).click();
     await agree(/^Bid: 60 × training steps, at most 0.001 per step$/);
@@ -347,6 +394,24 @@ describe("a buyer's way", { skip: no_browser }, () => {
     assert.match(text, /Verified: 9 of 9 checks hold/);
     const totals = await settlement_totals(net.chain, net.deployment);
     assert.match(text, new RegExp(`${Number(totals.leases.get(lease.id).paid) / 1e6} for 60 units`));
+    // A public node, which searches a part of the chain at once only; then one that searches none.
+    const part = Math.max(1, Math.floor(Number(await net.chain.client.getBlockNumber()) / 5));
+    let blocks_most = part;
+    const ranges = [];
+    await page.route(`${net.chain.url}/**`, async (route) => {
+      const { id, method, params } = route.request().postDataJSON();
+      if (method !== "eth_getLogs") return route.fallback();
+      const blocks = Number(params[0].toBlock) - Number(params[0].fromBlock) + 1;
+      ranges.push(blocks);
+      if (blocks <= blocks_most) return route.fallback();
+      return route.fulfill({ headers: { "access-control-allow-origin": "*" }, json: { jsonrpc: "2.0", id, error: { code: -32602, message: "range too large" } } });
+    });
+    assert.match(await verify(), /Verified: 9 of 9 checks hold/);
+    assert.ok(ranges.some((blocks) => blocks > part) && ranges.some((blocks) => blocks <= part), `${ranges}`);
+    blocks_most = 0;
+    await page.getByRole("button", { name: "Verify", exact: true }).click();
+    await page.getByText(/The node lists no events, not even of one block: "range too large"/).waitFor();
+    await page.unroute(`${net.chain.url}/**`);
     // One flipped bit in the last receipt's record, as a lying market would serve it.
     await page.route("**/v1/log?*", async (route) => {
       const answer = await route.fetch();
@@ -382,6 +447,54 @@ describe("a buyer's way", { skip: no_browser }, () => {
     await until("the tokens to be in the wallet", async () =>
       (await net.chain.client.readContract({ address: net.deployment.token, abi: abi_of("SettlementToken"), functionName: "balanceOf", args: [buyer.address] })) === before + 40_000_000n);
     await page.getByLabel("Withdraw: amount").waitFor();
+  });
+});
+
+describe("the account and the wallet", { skip: no_browser }, () => {
+  test("a statement holds every movement, and ends with what the contract has", async () => {
+    await go("/app/account");
+    await page.getByRole("button", { name: "Make the statement" }).click();
+    await page.getByText(/the balances after the last are those that the contract has/).waitFor();
+    const download = page.waitForEvent("download");
+    await page.getByRole("link", { name: "Save as CSV" }).click();
+    const lines = readFileSync(await (await download).path(), "utf8").trim().split("\r\n");
+    assert.equal(lines[0], "time,block,transaction,kind,amount,free,earned,withdrawing");
+    const [free] = await escrow_account();
+    assert.equal(Math.round(Number(lines.at(-1).split(",")[5]) * 1e6), Number(free));
+    for (const kind of ["deposit", "lock", "withdraw_request", "withdraw"]) assert.ok(lines.some((line) => line.split(",")[3] === kind), kind);
+  });
+
+  test("at another account the session is not used, and the page says so; back again it is", async () => {
+    const heard = [];
+    const note = (request) => request.url().includes("/v1/") && heard.push(request.headers().authorization ?? null);
+    await page.getByRole("heading", { name: "API keys" }).waitFor();
+    wallet.account = provider;
+    await page.evaluate(() => window.wallet_tell("accountsChanged"));
+    await page.getByText(/The wallet is at another account than the session of/).waitFor();
+    await page.getByRole("heading", { name: "API keys" }).waitFor({ state: "detached" });
+    page.on("request", note);
+    await page.getByRole("link", { name: "Provider", exact: true }).click();
+    await page.getByRole("heading", { name: "Price rules" }).waitFor();
+    assert.ok(heard.length > 0 && heard.every((header) => header === null), "no request for the other account");
+    page.off("request", note);
+    await page.getByLabel(/^Training steps: price/).fill("abc");
+    await page.getByText("an amount like 0.0005").waitFor();
+    await page.getByLabel(/^Training steps: price/).fill("0.0007");
+    assert.match(await page.getByLabel("Lines of worker.toml", { exact: true }).innerText(), /^price_step = "0\.0007"\nprice_input_token = "[\d.]+"\nprice_output_token = "[\d.]+"$/);
+    assert.deepEqual(await axe_findings(page), [], "price rules");
+    wallet.chain = 1;
+    await page.evaluate(() => window.wallet_tell("chainChanged"));
+    await page.getByText("The wallet is on chain 1; this market settles on chain 31337.").waitFor();
+    wallet.chain = chain_id;
+    wallet.account = buyer;
+    await page.evaluate(() => window.wallet_tell("accountsChanged"));
+    await page.getByText("signed in", { exact: true }).waitFor();
+    assert.equal(await page.getByText(/The wallet is at another account/).count(), 0);
+  });
+
+  test("the API's documents are one step away", async () => {
+    await page.getByRole("link", { name: "API documents" }).click();
+    await page.waitForURL(`${net.market_url}/docs`);
   });
 });
 

@@ -3,7 +3,7 @@ import { render, type ComponentType } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import icon from "./icon.svg";
 import "./app.css";
-import { market_info, session, set_session, type Info } from "./lib/api";
+import { market_info, other_session, session, set_session, type Info } from "./lib/api";
 import { short } from "./lib/format";
 import { follow_links, path } from "./lib/route";
 import { connected, disconnect, discover, to_market_chain } from "./lib/wallet";
@@ -99,7 +99,7 @@ function WalletBanner({ info }: { info: Info | null }) {
   const { run, error } = useAction(to_market_chain);
   const account = connected.value;
   if (!account || !info) return null;
-  const other = session.value && session.value.address.toLowerCase() !== account.address.toLowerCase();
+  const other = other_session.value;
   if (account.chain_id !== info.chain_id)
     return (
       <div class="note warn" role="status">
@@ -109,7 +109,7 @@ function WalletBanner({ info }: { info: Info | null }) {
       </div>
     );
   if (!other) return null;
-  return <div class="note warn" role="status">The wallet's account changed; the session is still that of {short(session.value!.address)}. <button type="button" onClick={() => set_session(null)}>End that session</button></div>;
+  return <div class="note warn" role="status">The wallet is at another account than the session of {short(other.address)}, which is not used meanwhile. Sign in on the <a href="/app/account">account page</a> with this account, or change back. <button type="button" onClick={() => set_session(null)}>Forget that session</button></div>;
 }
 
 function App() {
@@ -132,7 +132,7 @@ function App() {
         <WalletBanner info={info.value} />
         <Shown />
       </main>
-      <footer>{info.value ? `Millrace ${info.value.version}, chain ${info.value.chain_id}. ` : ""}Amounts are in the settlement token. The same data: <code>/v1</code>, <code>/openapi.json</code>.</footer>
+      <footer>{info.value ? `Millrace ${info.value.version}, chain ${info.value.chain_id}. ` : ""}Amounts are in the settlement token. The same data for programs: <a href="/docs">API documents</a>.</footer>
       <SignDialog />
     </>
   );

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the console computes by itself, without a browser.
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
+import { createServer } from "node:http";
 import { test } from "node:test";
 import { load } from "./load.mjs";
 
@@ -153,11 +155,123 @@ test("event_lines: pieces may be cut anywhere", async () => {
 });
 
 test("spec: impossible plans are told apart by field", async () => {
-  const { first_plan, plan_problems, train_spec, is_model_name } = await load("spec");
-  assert.deepEqual(plan_problems(first_plan), {});
-  assert.deepEqual(Object.keys(plan_problems({ ...first_plan, heads: 5 })), ["heads"]);
-  assert.deepEqual(Object.keys(plan_problems({ ...first_plan, steps: NaN })).sort(), ["segment_steps", "steps"]);
-  assert.deepEqual(Object.keys(plan_problems({ ...first_plan, learning_rate: "1e-3" })), ["learning_rate"]);
-  assert.equal(train_spec(first_plan, "0x00").kind, "train");
+  const { first_plan, plan_problems, train_spec, is_model_name, idx_image_sizes } = await load("spec");
+  const wrong = (change) => Object.keys(plan_problems({ ...first_plan, ...change })).sort();
+  for (const arch of ["gpt", "cnn", "resnet", "vit", "mlp"]) assert.deepEqual(wrong({ arch }), [], arch);
+  assert.deepEqual(wrong({ heads: 5 }), ["heads"]);
+  assert.deepEqual(wrong({ arch: "cnn", heads: 5, colors: 2 }), [], "what a model does not have is not looked at");
+  assert.deepEqual(wrong({ arch: "vit", patch: 5 }), ["patch"]);
+  assert.deepEqual(wrong({ arch: "resnet", stages: 6, colors: 2 }), ["colors", "stages"]);
+  assert.deepEqual(wrong({ arch: "mlp", hidden: 0, classes: 1.5 }), ["classes", "hidden"]);
+  assert.deepEqual(wrong({ steps: NaN }), ["segment_steps", "steps"]);
+  assert.deepEqual(wrong({ learning_rate: "1e-3" }), ["learning_rate"]);
+  assert.equal(train_spec(first_plan, { format: "text", blob: "0x00" }).kind, "train");
   for (const name of ["", "a b", "<script>", "x".repeat(65)]) assert.equal(is_model_name(name), false, name);
+  const head = Uint8Array.of(0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 28, 0, 0, 1, 4);
+  assert.deepEqual(idx_image_sizes(head), { image_height: 28, image_width: 260 });
+  assert.equal(idx_image_sizes(head.subarray(0, 15)), null);
+  assert.equal(idx_image_sizes(Uint8Array.of(0, 0, 8, 1, ...head.subarray(4))), null, "labels are no images");
+});
+
+test("spec: parameters and work of a model are those that the command line counts", async () => {
+  // The figures of tests/unit/marketplace/cli/job_spec_test.cpp, summed by hand from the layers.
+  const { first_plan, flops_per_step, parameter_count } = await load("spec");
+  const plan = { ...first_plan, colors: 3, image_height: 32, image_width: 32, batch: 16 };
+  const resnet = { ...plan, arch: "resnet" };
+  const convolutions = 27 * 16 + 4 * 9 * 16 * 16 + 9 * 16 * 32 + 3 * 9 * 32 * 32 + 16 * 32 + 9 * 32 * 64 + 3 * 9 * 64 * 64 + 32 * 64;
+  assert.equal(parameter_count(resnet), convolutions + 2 * (5 * 16 + 5 * 32 + 5 * 64) + 64 * 10 + 10);
+  const products = 1024 * (27 * 16 + 4 * 9 * 16 * 16) + 256 * (9 * 16 * 32 + 3 * 9 * 32 * 32 + 16 * 32) + 64 * (9 * 32 * 64 + 3 * 9 * 64 * 64 + 32 * 64) + 640;
+  assert.equal(flops_per_step(resnet), 3 * 16 * 2 * products + 16 * parameter_count(resnet));
+  const vit = { ...plan, arch: "vit", depth: 4 };
+  assert.equal(parameter_count(vit), 48 * 64 + 64 + 64 * 64 + 4 * (12 * 64 * 64 + 13 * 64) + 128 + 640 + 10);
+  assert.equal(flops_per_step(vit), 3 * 16 * (64 * (4 * (24 * 64 * 64 + 4 * 64 * 64) + 2 * 48 * 64) + 2 * 640) + 16 * parameter_count(vit));
+  const mlp = { ...plan, arch: "mlp" };
+  assert.equal(parameter_count(mlp), 3072 * 128 + 128 + 128 * 128 + 128 + 1280 + 10);
+  const gpt = { ...plan, arch: "gpt", width: 16, depth: 1, context: 32 };
+  assert.equal(parameter_count(gpt), 288 * 16 + 12 * 256 + 13 * 16 + 32);
+  const cnn = { ...first_plan, arch: "cnn", channels: 2 };
+  assert.equal(parameter_count(cnn), 2 * 9 + 2 + 2 * 4 * 9 + 4 + (4 * 49 + 1) * 10, "two convolutions with biases, one linear layer");
+});
+
+test("spec: each model's spec is what the command line makes of the options shown, to the byte", async () => {
+  // `millrace quote` of these options, as it sent them.
+  const { first_plan, train_spec } = await load("spec");
+  const { canonical } = await load("messages");
+  const made = JSON.parse(readFileSync(new URL("train_specs.json", import.meta.url), "utf8"));
+  assert.deepEqual([...new Set(made.map(({ plan }) => plan.arch))], ["gpt", "cnn", "resnet", "vit", "mlp"]);
+  for (const { plan, data, spec } of made) assert.equal(canonical(train_spec({ ...first_plan, ...plan }, data)), spec);
+});
+
+test("equivalent: what is shown sends the very body, in each language", async () => {
+  const { as_curl, as_python, as_javascript } = await load("equivalent");
+  const body = { id: "job_1", spec: '{"a":"it\'s $HOME `x` \\\\ \u2028é😀\\n"}', bids: [{ bid: { salt: "0x00", price: "7", tier: 0 }, signature: "0x" }] };
+  const heard = [];
+  const server = createServer((request, response) => {
+    let text = "";
+    request.setEncoding("utf8").on("data", (piece) => (text += piece)).on("end", () => {
+      heard.push([request.url, request.headers["content-type"], JSON.parse(text)]);
+      response.end("{}");
+    });
+  });
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const url = `http://127.0.0.1:${server.address().port}/v1/it's`;
+  const programs = [["sh", ["-c", as_curl(url, body)]], ["python3", ["-c", as_python(url, body)]], ["node", ["--input-type=module", "-e", as_javascript(url, body)]]];
+  try {
+    for (const [program, args] of programs) {
+      const code = await new Promise((resolve) => spawn(program, args, { stdio: ["ignore", "ignore", "inherit"] }).on("exit", resolve));
+      assert.equal(code, 0, program);
+      assert.deepEqual(heard.pop(), ["/v1/it's", "application/json", body], program);
+    }
+  } finally {
+    server.closeAllConnections();
+    server.close();
+  }
+});
+
+test("price_rules: what is no amount makes no lines; nothing but digits gets into the settings", async () => {
+  const { settings_lines, price_settings } = await load("price_rules");
+  for (const wrong of ["", "-1", "0.0000001", '1"\nrpc = "http://x', "1e3", "1125899907", "999999999999"]) assert.equal(settings_lines({ training_step: wrong }), null, wrong);
+  assert.equal(settings_lines({ training_step: " 0.0005 ", output_token: "12" }), 'price_step = "0.0005"\nprice_input_token = "0"\nprice_output_token = "12"');
+  const known = readFileSync(new URL("../../../worker/agent/config.cpp", import.meta.url), "utf8");
+  for (const [, setting] of price_settings) assert.ok(known.includes(`key == "${setting}"`), `the worker reads ${setting}`);
+});
+
+test("statement: the balances after each movement are those of the escrow's own rules, to the atom", async () => {
+  const { movements_of, statement_csv } = await load("statement");
+  assert.equal(statement_csv([], new Map()), "time,block,transaction,kind,amount,free,earned,withdrawing\r\n");
+  // The contract's account, moved at random within what it has.
+  const account = { free: 0n, locked: 0n, earned: 0n, withdrawing: 0n };
+  const events = [];
+  const states = [];
+  const emit = (event, amount) => {
+    events.push({ event, amount, block: BigInt(events.length), transaction: `0x${events.length}` });
+    if (amount > 0n) states.push([account.free, account.earned, account.withdrawing]);
+  };
+  const some = (most) => (most > 0n ? 1n + BigInt(random(Number(most > 1_000_000_000n ? 1_000_000_000n : most))) : 0n);
+  const part = (most) => (some(most) <= most ? some(most) : most);
+  const moves = {
+    Deposited: () => some(10n ** 9n), Credited: () => some(10n ** 6n), Locked: () => part(account.free), Unlocked: () => (random(3) ? part(account.locked) : 0n),
+    WithdrawRequested: () => part(account.free), WithdrawCancelled: () => account.withdrawing, Withdrawn: () => account.withdrawing, Swept: () => account.earned,
+  };
+  for (let i = 0; i < 2_000; ++i) {
+    const event = Object.keys(moves)[random(8)];
+    const amount = moves[event]();
+    if (amount === 0n && event !== "Unlocked") continue;
+    if (event === "Deposited") account.free += amount;
+    if (event === "Credited") account.earned += amount;
+    if (event === "Swept") account.earned -= amount;
+    if (event === "Locked") (account.free -= amount), (account.locked += amount);
+    if (event === "Unlocked") (account.locked -= amount), (account.free += amount);
+    if (event === "WithdrawRequested") (account.free -= amount), (account.withdrawing += amount);
+    if (event === "WithdrawCancelled") (account.withdrawing -= amount), (account.free += amount);
+    if (event === "Withdrawn") account.withdrawing -= amount;
+    emit(event, amount);
+  }
+  const movements = movements_of(events);
+  assert.deepEqual(movements.map(({ free, earned, withdrawing }) => [free, earned, withdrawing]), states);
+  const [line] = statement_csv([{ kind: "deposit", amount: 1n, block: 7n, transaction: "0xab", free: 12_345_678n, earned: 0n, withdrawing: -1n }], new Map([[7n, 1_700_000_000n]])).split("\r\n").slice(1);
+  assert.equal(line, "2023-11-14T22:13:20.000Z,7,0xab,deposit,0.000001,12.345678,0.000000,-0.000001");
+  const abi = JSON.parse(readFileSync(new URL("../../../contracts/abi/Escrow.json", import.meta.url), "utf8"));
+  const { movement_events } = await load("statement");
+  for (const name of movement_events) assert.ok((abi.abi ?? abi).some((item) => item.type === "event" && item.name === name), `${name} is an event of the escrow`);
 });

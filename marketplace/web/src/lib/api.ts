@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The market's REST interface as this page's origin serves it.
-import { signal } from "@preact/signals";
+import { computed, signal } from "@preact/signals";
 import type { Hex, Address } from "viem";
 
 export interface Problem {
@@ -31,10 +31,18 @@ const stored_session = (): Session | null => {
     return null;
   }
 };
-/** Who is signed in. Kept for this tab only. */
-export const session = signal<Session | null>(stored_session());
+/** What the market gave at the last sign-in. Kept for this tab only. */
+const kept_session = signal<Session | null>(stored_session());
+/** The connected wallet's account; null without one. */
+export const wallet_account = signal<Address | null>(null);
+const is_other = (kept: Session): boolean =>
+  wallet_account.value !== null && wallet_account.value.toLowerCase() !== kept.address.toLowerCase();
+/** Who is signed in. A session of another account than the wallet's is not used: nobody acts for two at once. */
+export const session = computed((): Session | null => (kept_session.value && !is_other(kept_session.value) ? kept_session.value : null));
+/** A session that waits until the wallet is back at its account. */
+export const other_session = computed((): Session | null => (kept_session.value && is_other(kept_session.value) ? kept_session.value : null));
 export function set_session(value: Session | null): void {
-  session.value = value;
+  kept_session.value = value;
   if (value) sessionStorage.setItem("session", JSON.stringify(value));
   else sessionStorage.removeItem("session");
 }

@@ -15,6 +15,14 @@ export const escrow_abi = parseAbi([
   "function withdraw()",
   "function sweep(address account)",
   "function liabilities() view returns (uint256)",
+  "event Deposited(address indexed account, uint64 amount)",
+  "event Locked(address indexed account, uint64 amount)",
+  "event Unlocked(address indexed account, uint64 amount)",
+  "event Credited(address indexed account, uint64 amount)",
+  "event WithdrawRequested(address indexed account, uint64 amount, uint64 withdrawableAt)",
+  "event WithdrawCancelled(address indexed account, uint64 amount)",
+  "event Withdrawn(address indexed account, uint64 amount)",
+  "event Swept(address indexed account, uint64 amount)",
 ]);
 export const token_abi = parseAbi([
   "function eip712Domain() view returns (bytes1 fields, string name, string version, uint256 chainId, address verifyingContract, bytes32 salt, uint256[] extensions)",

@@ -119,9 +119,9 @@ export async function sign_and_post(draft: JobDraft, owner: Address): Promise<st
   const signatures: Hex[] = [];
   for (const bid of draft.bids) {
     const kind = unit_kinds[Number(bid.unitKind)]!;
-    signatures.push(await sign_message(eip712_domain, "Bid", bid, `Bid: ${count(bid.volume as bigint)} × ${kind_name(kind).toLowerCase()}, at most ${tokens(bid.priceCeiling as bigint)} per ${price_unit(kind)}`, explain_bid));
+    signatures.push(await sign_message(owner, eip712_domain, "Bid", bid, `Bid: ${count(bid.volume as bigint)} × ${kind_name(kind).toLowerCase()}, at most ${tokens(bid.priceCeiling as bigint)} per ${price_unit(kind)}`, explain_bid));
   }
-  const consent = await sign_message(eip712_domain, "Delegation", delegation, "Let the market's delegate sign vouchers for you", explain_delegation);
+  const consent = await sign_message(owner, eip712_domain, "Delegation", delegation, "Let the market's delegate sign vouchers for you", explain_delegation);
   const answer = await post<{ id: string }>("/v1/jobs", { ...body_of(draft, signatures), delegation: wire_form(delegation), delegation_signature: consent });
   return answer.id;
 }

@@ -3,7 +3,9 @@
 // the reader's own node. Every hash, signature and sum is recomputed here.
 import { recoverTypedDataAddress, type Address, type Hex, type PublicClient } from "viem";
 import { get, market_info, request, type Lease } from "./api";
+import type { Watch } from "./block_walk";
 import { chain, leases_abi, log_abi, terms_fields, totals_fields, unpack } from "./chain";
+import { block_by, read_events } from "./chain_events";
 import { amount_for, count, tokens, unit_kinds } from "./format";
 import { leaf_hash, root_from_path, root_of } from "./merkle";
 import { message_types, type Message } from "./message_types";
@@ -30,6 +32,7 @@ export interface Opened {
   locked: bigint;
   unit_kind: number;
   transaction: Hex;
+  block: bigint;
 }
 
 const page_size = 1_000;
@@ -104,25 +107,31 @@ export async function find_receipt(hash: Hex): Promise<FoundReceipt | null> {
   return null;
 }
 
-/** What the chain says of a lease's beginning. */
-export async function read_opened(client: PublicClient, lease: Hex): Promise<Opened | null> {
+/** What the chain says of a lease's beginning. The market's word for its time is where the search begins, no more. */
+export async function read_opened(client: PublicClient, lease: Lease, watch: Watch): Promise<Opened | null> {
   const { deployment } = await market_info();
-  const [event] = await client.getContractEvents({
-    address: deployment.leases, abi: leases_abi, eventName: "LeaseOpened", args: { lease }, fromBlock: BigInt(deployment.block), strict: true,
-  });
+  const start = BigInt(deployment.block);
+  const near = await block_by(client, lease.matched_ms, start);
+  const wanted = {
+    address: deployment.leases, abi: leases_abi, names: ["LeaseOpened" as const], key: lease.id, what: "the lease's opening", watch,
+    enough: (found: unknown[]) => found.length > 0,
+  };
+  let [event] = await read_events(client, { ...wanted, first: near });
+  if (!event && near > start) [event] = await read_events(client, { ...wanted, first: start, last: near - 1n, downward: true });
   if (!event) return null;
   const terms = unpack(event.args.terms, terms_fields);
   return {
     buyer: event.args.buyer, provider: event.args.provider, worker: event.args.workerKey, price: terms.price!, locked: terms.locked!,
-    unit_kind: Number(terms.unitKind), transaction: event.transactionHash,
+    unit_kind: Number(terms.unitKind), transaction: event.transactionHash, block: event.blockNumber,
   };
 }
 
-/** The newest head anchored on chain. */
-async function last_anchor(client: PublicClient): Promise<{ size: bigint; root: Hex; transaction: Hex } | null> {
+/** The newest head anchored on chain: found from the newest block backwards. */
+async function last_anchor(client: PublicClient, watch: Watch): Promise<{ size: bigint; root: Hex; transaction: Hex } | null> {
   const { deployment } = await market_info();
-  const events = await client.getContractEvents({
-    address: deployment.receipt_log, abi: log_abi, eventName: "Anchored", fromBlock: BigInt(deployment.block), strict: true,
+  const events = await read_events(client, {
+    address: deployment.receipt_log, abi: log_abi, names: ["Anchored"], first: BigInt(deployment.block), downward: true,
+    enough: (found) => found.length > 0, what: "the newest anchored root", watch,
   });
   const event = events.at(-1);
   return event ? { size: event.args.size, root: event.args.root, transaction: event.transactionHash } : null;
@@ -155,9 +164,9 @@ async function check_chain(receipts: FoundReceipt[], opened: Opened): Promise<Fi
 }
 
 /** Record to root: the leaf hashed here, the market's path, the root that the chain has; and the contract's own word. */
-async function check_anchor(client: PublicClient, receipt: FoundReceipt): Promise<Finding[]> {
+async function check_anchor(client: PublicClient, receipt: FoundReceipt, watch: Watch): Promise<Finding[]> {
   const { deployment } = await market_info();
-  const head = await last_anchor(client);
+  const head = await last_anchor(client, watch);
   if (!head || head.size <= receipt.index) {
     const covered = head ? `the chain has the first ${count(head.size)} records` : "no head is anchored";
     return [{ what: "Record under an anchored root", ok: false, detail: `Record ${receipt.index} is not anchored yet: ${covered}. Try again in a minute.` }];
@@ -175,11 +184,13 @@ async function check_anchor(client: PublicClient, receipt: FoundReceipt): Promis
 }
 
 /** What was paid: the claim's receipts root is the root over these receipts, its sums are theirs. */
-async function check_claims(client: PublicClient, lease: Lease, receipts: FoundReceipt[]): Promise<Finding[]> {
+async function check_claims(client: PublicClient, lease: Lease, opened: Opened, receipts: FoundReceipt[], watch: Watch): Promise<Finding[]> {
   const { deployment } = await market_info();
-  const claims = await client.getContractEvents({
-    address: deployment.leases, abi: leases_abi, eventName: "Claimed", args: { lease: lease.id }, fromBlock: BigInt(deployment.block), strict: true,
+  const events = await read_events(client, {
+    address: deployment.leases, abi: leases_abi, names: ["Claimed", "LeaseClosed"], key: lease.id, first: opened.block, what: "the lease's claims", watch,
+    enough: (found) => found.some(({ eventName }) => eventName === "LeaseClosed"), // a closed lease is paid no more
   });
+  const claims = events.flatMap((event) => (event.eventName === "Claimed" ? [event] : []));
   const last = claims.at(-1);
   if (!last) return [{ what: "Paid on chain", ok: lease.claimed === "0", detail: "nothing is claimed yet" }];
   const totals = unpack(last.args.totals, totals_fields);
@@ -195,9 +206,9 @@ async function check_claims(client: PublicClient, lease: Lease, receipts: FoundR
 }
 
 /** Verifies a lease from front to back, and that one receipt (the last, when none is named) is anchored. */
-export async function verify_lease(lease: Lease, receipts: FoundReceipt[], which?: FoundReceipt): Promise<Finding[]> {
+export async function verify_lease(lease: Lease, receipts: FoundReceipt[], which?: FoundReceipt, watch: Watch = {}): Promise<Finding[]> {
   const client = await chain();
-  const opened = await read_opened(client, lease.id);
+  const opened = await read_opened(client, lease, watch);
   if (!opened) return [{ what: "Lease on chain", ok: false, detail: "the chain knows no such lease" }];
   const same = opened.buyer === lease.buyer && opened.provider === lease.provider && opened.locked.toString() === lease.locked;
   const found = receipts.length === Number(lease.sequence);
@@ -206,7 +217,7 @@ export async function verify_lease(lease: Lease, receipts: FoundReceipt[], which
     { what: "Lease on chain", ok: same, detail: `opened in transaction ${opened.transaction} with ${tokens(opened.locked)} locked` },
     { what: "Receipts in the public log", ok: found, detail: `${receipts.length} of ${lease.sequence} found` },
     ...(await check_chain(receipts, opened)),
-    ...(shown ? await check_anchor(client, shown) : []),
-    ...(await check_claims(client, lease, receipts)),
+    ...(shown ? await check_anchor(client, shown, watch) : []),
+    ...(await check_claims(client, lease, opened, receipts, watch)),
   ];
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Wallets by EIP-6963 and EIP-1193. What is signed is shown decoded first, in a dialog of our own.
-import { signal } from "@preact/signals";
+import { batch, signal } from "@preact/signals";
 import type { Address, Hex } from "viem";
-import { market_info } from "./api";
+import { market_info, wallet_account } from "./api";
 import { message_types, type Domain, type Message, type MessageType } from "./message_types";
 
 export interface Provider {
@@ -55,18 +55,28 @@ export async function call<T>(provider: Provider, method: string, params: unknow
   }
 }
 
+type Connection = { wallet: Wallet; address: Address; chain_id: number };
+/** Wallets whose changes of account and chain are listened to. */
+const heard = new WeakSet<Wallet>();
+function set_connected(value: Connection | null): void {
+  batch(() => {
+    connected.value = value;
+    wallet_account.value = value?.address ?? null;
+  });
+}
+
 async function attach(wallet: Wallet, method: string): Promise<void> {
   const accounts = await call<string[]>(wallet.provider, method);
   const chain = await call<string>(wallet.provider, "eth_chainId");
   const { getAddress } = await import("viem");
-  if (!accounts[0]) {
-    connected.value = null;
-    return;
-  }
-  const is_new = connected.value?.wallet !== wallet;
-  connected.value = { wallet, address: getAddress(accounts[0]), chain_id: Number(chain) };
+  const address = accounts[0] ? getAddress(accounts[0]) : null;
+  // What is being asked was asked of the account before.
+  if (connected.value && connected.value.address !== address) question.value?.answer(false);
+  set_connected(address ? { wallet, address, chain_id: Number(chain) } : null);
+  if (!address) return;
   localStorage.setItem(remembered, wallet.info.rdns);
-  if (!is_new) return;
+  if (heard.has(wallet)) return;
+  heard.add(wallet);
   const again = () => {
     if (connected.value?.wallet === wallet) void attach(wallet, "eth_accounts").catch(() => undefined);
   };
@@ -75,13 +85,20 @@ async function attach(wallet: Wallet, method: string): Promise<void> {
 }
 export const connect = (wallet: Wallet): Promise<void> => attach(wallet, "eth_requestAccounts");
 export function disconnect(): void {
-  connected.value = null;
+  set_connected(null);
   localStorage.removeItem(remembered);
 }
 
-function must_be_connected(): { wallet: Wallet; address: Address; chain_id: number } {
+function must_be_connected(): Connection {
   if (!connected.value) throw new WalletError("Connect a wallet first.");
   return connected.value;
+}
+/** The wallet, as long as it is at that account: what is signed was made for it. */
+function must_be(account: Address): Connection {
+  const now = must_be_connected();
+  if (now.address !== account)
+    throw new WalletError(`The wallet is now at account ${now.address}; this was made for ${account}. Nothing was signed or sent: change back, or begin again.`);
+  return now;
 }
 
 /** Moves the wallet to the market's chain when it is on another. */
@@ -122,14 +139,15 @@ export async function sign_text(message: string): Promise<Hex> {
   return call<Hex>(wallet.provider, "personal_sign", [hex, address]);
 }
 
-/** An EIP-712 signature, after the message was shown with what its fields mean. */
+/** An EIP-712 signature of that account, after the message was shown with what its fields mean. */
 export async function sign_message(
-  domain: Domain, type: MessageType, message: Message, title: string, explain: (name: string, value: Message[string]) => string,
+  account: Address, domain: Domain, type: MessageType, message: Message, title: string, explain: (name: string, value: Message[string]) => string,
 ): Promise<Hex> {
   await to_market_chain();
-  const { wallet, address } = must_be_connected();
+  must_be(account);
   const rows = message_types[type].map(({ name }): [string, string] => [name, explain(name, message[name]!)]);
   await agree(title, `Signed for contract ${domain.verifyingContract} on chain ${domain.chainId}. A signature costs nothing.`, rows);
+  const { wallet } = must_be(account);
   const typed = {
     domain,
     types: {
@@ -142,18 +160,19 @@ export async function sign_message(
     primaryType: type,
     message: Object.fromEntries(Object.entries(message).map(([name, value]) => [name, typeof value === "bigint" ? value.toString() : value])),
   };
-  return call<Hex>(wallet.provider, "eth_signTypedData_v4", [address, JSON.stringify(typed)]);
+  return call<Hex>(wallet.provider, "eth_signTypedData_v4", [account, JSON.stringify(typed)]);
 }
 
 const wait_ms = 500;
 const waits_max = 600;
 
-/** Sends a transaction and waits until it is in a block; WalletError when it was reverted. */
-export async function send(to: Address, data: Hex, title: string, rows: [string, string][]): Promise<Hex> {
+/** Sends a transaction of that account and waits until it is in a block; WalletError when it was reverted. */
+export async function send(from: Address, to: Address, data: Hex, title: string, rows: [string, string][]): Promise<Hex> {
   await to_market_chain();
-  const { wallet, address } = must_be_connected();
+  must_be(from);
   await agree(title, `A transaction to contract ${to}. It costs the chain's fee.`, rows);
-  const hash = await call<Hex>(wallet.provider, "eth_sendTransaction", [{ from: address, to, data }]);
+  const { wallet } = must_be(from);
+  const hash = await call<Hex>(wallet.provider, "eth_sendTransaction", [{ from, to, data }]);
   for (let i = 0; i < waits_max; ++i) {
     const receipt = await call<{ status: Hex } | null>(wallet.provider, "eth_getTransactionReceipt", [hash]);
     if (receipt) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Balances as the chain has them, deposit, withdrawal, API keys.
+// Balances as the chain has them, deposit, withdrawal, API keys, webhooks, statement.
 import { useState } from "preact/hooks";
 import { encodeFunctionData, parseSignature, type Address } from "viem";
 import { get, market_info, post, request, session, type List } from "../lib/api";
@@ -8,6 +8,8 @@ import { date_time, duration, parse_tokens, tokens } from "../lib/format";
 import { sign_in } from "../lib/sign_in";
 import { connected, send, sign_message } from "../lib/wallet";
 import { ConnectWallet, Empty, Failure, Field, Hash, NeedSession, Panel, useAction, useLoad } from "../ui/parts";
+import { StatementPanel } from "./account_statement";
+import { Webhooks } from "./account_webhooks";
 
 const permit_lives_s = 3_600n;
 
@@ -22,19 +24,19 @@ async function deposit(owner: Address, atoms: bigint): Promise<void> {
     client.readContract({ ...token, functionName: "nonces", args: [owner] }),
   ]).catch(() => null);
   if (!permit) {
-    await send(deployment.token, encodeFunctionData({ abi: token_abi, functionName: "approve", args: [deployment.escrow, atoms] }), "Allow the escrow to take the tokens", [rows[0]!, ["to be taken by", deployment.escrow]]);
-    await send(deployment.escrow, encodeFunctionData({ abi: escrow_abi, functionName: "deposit", args: [owner, atoms] }), "Deposit", rows);
+    await send(owner, deployment.token, encodeFunctionData({ abi: token_abi, functionName: "approve", args: [deployment.escrow, atoms] }), "Allow the escrow to take the tokens", [rows[0]!, ["to be taken by", deployment.escrow]]);
+    await send(owner, deployment.escrow, encodeFunctionData({ abi: escrow_abi, functionName: "deposit", args: [owner, atoms] }), "Deposit", rows);
     return;
   }
   const [[, name, version], nonce] = permit;
   const deadline = BigInt(Math.floor(Date.now() / 1_000)) + permit_lives_s;
   const message = { owner, spender: deployment.escrow, value: atoms, nonce, deadline };
   const domain = { name, version, chainId: chain_id, verifyingContract: deployment.token };
-  const signature = await sign_message(domain, "Permit", message, "Allow the escrow to take the tokens", (field, value) =>
+  const signature = await sign_message(owner, domain, "Permit", message, "Allow the escrow to take the tokens", (field, value) =>
     field === "value" ? `${tokens(value)} tokens` : field === "deadline" ? `${value} (for an hour)` : field === "spender" ? `${value} (the market's escrow contract)` : String(value));
   const { r, s, yParity } = parseSignature(signature);
   const data = encodeFunctionData({ abi: escrow_abi, functionName: "depositWithPermit", args: [owner, atoms, deadline, 27 + yParity, r, s] });
-  await send(deployment.escrow, data, "Deposit", rows);
+  await send(owner, deployment.escrow, data, "Deposit", rows);
 }
 
 function AmountForm({ name, hint, most, submit }: { name: string; hint: string; most: bigint; submit: (atoms: bigint) => Promise<void> }) {
@@ -69,13 +71,13 @@ function Withdrawal({ funds, account, reload }: { funds: Funds; account: Address
       ? encodeFunctionData({ abi: escrow_abi, functionName, args: [account] })
       : encodeFunctionData({ abi: escrow_abi, functionName });
     const title = { withdraw: "Take the withdrawal out", cancelWithdraw: "Put the withdrawal back", sweep: "Take out what was earned" }[functionName];
-    await send(deployment.escrow, data, title, [["amount", `${tokens(functionName === "sweep" ? funds.earned : funds.withdrawing)} tokens`], ["to", account]]);
+    await send(account, deployment.escrow, data, title, [["amount", `${tokens(functionName === "sweep" ? funds.earned : funds.withdrawing)} tokens`], ["to", account]]);
     await reload();
   });
   const ask = async (atoms: bigint) => {
     const { deployment } = await market_info();
     const data = encodeFunctionData({ abi: escrow_abi, functionName: "requestWithdraw", args: [atoms] });
-    await send(deployment.escrow, data, "Ask for a withdrawal", [["amount", `${tokens(atoms)} tokens`], ["leaves after", duration(deployment.withdraw_delay_s * 1_000)]]);
+    await send(account, deployment.escrow, data, "Ask for a withdrawal", [["amount", `${tokens(atoms)} tokens`], ["leaves after", duration(deployment.withdraw_delay_s * 1_000)]]);
     await reload();
   };
   const wait_ms = Number(funds.withdrawable_at_s) * 1_000 - Date.now();
@@ -231,9 +233,9 @@ export function AccountPage() {
           <Failure error={enter.error} />
         </Panel>
       )}
-      {account && <Balances account={account} />}
-      {session.value ? <NeedSession why=""><Keys /></NeedSession> : null}
-      {account && <p class="hint">A statement of every movement to the atom, as CSV: <code>millrace audit --account {account} --csv statement.csv</code></p>}
+      {account && <Balances account={account} key={account} />}
+      {session.value ? <NeedSession why=""><Keys /><Webhooks /></NeedSession> : null}
+      {account && <StatementPanel account={account} key={`statement ${account}`} />}
     </>
   );
 }

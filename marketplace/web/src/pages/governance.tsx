@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Who may change what: fee, treasury, timelock. All of it is read from the chain.
+import { useState } from "preact/hooks";
 import { formatUnits, type Hex, type PublicClient } from "viem";
 import { market_info } from "../lib/api";
+import type { Watch, WalkProgress } from "../lib/block_walk";
 import { chain, escrow_abi, has_chain, rpc_url, timelock_abi, token_abi, treasury_abi } from "../lib/chain";
+import { read_events } from "../lib/chain_events";
 import { date_time, duration, tokens } from "../lib/format";
 import { connected } from "../lib/wallet";
-import { NodeChoice } from "../ui/node";
+import { BlocksRead, NodeChoice } from "../ui/node";
 import { Empty, Failure, Hash, Panel, useLoad } from "../ui/parts";
 
 interface Decision {
@@ -15,15 +18,35 @@ interface Decision {
   state: string;
 }
 
+type TimelockEvents = Awaited<ReturnType<typeof read_timelock_events>>;
+const read_timelock_events = (client: PublicClient, timelock: Hex, first: bigint, last: bigint, watch: Watch) =>
+  read_events(client, { address: timelock, abi: timelock_abi, names: ["CallScheduled", "CallExecuted", "Cancelled"], first, last, what: "the timelock's decisions", watch });
+
+/** What was read before: decisions are added, never changed. Of one node only, since it is that node's word. */
+let known: { node: string; events: TimelockEvents; next: bigint } = { node: "", events: [], next: 0n };
+/** Blocks that may still be replaced are read again. */
+const settled_depth = 64n;
+
+async function timelock_events(client: PublicClient, timelock: Hex, from: bigint, watch: Watch): Promise<TimelockEvents> {
+  const node = `${rpc_url.value} ${timelock}`;
+  const before = known.node === node ? known : { node, events: [], next: from };
+  const head = await client.getBlockNumber();
+  const events = [...before.events, ...(await read_timelock_events(client, timelock, before.next, head, watch))];
+  const settled = head > settled_depth ? head - settled_depth : 0n;
+  const next = settled + 1n > before.next ? settled + 1n : before.next;
+  known = { node, events: events.filter(({ blockNumber }) => blockNumber < next), next };
+  return events;
+}
+
 /** What the timelock holds: decisions that wait, are done or were cancelled. */
-async function read_timelock(client: PublicClient, timelock: Hex, from: bigint) {
-  const events = { address: timelock, abi: timelock_abi, fromBlock: from, strict: true } as const;
-  const [delay_s, scheduled, executed, cancelled] = await Promise.all([
+async function read_timelock(client: PublicClient, timelock: Hex, from: bigint, watch: Watch) {
+  const [delay_s, events] = await Promise.all([
     client.readContract({ address: timelock, abi: timelock_abi, functionName: "getMinDelay" }),
-    client.getContractEvents({ ...events, eventName: "CallScheduled" }),
-    client.getContractEvents({ ...events, eventName: "CallExecuted" }),
-    client.getContractEvents({ ...events, eventName: "Cancelled" }),
+    timelock_events(client, timelock, from, watch),
   ]);
+  const scheduled = events.flatMap((event) => (event.eventName === "CallScheduled" ? [event] : []));
+  const executed = events.filter(({ eventName }) => eventName === "CallExecuted");
+  const cancelled = events.filter(({ eventName }) => eventName === "Cancelled");
   const done = new Set(executed.map(({ args }) => args.id));
   const dropped = new Set(cancelled.map(({ args }) => args.id));
   const decisions = await Promise.all(scheduled.map(async ({ args }): Promise<Decision> => {
@@ -34,7 +57,7 @@ async function read_timelock(client: PublicClient, timelock: Hex, from: bigint) 
   return { delay_s, decisions };
 }
 
-async function read_governance() {
+async function read_governance(watch: Watch) {
   const { deployment } = await market_info();
   const client = await chain();
   const treasury = { address: deployment.treasury, abi: treasury_abi } as const;
@@ -47,7 +70,7 @@ async function read_governance() {
     client.readContract({ address: deployment.escrow, abi: escrow_abi, functionName: "liabilities" }),
     client.readContract({ address: deployment.token, abi: token_abi, functionName: "balanceOf", args: [deployment.escrow] }),
   ]);
-  const timelock = deployment.timelock ? await read_timelock(client, deployment.timelock, BigInt(deployment.block)) : null;
+  const timelock = deployment.timelock ? await read_timelock(client, deployment.timelock, BigInt(deployment.block), watch) : null;
   const token = deployment.governance_token && {
     supply: await client.readContract({ address: deployment.governance_token, abi: token_abi, functionName: "totalSupply" }),
     symbol: await client.readContract({ address: deployment.governance_token, abi: token_abi, functionName: "symbol" }),
@@ -57,7 +80,8 @@ async function read_governance() {
 
 export function GovernancePage() {
   const info = useLoad(market_info, []);
-  const facts = useLoad(async () => (has_chain() ? read_governance() : null), [rpc_url.value, connected.value?.address], 15_000);
+  const [progress, set_progress] = useState<WalkProgress | null>(null);
+  const facts = useLoad(async () => (has_chain() ? read_governance({ told: set_progress }) : null), [rpc_url.value, connected.value?.address], 15_000);
   const value = facts.value;
   const contracts = Object.entries(info.value?.deployment ?? {})
     .map(([name, address]): [string, string] => [name, String(address)])
@@ -68,6 +92,7 @@ export function GovernancePage() {
       <p class="lead">The fee can change only on chain, up to a cap in the code; no key can move what accounts hold.</p>
       <Failure error={facts.error ?? info.error} />
       <NodeChoice />
+      {!value && !facts.error && progress && <BlocksRead progress={progress} />}
       {!value && !facts.error && <Empty>{has_chain() ? "Reading the chain…" : "Name a node above, or connect a wallet on the account page: these figures come from the chain alone."}</Empty>}
       {value && (
         <>

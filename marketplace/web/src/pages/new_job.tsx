@@ -3,13 +3,16 @@
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { bytesToHex, sha256, type Hex } from "viem";
 import { get, request, session, type Job, type Offer } from "../lib/api";
+import { as_curl, as_javascript, as_python, quoted } from "../lib/equivalent";
 import { amount_for, count, duration, parse_tokens, tokens } from "../lib/format";
 import { canonical, type Document } from "../lib/messages";
 import { ask_quote, draft_job, quote_body, sign_and_post, type JobDraft, type Leg, type Quote } from "../lib/order";
 import { go } from "../lib/route";
-import { first_plan, flops_per_step, is_model_name, parameter_count, plan_problems, serve_spec, train_spec, type TrainPlan } from "../lib/spec";
+import {
+  fields_of, first_plan, flops_per_step, idx_image_sizes, is_model_name, parameter_count, plan_problems, serve_spec, train_options, train_spec, type Arch, type TrainData,
+} from "../lib/spec";
 import { connected } from "../lib/wallet";
-import { Empty, Failure, Field, NeedSession, Panel, useAction, useLoad } from "../ui/parts";
+import { CopyBlock, Empty, Failure, Field, NeedSession, Panel, useAction, useLoad } from "../ui/parts";
 
 const no_blob: Hex = `0x${"0".repeat(64)}`;
 const text_bytes_max = 256 * 1024 * 1024;
@@ -78,17 +81,21 @@ function QuotePanel({ answer, unit }: { answer: ReturnType<typeof useQuote>; uni
   );
 }
 
-/** Single quotes for a shell. */
-const quoted = (text: string) => `'${text.replaceAll("'", "'\\''")}'`;
+const languages = [["curl", as_curl], ["Python", as_python], ["JavaScript", as_javascript]] as const;
 
 function Equivalent({ draft, command }: { draft: JobDraft; command: string }) {
+  const [language, set_language] = useState<string>("curl");
+  const write = languages.find(([name]) => name === language)![1];
   return (
     <Panel title="The same without this page">
       <p class="hint">Command line: makes, quotes, signs and posts it.</p>
-      <pre tabIndex={0} aria-label="Command line">{command}</pre>
-      <p />
-      <p class="hint">curl: the quote above. To post, send the same to <code>/v1/jobs</code> with signatures.</p>
-      <pre tabIndex={0} aria-label="curl">{`curl -s ${location.origin}/v1/market/quotes -H 'content-type: application/json' \\\n  -d ${quoted(JSON.stringify(quote_body(draft)))}`}</pre>
+      <CopyBlock label="Command line" text={command} />
+      <Field label="The quote above in" hint="To post, send the same to /v1/jobs with signatures.">{(props) => (
+        <select {...props} value={language} onChange={(event) => set_language(event.currentTarget.value)}>
+          {languages.map(([name]) => <option key={name}>{name}</option>)}
+        </select>)}
+      </Field>
+      <CopyBlock label={language} text={write(`${location.origin}/v1/market/quotes`, quote_body(draft))} />
     </Panel>
   );
 }
@@ -109,10 +116,6 @@ function PostButton({ draft, before }: { draft: JobDraft | null; before?: () => 
     </>
   );
 }
-
-const numbers: [name: Exclude<keyof TrainPlan, "learning_rate">, label: string][] = [
-  ["width", "Width"], ["depth", "Layers"], ["heads", "Heads"], ["context", "Context, bytes"], ["batch", "Batch"], ["steps", "Steps"], ["segment_steps", "Steps per receipt"], ["seed", "Seed"],
-];
 
 function OrderFields({ price, set_price, hours, set_hours, gpu_model, set_gpu_model, unit, models }: {
   price: string; set_price: (text: string) => void; hours: number; set_hours: (value: number) => void;
@@ -142,47 +145,92 @@ function useModels(kind: string): string[] {
   return [...new Set((book.value?.asks ?? []).map(({ gpu_model }) => gpu_model))].sort();
 }
 
+const archs: [Arch, string][] = [
+  ["gpt", "Text: GPT over bytes"], ["cnn", "Images: convolutional net"], ["resnet", "Images: residual net"], ["vit", "Images: vision transformer"], ["mlp", "Images: multilayer perceptron"],
+];
+type Format = TrainData["format"];
+/** The files of each format: the member of the spec's data, the option of the command line, what it is. */
+const files_of: Record<Format, [member: string, option: string, label: string, hint: string][]> = {
+  text: [["blob", "--text", "Text to learn from", "any UTF-8 file; goes to the market when you post"]],
+  tar: [["blob", "--image-tar", "Tar of images", "PNG, JPEG or PPM, a folder for each label"]],
+  idx: [["images", "--images", "IDX images", "as MNIST has them, unpacked"], ["labels", "--labels", "IDX labels", "as MNIST has them, unpacked"]],
+};
+
+function FileField({ label, hint, data, set }: { label: string; hint: string; data: Data | undefined; set: (data: Data | undefined) => void }) {
+  const take = useAction(async (file: File | undefined) => {
+    set(undefined);
+    if (!file) return;
+    if (file.size === 0 || file.size > text_bytes_max) throw new Error("The file must have 1 byte to 256 MiB; larger ones go by the command line.");
+    const bytes = new Uint8Array(await file.arrayBuffer());
+    set({ bytes, name: file.name, hash: await hash_of(bytes) });
+  });
+  return (
+    <>
+      <Field label={label} hint={data ? `${data.name}, ${count(data.bytes.length)} bytes` : hint}>{(props) => (
+        <input {...props} type="file" onChange={(event) => void take.run(event.currentTarget.files?.[0])} />)}
+      </Field>
+      <Failure error={take.error} />
+    </>
+  );
+}
+
 function TrainForm() {
   const [plan, set_plan] = useState(first_plan);
-  const [data, set_data] = useState<Data | null>(null);
+  const [image_format, set_image_format] = useState<Format>("tar");
+  const [files, set_files] = useState<Record<string, Data | undefined>>({});
   const [price, set_price] = useState("0.001");
   const [hours, set_hours] = useState(2);
   const [gpu_model, set_gpu_model] = useState("");
   const models = useModels("training_step");
+  const format = plan.arch === "gpt" ? "text" : image_format;
+  const wanted = files_of[format].map(([member, option, label, hint]) => ({ member, option, label, hint, data: files[`${format} ${member}`] }));
+  const complete = wanted.every(({ data }) => data);
   const problems = plan_problems(plan);
   const ceiling = parse_tokens(price);
   const fine = Object.keys(problems).length === 0 && ceiling !== null && ceiling > 0n && hours > 0;
-  const spec = useMemo(() => (fine ? train_spec(plan, data?.hash ?? no_blob) : null), [plan, data, fine]);
+  const spec = useMemo(() => {
+    const hashes = Object.fromEntries(wanted.map(({ member, data }) => [member, data?.hash ?? no_blob]));
+    return fine ? train_spec(plan, { format, ...hashes } as TrainData) : null;
+  }, [plan, files, format, fine]);
   const legs = useMemo((): Leg[] | null => {
     if (!fine) return null;
     const volume = BigInt(plan.steps);
     return [{ kind: "training_step", price_ceiling: ceiling, volume, max_amount: amount_for("training_step", volume, ceiling) }];
   }, [plan.steps, price, fine]);
   const answer = useQuote(spec, legs, gpu_model, hours);
-  const take = useAction(async (file: File | undefined) => {
-    if (!file) return set_data(null);
-    if (file.size === 0 || file.size > text_bytes_max) throw new Error("The text must have 1 byte to 256 MiB; larger ones go by the command line.");
-    const bytes = new Uint8Array(await file.arrayBuffer());
-    set_data({ bytes, name: file.name, hash: await hash_of(bytes) });
-  });
+  const set_file = (member: string, data: Data | undefined) => {
+    set_files((before) => ({ ...before, [`${format} ${member}`]: data }));
+    const sizes = format === "idx" && member === "images" && data && idx_image_sizes(data.bytes);
+    if (sizes) set_plan((before) => ({ ...before, ...sizes }));
+  };
   const upload = async () => {
-    await request(`/v1/blobs/${data!.hash}`, { method: "PUT", bytes: data!.bytes });
+    for (const { data } of wanted) await request(`/v1/blobs/${data!.hash}`, { method: "PUT", bytes: data!.bytes });
   };
   const command = [
-    "millrace train --arch gpt", `--text ${quoted(data?.name ?? "text.txt")}`, `--width ${plan.width} --depth ${plan.depth} --heads ${plan.heads} --context ${plan.context}`,
-    `--batch ${plan.batch} --steps ${plan.steps} --segment-steps ${plan.segment_steps}`, `--learning-rate ${plan.learning_rate} --seed ${plan.seed}`,
+    `millrace train --arch ${plan.arch}`, wanted.map(({ option, data }) => `${option} ${quoted(data?.name ?? "FILE")}`).join(" "), ...train_options(plan),
     `--max-price ${price} --hours ${Math.ceil(hours) || 1}${gpu_model ? ` --gpu-model ${quoted(gpu_model)}` : ""}`,
   ].join(" \\\n  ");
   return (
     <div class="grid">
       <div>
         <Panel title="Data and model">
-          <Field label="Text to learn from" hint={data ? `${data.name}, ${count(data.bytes.length)} bytes` : "any UTF-8 file; goes to the market when you post"}>{(props) => (
-            <input {...props} type="file" onChange={(event) => void take.run(event.currentTarget.files?.[0])} />)}
-          </Field>
-          <Failure error={take.error} />
           <div class="row">
-            {numbers.map(([name, label]) => (
+            <Field label="Model">{(props) => (
+              <select {...props} value={plan.arch} onChange={(event) => set_plan({ ...plan, arch: event.currentTarget.value as Arch })}>
+                {archs.map(([arch, name]) => <option key={arch} value={arch}>{name}</option>)}
+              </select>)}
+            </Field>
+            {plan.arch !== "gpt" && (
+              <Field label="Images as">{(props) => (
+                <select {...props} value={image_format} onChange={(event) => set_image_format(event.currentTarget.value as Format)}>
+                  <option value="tar">a tar, a folder for each label</option><option value="idx">IDX files</option>
+                </select>)}
+              </Field>
+            )}
+          </div>
+          {wanted.map(({ member, label, hint, data }) => <FileField key={`${format} ${member}`} {...{ label, hint, data }} set={(chosen) => set_file(member, chosen)} />)}
+          <div class="row">
+            {fields_of(plan.arch).map(([name, label]) => (
               <Field key={name} label={label} wrong={problems[name]}>{(props) => (
                 <input {...props} type="number" value={plan[name]} onInput={(event) => set_plan({ ...plan, [name]: event.currentTarget.valueAsNumber })} />)}
               </Field>
@@ -199,10 +247,10 @@ function TrainForm() {
       </div>
       <div>
         <QuotePanel answer={answer} unit="step" />
-        <NeedSession why="The text is uploaded under your account, so sign in first.">
+        <NeedSession why="The data is uploaded under your account, so sign in first.">
           <Panel title="Post">
-            {data ? <p>You sign the bid, and then that the market's delegate may sign vouchers for it. Your money moves only as receipts come.</p> : <Empty>Choose a text first.</Empty>}
-            <PostButton draft={data && fine ? answer?.draft ?? null : null} before={upload} />
+            {complete ? <p>You sign the bid, and then that the market's delegate may sign vouchers for it. Your money moves only as receipts come.</p> : <Empty>Choose the data first.</Empty>}
+            <PostButton draft={complete && fine ? answer?.draft ?? null : null} before={upload} />
           </Panel>
         </NeedSession>
         {answer && <Equivalent draft={answer.draft} command={command} />}
@@ -275,7 +323,7 @@ export function NewJobPage() {
       <div class="panel">
         <Field label="What">{(props) => (
           <select {...props} value={kind} onChange={(event) => set_kind(event.currentTarget.value)}>
-            <option value="train">Train a small text model</option>
+            <option value="train">Train a model of text or images</option>
             <option value="serve">Serve a model you trained</option>
           </select>)}
         </Field>

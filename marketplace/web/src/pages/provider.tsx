@@ -4,11 +4,12 @@ import { useState } from "preact/hooks";
 import { getAddress, isAddress, type Address } from "viem";
 import { get, market_info, request, session, type Lease, type List, type Offer } from "../lib/api";
 import { chain, escrow_abi, has_chain, providers_abi, rpc_url } from "../lib/chain";
-import { count, kind_name, price_unit, tokens, unit_kinds, words } from "../lib/format";
+import { count, kind_name, price_unit, tokens, unit_kinds, words, type UnitKind } from "../lib/format";
+import { is_price, price_settings, settings_lines } from "../lib/price_rules";
 import { go } from "../lib/route";
 import { connected } from "../lib/wallet";
 import { NodeChoice } from "../ui/node";
-import { Empty, Failure, Field, Hash, Panel, State, useAction, useLoad } from "../ui/parts";
+import { CopyBlock, Empty, Failure, Field, Hash, Panel, State, useAction, useLoad } from "../ui/parts";
 
 const leases_pages_max = 20;
 
@@ -82,6 +83,43 @@ function Asks({ provider, offers, all, reload }: { provider: Address; offers: Of
   );
 }
 
+/** New prices for a machine. Asks are signed with the provider's key, which only its worker holds: this writes what the worker reads. */
+function PriceRules({ offers, all }: { offers: Offer[]; all: Offer[] }) {
+  const [typed, set_typed] = useState<Partial<Record<UnitKind, string>>>({});
+  const price_now = (kind: UnitKind) => offers.find((offer) => offer.unit_kind === kind)?.price;
+  const prices = Object.fromEntries(price_settings.map(([kind]) => [kind, typed[kind] ?? tokens(price_now(kind) ?? 0).replaceAll("\u202f", "")])) as Record<UnitKind, string>;
+  const lines = settings_lines(prices);
+  const gpus = new Set(offers.map(({ gpu_model }) => gpu_model));
+  const least = (kind: UnitKind) => all
+    .filter((offer) => offer.unit_kind === kind && offer.online && gpus.has(offer.gpu_model) && !offers.includes(offer))
+    .reduce<bigint | null>((lowest, { price }) => (lowest === null || BigInt(price) < lowest ? BigInt(price) : lowest), null);
+  return (
+    <Panel title="Price rules">
+      <p class="hint">Asks are signed with the provider's key, which never leaves its machine. Set the prices here, and put the lines into the settings there. 0: not offered.</p>
+      <div class="row">
+        {price_settings.map(([kind]) => {
+          const others = least(kind);
+          return (
+            <Field key={kind} label={`${kind_name(kind)}: price per ${price_unit(kind)}`} hint={others === null ? "nobody else offers it on this GPU" : `others on this GPU: from ${tokens(others)}`} wrong={is_price(prices[kind]) ? undefined : "an amount like 0.0005"}>{(props) => (
+              <input {...props} inputMode="decimal" autoComplete="off" value={prices[kind]} onInput={(event) => set_typed({ ...typed, [kind]: event.currentTarget.value })} />)}
+            </Field>
+          );
+        })}
+      </div>
+      {lines && (
+        <>
+          <p>1. On the machine, take its asks off the book; what runs comes to its end:</p>
+          <CopyBlock label="First command" text="millrace-worker drain" />
+          <p>2. In <code>worker.toml</code> (in <code>~/.millrace-worker</code> unless you chose another folder), instead of the lines of those names:</p>
+          <CopyBlock label="Lines of worker.toml" text={lines} />
+          <p>3. Start it again; it signs its asks anew:</p>
+          <CopyBlock label="Second command" text="millrace-worker run" />
+        </>
+      )}
+    </Panel>
+  );
+}
+
 function ProviderView({ provider }: { provider: Address }) {
   const offers = useLoad(offers_everywhere, [provider], 5_000);
   const leases = useLoad(() => leases_of(provider), [provider], 5_000);
@@ -89,6 +127,7 @@ function ProviderView({ provider }: { provider: Address }) {
   const all = leases.value ?? [];
   const sum = (field: "claimed" | "fee" | "amount") => all.reduce((total, lease) => total + BigInt(lease[field]), 0n);
   const running = all.filter(({ state }) => state === "running" || state === "open").length;
+  const own_machine = (session.value?.address ?? connected.value?.address)?.toLowerCase() === provider.toLowerCase();
   const mine = (offers.value ?? []).filter((offer) => offer.provider === provider);
   return (
     <>
@@ -103,6 +142,7 @@ function ProviderView({ provider }: { provider: Address }) {
         <div class="figure"><b>{bond.value ? tokens(bond.value.earned) : "–"}</b><span>earned, still in escrow</span></div>
       </div>
       <Panel title="Asks and health"><Asks provider={provider} offers={mine} all={offers.value ?? []} reload={offers.reload} /></Panel>
+      {own_machine && offers.value && <PriceRules offers={mine} all={offers.value} />}
       <Panel title="Leases">
         {leases.value && all.length === 0 && <Empty>No lease yet.</Empty>}
         {all.length > 0 && (

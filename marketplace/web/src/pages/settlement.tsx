@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // From a batch to its root, its receipts and its transaction; and everything recomputed here on request.
-import { useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import type { Hex } from "viem";
 import { get, type Lease, type List, type Settlement } from "../lib/api";
+import { Stopped, type WalkProgress } from "../lib/block_walk";
 import { rpc_url } from "../lib/chain";
 import { count, date_time, kind_name, price_unit, tokens, unit_kinds, words } from "../lib/format";
 import { find_receipt, receipts_of, verify_lease, type Finding, type FoundReceipt } from "../lib/verify";
 import { connected } from "../lib/wallet";
-import { NodeChoice } from "../ui/node";
+import { BlocksRead, NodeChoice } from "../ui/node";
 import { Empty, Failure, Hash, Panel, State, useAction, useLoad } from "../ui/parts";
 
 const page_size = 100;
@@ -88,10 +89,20 @@ function LeaseView({ id, shown }: { id: Hex; shown: FoundReceipt | undefined }) 
   const receipts = useLoad(async () => (value ? receipts_of(value) : []), [id, value?.sequence]);
   const batches = useLoad(async () => (await newest_settlements()).filter((batch) => batch.leases.includes(id)), [id, value?.state]);
   const [findings, set_findings] = useState<Finding[] | null>(null);
+  const [progress, set_progress] = useState<WalkProgress | null>(null);
+  const stop = useRef(new AbortController());
+  useEffect(() => () => stop.current.abort(), []);
   const verify = useAction(async () => {
     set_findings(null);
-    const now = await get<Lease>(`/v1/leases/${id}`);
-    set_findings(await verify_lease(now, await receipts_of(now), shown));
+    stop.current = new AbortController();
+    try {
+      const now = await get<Lease>(`/v1/leases/${id}`);
+      set_findings(await verify_lease(now, await receipts_of(now), shown, { told: set_progress, signal: stop.current.signal }));
+    } catch (error) {
+      if (!(error instanceof Stopped)) throw error;
+    } finally {
+      set_progress(null);
+    }
   });
   if (!value) return <><Failure error={lease.error} />{!lease.error && <Empty>Loading…</Empty>}</>;
   return (
@@ -99,6 +110,7 @@ function LeaseView({ id, shown }: { id: Hex; shown: FoundReceipt | undefined }) 
       <NodeChoice />
       <Panel title="Verify" tools={<button type="button" class="main" disabled={verify.busy || !(rpc_url.value || connected.value)} onClick={() => verify.run()}>{verify.busy ? "Verifying…" : "Verify"}</button>}>
         <p class="hint">Reads the records from the market and the rest from your node; nothing is taken on trust but your node and this page's code.</p>
+        {progress && <><BlocksRead progress={progress} /><p><button type="button" onClick={() => stop.current.abort()}>Stop</button></p></>}
         <Failure error={verify.error} />
         {findings && <Findings findings={findings} />}
       </Panel>

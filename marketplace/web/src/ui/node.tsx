@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which node the chain is read through.
 import { useState } from "preact/hooks";
+import type { WalkProgress } from "../lib/block_walk";
 import { rpc_url, set_rpc_url } from "../lib/chain";
+import { count } from "../lib/format";
 import { connected } from "../lib/wallet";
 import { Field, Panel } from "./parts";
 
@@ -25,3 +27,11 @@ export function NodeChoice() {
     </Panel>
   );
 }
+
+/** How far events have been read. */
+export const BlocksRead = ({ progress: { what, looked, all } }: { progress: WalkProgress }) => (
+  <div>
+    <progress aria-label="Blocks read" max={1} value={all === 0n ? 1 : Number((looked * 1_000n) / all) / 1_000} />
+    <p class="hint">Reading {what}: {count(looked)} of {count(all)} blocks.</p>
+  </div>
+);

@@ -50,6 +50,24 @@ export function Field({ label, hint, wrong, children }: FieldProps) {
   );
 }
 
+/** Text to be taken elsewhere as it stands. */
+export function CopyBlock({ label, text }: { label: string; text: string }) {
+  const [copied, set_copied] = useState(false);
+  const copy = useAction(async () => {
+    if (!navigator.clipboard) throw new Error("This browser copies only on https or on this machine: select the text instead.");
+    await navigator.clipboard.writeText(text);
+    set_copied(true);
+  });
+  useEffect(() => set_copied(false), [text]);
+  return (
+    <>
+      <pre tabIndex={0} aria-label={label}>{text}</pre>
+      <p><button type="button" onClick={() => copy.run()} aria-label={`Copy: ${label}`}>{copied ? "Copied" : "Copy"}</button></p>
+      <Failure error={copy.error} />
+    </>
+  );
+}
+
 /** A hash or address: short, whole on hover, copied by its button. */
 export function Hash({ value, href }: { value: string; href?: string }) {
   const [copied, set_copied] = useState(false);
