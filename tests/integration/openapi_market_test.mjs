@@ -142,6 +142,22 @@ test("blobs, files, keys and sessions answer as documented", async () => {
   no_faults();
 });
 
+test("webhooks answer as documented", async () => {
+  const made = await rest.request("POST", "/v1/webhooks", { body: { url: "https://hooks.invalid/millrace", events: ["job.*"] } });
+  assert.equal(made.status, 201, made.text);
+  const path = `/v1/webhooks/${made.json.id}`;
+  await rest.get("/v1/webhooks");
+  await rest.get(path);
+  assert.equal((await rest.request("PATCH", path, { body: { events: ["*"] } })).status, 200);
+  assert.equal((await rest.request("POST", `${path}/rotate`)).status, 200);
+  const sent = await rest.request("POST", `${path}/test`);
+  assert.equal(sent.status, 202, sent.text);
+  await net.processes.until("market", "the delivery to fail", async () => (await rest.get(`${path}/deliveries`)).data[0]?.attempts > 0);
+  assert.equal((await rest.request("POST", `${path}/deliveries/${sent.json.id}/redeliver`)).status, 202);
+  assert.equal((await rest.request("DELETE", path)).status, 200);
+  no_faults();
+});
+
 test("models and completions answer as documented", async () => {
   const model = { ...small_text_spec(blob).model };
   const spec = { version: 1, kind: "infer.serve", model, weights: trained.checkpoint, tokenizer: "bytes", name: "documented-moby" };
