@@ -125,11 +125,11 @@ class Completion : public std::enable_shared_from_this<Completion> {
         bool begun = false;            // streams: something was sent
     };
 
-    /// The key's time may be over, or its delegation revoked.
+    /// The key's time may be over, or its delegation revoked; that it was revoked, its listener
+    /// hears.
     void check_key() {
         if (!key_) return;
-        if (!key_->check(kScopeInference, services_.context.clock.now_ms()))
-            end_early("api_key_expired");
+        if (key_->has_expired(services_.context.clock.now_ms())) end_early("api_key_expired");
         watch_delegation(services_, key_);
     }
 

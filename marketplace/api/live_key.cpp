@@ -39,8 +39,7 @@ std::optional<std::uint32_t> scope_of(std::string_view name) {
 
 Result<void> LiveKey::check(std::uint32_t scope, domain::TimeMs now_ms) const {
     if (revoked_.load()) return fail(ErrorCode::unauthorized, "this API key was revoked");
-    if (row_.expires_ms != 0 && row_.expires_ms <= now_ms)
-        return fail(ErrorCode::unauthorized, "this API key has expired");
+    if (has_expired(now_ms)) return fail(ErrorCode::unauthorized, "this API key has expired");
     if ((row_.scopes & scope) != scope) {
         const auto names = scope_names(scope);
         return fail(ErrorCode::forbidden, "this API key lacks the scope \"" +

@@ -41,6 +41,9 @@ class LiveKey {
 
     /// As it was read; `spent_atoms` and `revoked` go on here.
     [[nodiscard]] const ApiKeyRow& row() const noexcept { return row_; }
+    [[nodiscard]] bool has_expired(domain::TimeMs now_ms) const noexcept {
+        return row_.expires_ms != 0 && row_.expires_ms <= now_ms;
+    }
     /// unauthorized: revoked or expired; forbidden: it lacks the scope.
     [[nodiscard]] Result<void> check(std::uint32_t scope, domain::TimeMs now_ms) const;
 
