@@ -86,6 +86,7 @@ millrace serve tiny --spec ${spec} --max-amount 1 --yes
   assert.match(told, /is signed in until/);
   assert.match(told, /tokens in, 8 out/);
   assert.match(told, /leases have cost/);
+  assert.match(told, /job\.completed is from the market/);
   assert.match(told, /the weights are blob 0x[0-9a-f]{64}/);
 });
 
