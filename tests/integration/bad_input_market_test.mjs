@@ -349,7 +349,7 @@ describe("workers", () => {
     for (const [version, program] of [[1, "millrace-worker"], [3, "millrace-market"]]) {
       const { said, code } = await first_answer({ type: "hello", version, fields: "of another time" });
       assert.deepEqual(said.map(({ type, code }) => [type, code]), [["error", "unsupported"]]);
-      assert.match(said[0].detail, new RegExp(`protocol ${version}, the market 2: upgrade ${program}$`));
+      assert.match(said[0].detail, new RegExp(`protocol ${version}, the market 2: upgrade ${program}\\b`));
       assert.equal(code, 1008);
     }
   });
