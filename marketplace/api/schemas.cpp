@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 namespace marketplace::api {
 
@@ -388,15 +389,13 @@ constexpr const char* kServiceSchemas = R"json({
 "integrations":{"type":"array"},"metadata":{"type":"object"},"error":{"anyOf":[{"type":"object",
 "required":["code","message","param"],"properties":{"code":{"type":"string"},
 "message":{"type":"string"},"param":{"type":["string","null"]}}},{"type":"null"}]},
-"hyperparameters":{"type":"object","required":["n_epochs","batch_size","learning_rate_multiplier"],
-"properties":{"n_epochs":{"type":["integer","string"]},"batch_size":{"type":["integer","string",
-"null"]},"learning_rate_multiplier":{"type":["number","string"]}}},"method":{"type":"object",
-"required":["type","supervised"],"properties":{"type":{"type":"string"},
-"supervised":{"type":"object","required":["hyperparameters"],
-"properties":{"hyperparameters":{"type":"object","required":["n_epochs","batch_size",
+"hyperparameters":{"$ref":"#/components/schemas/FineTuningHyperparameters"},
+"method":{"type":"object","required":["type","supervised"],"properties":{"type":{"type":"string"},
+"supervised":{"type":"object","required":["hyperparameters"],"properties":{"hyperparameters":{"$ref":"#/components/schemas/FineTuningHyperparameters"}}}}}}},
+"FineTuningHyperparameters":{"type":"object","required":["n_epochs","batch_size",
 "learning_rate_multiplier"],"properties":{"n_epochs":{"type":["integer","string"]},
-"batch_size":{"type":["integer","string","null"]},"learning_rate_multiplier":{"type":["number",
-"string"]}}}}}}}}},
+"batch_size":{"type":["integer","string","null"]},
+"learning_rate_multiplier":{"type":["number","string"]}}},
 "FineTuningEvent":{"type":"object","required":["id","object","created_at","level","type","message",
 "data"],"properties":{"id":{"type":"string"},"object":{"const":"fine_tuning.job.event"},
 "created_at":{"type":"integer"},"level":{"type":"string"},"type":{"enum":["message","metrics"]},
@@ -421,16 +420,6 @@ constexpr const char* kServiceSchemas = R"json({
 "public_key":{"$ref":"#/components/schemas/Hex"}}},
 "ApiKey":{"type":"object","required":["id","object","label","owner","created_ms","revoked","scopes",
 "spend_cap","spent","expires_ms","bound"],"properties":{"id":{"type":"string"},
-"object":{"const":"api_key"},"label":{"type":"string"},
-"owner":{"$ref":"#/components/schemas/Address"},"created_ms":{"$ref":"#/components/schemas/TimeMs"},
-"revoked":{"type":"boolean"},"scopes":{"type":"array","items":{"type":"string"}},
-"spend_cap":{"anyOf":[{"$ref":"#/components/schemas/Decimal"},{"type":"null"}]},
-"spent":{"$ref":"#/components/schemas/Decimal"},
-"expires_ms":{"anyOf":[{"$ref":"#/components/schemas/TimeMs"},{"type":"null"}]},
-"bound":{"type":"boolean","description":"It ends when its owner revokes delegations on chain"}}},
-"NewApiKey":{"type":"object","description":"A key with its secret, shown this once",
-"required":["key","id","object","label","owner","created_ms","revoked","scopes","spend_cap","spent",
-"expires_ms","bound"],"properties":{"key":{"type":"string"},"id":{"type":"string"},
 "object":{"const":"api_key"},"label":{"type":"string"},
 "owner":{"$ref":"#/components/schemas/Address"},"created_ms":{"$ref":"#/components/schemas/TimeMs"},
 "revoked":{"type":"boolean"},"scopes":{"type":"array","items":{"type":"string"}},
@@ -583,6 +572,11 @@ json component_schemas() {
         MR_CHECK(part.has_value());
         out.update(*part);
     }
+    json made = out["ApiKey"];
+    made["description"] = "A key with its secret, shown this once";
+    made["required"].push_back("key");
+    made["properties"]["key"] = {{"type", "string"}};
+    out["NewApiKey"] = std::move(made);
     out["ErrorCode"] = error_code_schema();
     return out;
 }

@@ -5,6 +5,7 @@
 #include "ledger/base/hex.hpp"
 #include "ledger/crypto/address.hpp"
 #include "ledger/rpc/json.hpp"
+#include "marketplace/cli/output_file.hpp"
 #include "marketplace/cli/public_log.hpp"
 #include "marketplace/cli/replay.hpp"
 
@@ -62,19 +63,6 @@ Result<ledger::audit::AuditOptions> parse_selection(const AuditOptions& options)
     return out;
 }
 
-/// To a file, or to stdout for "-".
-Result<void> write_to(Context& context, const std::string& file, const std::string& text) {
-    if (file == "-") {
-        context.out.write(text);
-        return {};
-    }
-    std::ofstream out(file, std::ios::binary | std::ios::trunc);
-    out << text;
-    out.close();
-    if (!out) return fail(ErrorCode::io_error, "cannot write " + file);
-    return {};
-}
-
 Result<void> audit(Context& context, const AuditOptions& options) {
     TRY_ASSIGN(const auto selection, parse_selection(options));
     TRY_ASSIGN(const auto reader, open_log(context, options.log));  // may name another market
@@ -82,8 +70,8 @@ Result<void> audit(Context& context, const AuditOptions& options) {
     JournalSource source(*reader);
     TRY_ASSIGN(const auto report,
                ledger::audit::audit(context.chain(), source, deployment, selection));
-    if (!options.csv.empty()) TRY(write_to(context, options.csv, to_csv(report)));
-    if (!options.html.empty()) TRY(write_to(context, options.html, to_html(report)));
+    if (!options.csv.empty()) TRY(write_output(context.out, options.csv, to_csv(report)));
+    if (!options.html.empty()) TRY(write_output(context.out, options.html, to_html(report)));
     // What is written to stdout is all that stands there.
     Terminal& out = options.csv == "-" || options.html == "-" ? context.messages : context.out;
     if (context.json())

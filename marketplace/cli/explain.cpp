@@ -54,6 +54,7 @@ constexpr std::array<Sentence, kMismatchCount> kSentences = {{
     {"sold out or busy", "wait, or allow parts with --min-slice"},
     {"above your price", "raise --max-price or --max-amount"},
 }};
+static_assert(kSentences.back().says != nullptr, "a reason has no sentence");
 
 std::string nearest_text(std::size_t reason, const std::string& value) {
     if (static_cast<Mismatch>(reason) != Mismatch::kPrice) return value;

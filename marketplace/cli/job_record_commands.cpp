@@ -2,13 +2,13 @@
 // What a job said while it ran: `jobs logs` and `jobs metrics`.
 #include "ledger/rpc/json.hpp"
 #include "marketplace/cli/context.hpp"
+#include "marketplace/cli/output_file.hpp"
 
 #include <CLI/CLI.hpp>
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
 #include <ctime>
-#include <fstream>
 #include <memory>
 
 namespace marketplace::cli {
@@ -125,14 +125,8 @@ Result<void> write_metrics(Context& context, const std::vector<json>& records,
                         number_at(data, "loss"), number_at(data, "metric"),
                         number_at(data, "tokens_per_s"), count_at(record, "time_ms"));
     }
-    if (file == "-") {
-        context.out.write(text);
-        return {};
-    }
-    std::ofstream out(file, std::ios::binary | std::ios::trunc);
-    out << text;
-    out.close();
-    if (!out) return fail(ErrorCode::io_error, "cannot write " + file);
+    TRY(write_output(context.out, file, text));
+    if (file == "-") return {};
     context.say(fmt::format("{} rows in {}", records.size(), file));
     return {};
 }

@@ -6,6 +6,7 @@
 #include "ledger/crypto/address.hpp"
 #include "ledger/rpc/json.hpp"
 #include "marketplace/cli/account_statement.hpp"
+#include "marketplace/cli/output_file.hpp"
 #include "marketplace/cli/public_log.hpp"
 
 #include <CLI/CLI.hpp>
@@ -13,7 +14,6 @@
 #include <fmt/format.h>
 
 #include <ctime>
-#include <fstream>
 #include <memory>
 
 namespace marketplace::cli {
@@ -154,21 +154,6 @@ void print_statement(Context& context, const AccountStatement& s) {
     context.say("Every sum was recomputed from the chain and held against the contract.");
 }
 
-Result<void> write_csv(Context& context, ledger::audit::AuditReport report,
-                       const AccountStatement& statement, const std::string& file) {
-    report.movements = statement.movements;
-    const std::string text = to_csv(report);
-    if (file == "-") {
-        context.out.write(text);
-        return {};
-    }
-    std::ofstream out(file, std::ios::binary | std::ios::trunc);
-    out << text;
-    out.close();
-    if (!out) return fail(ErrorCode::io_error, "cannot write " + file);
-    return {};
-}
-
 Result<void> statement(Context& context, const StatementOptions& options) {
     TRY_ASSIGN(const Period period, parse_period(options.from, options.to));
     TRY_ASSIGN(const Address account, account_of(context, options));
@@ -178,15 +163,17 @@ Result<void> statement(Context& context, const StatementOptions& options) {
     JournalSource source(*reader);
     ledger::audit::AuditOptions selection;
     selection.account = account;
-    TRY_ASSIGN(const auto report,
-               ledger::audit::audit(context.chain(), source, deployment, selection));
+    TRY_ASSIGN(auto report, ledger::audit::audit(context.chain(), source, deployment, selection));
     if (!report.ok())
         return fail(ErrorCode::audit_failed,
                     fmt::format("the books do not hold: {} findings; see `millrace audit "
                                 "--account {}`",
                                 report.findings_total, to_hex(account)));
     TRY_ASSIGN(const AccountStatement made, make_statement(report.movements, period));
-    if (!options.csv.empty()) TRY(write_csv(context, report, made, options.csv));
+    if (!options.csv.empty()) {
+        report.movements = made.movements;  // those of the time asked for
+        TRY(write_output(context.out, options.csv, to_csv(report)));
+    }
     if (options.csv == "-") return {};
     if (context.json())
         print_statement_json(context, account, made);
