@@ -8,6 +8,8 @@ set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O2 -g1")
 # The assertions are those of libraries; ours are MR_CHECK, which stays. Sanitized builds keep both.
 if(NOT MILLRACE_SANITIZE)
   string(APPEND CMAKE_CXX_FLAGS_RELWITHDEBINFO " -DNDEBUG")
+else()
+  set(CMAKE_CXX_FLAGS_DEBUG "-O1 -g1") # the tests run five times as fast as with -O0
 endif()
 
 find_program(CCACHE ccache)
