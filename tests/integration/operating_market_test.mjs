@@ -125,9 +125,9 @@ test("the units are well formed and start programs that exist", async () => {
 
 test("systemd has nothing to say about the units but that they are not installed", async (t) => {
   const files = ["signer", "market", "worker"].map((name) => join(units, `millrace-${name}.service`));
-  const said = await run("systemd-analyze", ["verify", ...files], { env }).catch(() => undefined);
+  const said = await run("systemd-analyze", ["verify", "--man=no", ...files], { env }).catch(() => undefined);
   if (!said) return t.skip("no systemd-analyze here");
-  const lines = `${said.stdout}${said.stderr}`.trim().split("\n").filter((line) => line && !/is not executable/.test(line));
+  const lines = `${said.stdout}${said.stderr}`.trim().split("\n").filter((line) => /millrace-/.test(line) && !/is not executable/.test(line)); // it also tells of this machine's own units
   assert.deepEqual(lines, []);
 });
 
