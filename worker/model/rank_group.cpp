@@ -99,8 +99,8 @@ std::unique_ptr<RankGroup> make_gloo(const std::filesystem::path& meeting, std::
 /// one and asserts the other.
 std::unique_ptr<RankGroup> make_nccl(const std::filesystem::path& meeting, std::uint32_t rank,
                                      std::uint32_t ranks) {
-    TORCH_CHECK(torch::cuda::device_count() == 1, "rank ", rank, " sees ",
-                torch::cuda::device_count(), " GPUs instead of its own");
+    const std::uint32_t seen = visible_gpus();
+    TORCH_CHECK(seen == 1, "rank ", rank, " sees ", seen, " GPUs instead of its own");
     // All ranks are of one machine. A wait holds the thread, so that it can throw; torch's two
     // names for that are of before 2.2 and since.
     for (const auto& [name, value] : {std::pair{"NCCL_SOCKET_IFNAME", "lo"},
