@@ -98,6 +98,9 @@ void RankProcesses::take_gpu() const {
 void RankProcesses::end_with_any() {
     watching_ = true;
     ::signal(SIGCHLD, end_at_once);
+    siginfo_t gone{};  // one that went before tells nobody
+    if (::waitid(P_ALL, 0, &gone, WEXITED | WNOHANG | WNOWAIT) == 0 && gone.si_pid != 0)
+        end_at_once(SIGCHLD);
 }
 
 RankProcesses::~RankProcesses() {
