@@ -13,6 +13,6 @@ struct ListedLogit {
 };
 
 /// Tokens of one row of which a device tells the logits by name.
-constexpr std::uint32_t kNamedMax = 1024;
+constexpr std::uint32_t kNamedMax = 4096;
 
 }  // namespace worker::kernels
