@@ -26,6 +26,7 @@ namespace {
 /// Exit statuses of processes that run `work(number)` side by side.
 std::vector<int> in_processes(std::uint32_t count, const std::function<int(std::uint32_t)>& work) {
     std::vector<pid_t> children;
+    std::fflush(nullptr);  // or each of them writes it too
     for (std::uint32_t i = 0; i < count; ++i) {
         const pid_t child = ::fork();
         REQUIRE(child >= 0);
