@@ -321,8 +321,8 @@ class ServeLoop {
     std::deque<Embed> embeds_;
 };
 
-Result<void> raise_walls(const ChildStart& start) {
-    if (start.walls && !sandbox::forbid_exec())
+Result<void> raise_walls(const ChildStart& start, sandbox::Later later = sandbox::Later::kAlone) {
+    if (start.walls && !sandbox::forbid_exec(later))
         return ledger::base::fail(ErrorCode::sandbox_unavailable,
                                   "the kernel refuses the job's seccomp filter");
     return {};
@@ -360,10 +360,16 @@ Result<Outcome> follow(model::TrainingRun run, const RankProcesses& ranks) {
     return Outcome::kStopped;
 }
 
+/// Whether each rank gets a process: on GPUs one of its own each, or one process does all the work.
+bool in_processes(const model::TrainSpec& spec, const std::string& device) {
+    if (spec.ranks < 2 || !model::has_rank_groups(device)) return false;
+    return device == "cpu" || RankProcesses::ask_apart(model::visible_gpus) >= spec.ranks;
+}
+
 Result<Outcome> run_training(ChildIo& io, const ChildStart& start, const model::TrainSpec& spec) {
-    // On a GPU one process does all ranks' work: a GPU for each is not what a job here has.
-    const bool several =
-        spec.ranks > 1 && start.runtime.device == "cpu" && model::has_rank_groups();
+    const std::string& device = start.runtime.device;
+    const bool several = in_processes(spec, device);
+    const bool on_gpus = several && device != "cpu";
     RankProcesses ranks;
     std::unique_ptr<model::RankGroup> group;
     if (several) {
@@ -372,9 +378,11 @@ Result<Outcome> run_training(ChildIo& io, const ChildStart& start, const model::
         std::filesystem::remove(meeting, ignored);
         TRY_ASSIGN(ranks, RankProcesses::fork(spec.ranks));
         if (ranks.rank() != 0) io.mute();
-        TRY_ASSIGN(group, model::join_ranks(meeting, ranks.rank(), spec.ranks));
+        if (on_gpus && ranks.rank() == 0) ranks.end_with_any();
+        if (on_gpus) ranks.take_gpu();
+        TRY_ASSIGN(group, model::join_ranks(meeting, ranks.rank(), spec.ranks, device));
     }
-    TRY(raise_walls(start));
+    TRY(raise_walls(start, on_gpus ? sandbox::Later::kGpuRanks : sandbox::Later::kAlone));
     if (ranks.rank() == 0) io.start_commands();
     TRY_ASSIGN(auto run, model::TrainingRun::create(spec, start.files, start.runtime));
     if (group) run.join(std::move(group));

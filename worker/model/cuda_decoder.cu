@@ -4,6 +4,8 @@
 #include "worker/kernels/cuda_linear.cuh"
 #include "worker/kernels/cuda_rows.cuh"
 #include "worker/model/cuda_decoder.hpp"
+#include "worker/model/cuda_lists.cuh"
+#include "worker/model/cuda_memory.cuh"
 
 #include <algorithm>
 #include <array>
@@ -28,65 +30,6 @@ namespace {
 
 constexpr unsigned kGraphRowsMax = 64;                  // more rows hide the launches anyway
 constexpr std::size_t kAngles = std::size_t{1} << 31U;  // bytes of rotary tables, at most
-
-/// Memory of the device. Zeroed, so that padding is never a NaN.
-template <typename Value>
-class DeviceArray {
- public:
-    DeviceArray() = default;
-    ~DeviceArray() { cudaFree(data_); }
-    DeviceArray(DeviceArray&& other) noexcept : data_(std::exchange(other.data_, nullptr)) {}
-    DeviceArray& operator=(DeviceArray&& other) noexcept {
-        std::swap(data_, other.data_);
-        return *this;
-    }
-    [[nodiscard]] static Result<DeviceArray> make(std::size_t count) {
-        DeviceArray out;
-        if (count == 0) return out;
-        void* memory = nullptr;
-        const cudaError_t status = cudaMalloc(&memory, count * sizeof(Value));
-        if (status == cudaErrorMemoryAllocation) {
-            cudaGetLastError();  // it is not an error of the next call
-            return fail(
-                ErrorCode::job_limit,
-                "the device has not " + std::to_string(count * sizeof(Value) >> 20U) +
-                    " MiB of memory left for the model; close others or take a smaller one");
-        }
-        MR_CUDA(status);
-        out.data_ = static_cast<Value*>(memory);
-        MR_CUDA(cudaMemset(memory, 0, count * sizeof(Value)));
-        return out;
-    }
-    [[nodiscard]] static Result<DeviceArray> copy(std::span<const Value> values) {
-        TRY_ASSIGN(DeviceArray out, make(values.size()));
-        if (!values.empty())
-            MR_CUDA(
-                cudaMemcpy(out.data_, values.data(), values.size_bytes(), cudaMemcpyHostToDevice));
-        return out;
-    }
-    [[nodiscard]] Value* get() const noexcept { return data_; }
-
- private:
-    Value* data_ = nullptr;
-};
-
-/// Host memory that copies run beside.
-template <typename Value>
-class PinnedArray {
- public:
-    explicit PinnedArray(std::size_t count) {
-        void* memory = nullptr;
-        MR_CUDA(cudaMallocHost(&memory, std::max<std::size_t>(count, 1) * sizeof(Value)));
-        data_ = static_cast<Value*>(memory);
-    }
-    ~PinnedArray() { cudaFreeHost(data_); }
-    PinnedArray(const PinnedArray&) = delete;
-    PinnedArray& operator=(const PinnedArray&) = delete;
-    [[nodiscard]] Value* get() const noexcept { return data_; }
-
- private:
-    Value* data_ = nullptr;
-};
 
 std::uint16_t to_bf16(float value) {
     const auto bits = std::bit_cast<std::uint32_t>(value);
@@ -208,7 +151,8 @@ struct CudaDecoder::State {
           options(options_in),
           table_size((config.context + cuda::kPageTokens - 1) / cuda::kPageTokens),
           inputs_host(inputs_count()),
-          shape{config.heads, config.kv_heads, config.head_dim} {
+          shape{config.heads, config.kv_heads, config.head_dim},
+          lists(config.vocab) {
         MR_CUDA(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
     }
     ~State() {
@@ -232,9 +176,11 @@ struct CudaDecoder::State {
                     bool add, unsigned count);
     void norm(const Norm& weights, unsigned count, const std::uint32_t* wanted, float* plain);
     void layer(std::size_t index);
-    enum class Wanted : std::uint8_t { kHidden, kLogits };
+    enum class Wanted : std::uint8_t { kHidden, kLogits, kLists };
     void pass(Wanted what);
-    std::span<const float> run(std::span<const DecoderRow> batch, Wanted what);
+    void make_room(Wanted what);
+    void run(std::span<const DecoderRow> batch, Wanted what, std::span<const ShortlistWish> wishes);
+    std::span<const float> bring(std::size_t begin, std::size_t count);
 
     DecoderConfig config;
     Options options;
@@ -265,12 +211,14 @@ struct CudaDecoder::State {
     std::vector<DeviceArray<std::uint16_t>> cache;  // one a layer
     std::unique_ptr<PinnedArray<float>> result_host;
     std::size_t result_rows = 0;
+    RowLists lists;
 
     unsigned rows = 0;  // of the call under way
     unsigned wanted = 0;
     unsigned tiles = 0;
     unsigned splits = 0;
-    std::map<std::array<unsigned, 3>, cudaGraphExec_t> graphs;  // by rows, tiles and splits
+    // By rows, tiles, splits, and whether there are lists.
+    std::map<std::array<unsigned, 4>, cudaGraphExec_t> graphs;
 };
 
 Result<void> CudaDecoder::State::allocate_angles(const Rope& rope) {
@@ -498,19 +446,15 @@ void CudaDecoder::State::pass(Wanted what) {
     if (wanted == 0) return;
     const std::uint32_t* chosen = inputs.get() + 3 * std::size_t{options.rows_max};
     norm(last, wanted, chosen, what == Wanted::kHidden ? result.get() : nullptr);
-    if (what == Wanted::kLogits) run_linear(head, normed_last, result.get(), false, wanted);
+    if (what == Wanted::kHidden) return;
+    run_linear(head, normed_last, result.get(), false, wanted);
+    if (what == Wanted::kLists) lists.launch(result.get(), wanted, stream);
 }
 
-std::span<const float> CudaDecoder::State::run(std::span<const DecoderRow> batch, Wanted what) {
-    if (batch.empty()) return {};
-    MR_CHECK(batch.size() <= options.rows_max);
-    fill_inputs(batch);
-    const std::size_t each = what == Wanted::kLogits ? config.vocab : config.width;
-    if (wanted > result_rows) {
-        // Logits of a whole batch are large: room for them is made when they are asked for.
-        for (const auto& [key, graph] : graphs)
-            cudaGraphExecDestroy(graph);
-        graphs.clear();
+/// Logits of a whole batch are large: room for them is made when they are asked for.
+void CudaDecoder::State::make_room(Wanted what) {
+    const bool more = wanted > result_rows;
+    if (more) {
         result_rows = std::min<std::size_t>(2 * wanted, options.rows_max);
         const std::size_t count = result_rows * std::max(config.vocab, config.width);
         auto memory = DeviceArray<float>::make(count);
@@ -518,26 +462,47 @@ std::span<const float> CudaDecoder::State::run(std::span<const DecoderRow> batch
         result = std::move(*memory);
         result_host = std::make_unique<PinnedArray<float>>(count);
     }
-    if (rows == wanted && rows <= kGraphRowsMax && what == Wanted::kLogits) {
-        auto& graph = graphs[{rows, tiles, splits}];
-        if (graph == nullptr) {
-            cudaGraph_t recorded = nullptr;
-            MR_CUDA(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
-            pass(what);
-            MR_CUDA(cudaStreamEndCapture(stream, &recorded));
-            MR_CUDA(cudaGraphInstantiate(&graph, recorded, 0));
-            cudaGraphDestroy(recorded);
-        }
-        MR_CUDA(cudaGraphLaunch(graph, stream));
-    } else {
-        pass(what);
+    const bool longer = what == Wanted::kLists && lists.make_room(result_rows);
+    if (!more && !longer) return;
+    for (const auto& [key, graph] : graphs)
+        cudaGraphExecDestroy(graph);
+    graphs.clear();
+}
+
+/// Starts a call; its result is whole when the stream is.
+void CudaDecoder::State::run(std::span<const DecoderRow> batch, Wanted what,
+                             std::span<const ShortlistWish> wishes) {
+    MR_CHECK(batch.size() <= options.rows_max);
+    fill_inputs(batch);
+    make_room(what);
+    if (what == Wanted::kLists) {
+        MR_CHECK(wishes.size() == wanted);
+        lists.order(wishes, stream);
     }
-    if (wanted > 0)
-        MR_CUDA(cudaMemcpyAsync(result_host->get(), result.get(), wanted * each * sizeof(float),
-                                cudaMemcpyDeviceToHost, stream));
+    if (rows != wanted || rows > kGraphRowsMax || what == Wanted::kHidden) {
+        pass(what);
+        return;
+    }
+    auto& graph = graphs[{rows, tiles, splits, what == Wanted::kLists ? 1U : 0U}];
+    if (graph == nullptr) {
+        cudaGraph_t recorded = nullptr;
+        MR_CUDA(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
+        pass(what);
+        MR_CUDA(cudaStreamEndCapture(stream, &recorded));
+        MR_CUDA(cudaGraphInstantiate(&graph, recorded, 0));
+        cudaGraphDestroy(recorded);
+    }
+    MR_CUDA(cudaGraphLaunch(graph, stream));
+}
+
+/// Numbers of the result, once all before is done.
+std::span<const float> CudaDecoder::State::bring(std::size_t begin, std::size_t count) {
+    if (count > 0)
+        MR_CUDA(cudaMemcpyAsync(result_host->get() + begin, result.get() + begin,
+                                count * sizeof(float), cudaMemcpyDeviceToHost, stream));
     MR_CUDA(cudaStreamSynchronize(stream));
-    if (wanted == 0) return {};
-    return {result_host->get(), wanted * each};
+    if (count == 0) return {};
+    return {result_host->get() + begin, count};
 }
 
 CudaDecoder::CudaDecoder(std::unique_ptr<State> state) noexcept : state_(std::move(state)) {}
@@ -573,10 +538,24 @@ Result<std::unique_ptr<CudaDecoder>> CudaDecoder::create(const DecoderModel& mod
 }
 
 std::span<const float> CudaDecoder::logits(std::span<const DecoderRow> rows) {
-    return state_->run(rows, State::Wanted::kLogits);
+    if (rows.empty()) return {};
+    state_->run(rows, State::Wanted::kLogits, {});
+    return state_->bring(0, std::size_t{state_->wanted} * state_->config.vocab);
 }
 std::span<const float> CudaDecoder::hidden(std::span<const DecoderRow> rows) {
-    return state_->run(rows, State::Wanted::kHidden);
+    if (rows.empty()) return {};
+    state_->run(rows, State::Wanted::kHidden, {});
+    return state_->bring(0, std::size_t{state_->wanted} * state_->config.width);
+}
+std::span<const Shortlist> CudaDecoder::shorten(std::span<const DecoderRow> rows,
+                                                std::span<const ShortlistWish> wishes) {
+    if (rows.empty()) return {};
+    state_->run(rows, State::Wanted::kLists, wishes);
+    return state_->lists.read(state_->stream);
+}
+std::span<const float> CudaDecoder::row(std::size_t wanted) {
+    MR_CHECK(wanted < state_->wanted);
+    return state_->bring(wanted * state_->config.vocab, state_->config.vocab);
 }
 
 }  // namespace worker::model

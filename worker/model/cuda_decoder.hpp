@@ -38,6 +38,9 @@ class CudaDecoder final : public ForwardPass {
     ~CudaDecoder() override;
 
     [[nodiscard]] std::span<const float> logits(std::span<const DecoderRow> rows) override;
+    [[nodiscard]] std::span<const Shortlist> shorten(
+        std::span<const DecoderRow> rows, std::span<const ShortlistWish> wishes) override;
+    [[nodiscard]] std::span<const float> row(std::size_t wanted) override;
     [[nodiscard]] std::span<const float> hidden(std::span<const DecoderRow> rows) override;
 
  private:

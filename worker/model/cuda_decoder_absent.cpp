@@ -35,5 +35,12 @@ std::span<const float> CudaDecoder::logits(std::span<const DecoderRow> /*rows*/)
 std::span<const float> CudaDecoder::hidden(std::span<const DecoderRow> /*rows*/) {
     return {};
 }
+std::span<const Shortlist> CudaDecoder::shorten(std::span<const DecoderRow> /*rows*/,
+                                                std::span<const ShortlistWish> /*wishes*/) {
+    return {};
+}
+std::span<const float> CudaDecoder::row(std::size_t /*wanted*/) {
+    return {};
+}
 
 }  // namespace worker::model

@@ -181,6 +181,17 @@ std::span<const DecoderRow> Decoder::keep_wanted(std::span<const DecoderRow> row
     return wanted_;
 }
 
+std::span<const Shortlist> Decoder::shorten(std::span<const DecoderRow> rows,
+                                            std::span<const ShortlistWish> /*wishes*/) {
+    static_cast<void>(logits(rows));
+    return {};
+}
+
+std::span<const float> Decoder::row(std::size_t wanted) {
+    const std::size_t vocab = model_->config.vocab;
+    return std::span<const float>(logits_).subspan(wanted * vocab, vocab);
+}
+
 std::span<const float> Decoder::hidden(std::span<const DecoderRow> rows) {
     resize(rows.size());
     embed(rows);

@@ -22,6 +22,9 @@ class Decoder final : public ForwardPass {
     Decoder(std::shared_ptr<const DecoderModel> model, KvCache& cache, kernels::Pool& pool);
 
     [[nodiscard]] std::span<const float> logits(std::span<const DecoderRow> rows) override;
+    [[nodiscard]] std::span<const Shortlist> shorten(
+        std::span<const DecoderRow> rows, std::span<const ShortlistWish> wishes) override;
+    [[nodiscard]] std::span<const float> row(std::size_t wanted) override;
     [[nodiscard]] std::span<const float> hidden(std::span<const DecoderRow> rows) override;
 
  private:

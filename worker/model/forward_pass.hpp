@@ -2,7 +2,9 @@
 #pragma once
 
 #include "worker/model/kv_cache.hpp"
+#include "worker/model/shortlist.hpp"
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 
@@ -25,6 +27,12 @@ class ForwardPass {
     /// ascending position; the keys and values of all positions before them are stored or in
     /// `rows`.
     [[nodiscard]] virtual std::span<const float> logits(std::span<const DecoderRow> rows) = 0;
+    /// As `logits`, for who chooses tokens: a list of each wanted row as its wish has it, or
+    /// nothing from a decoder whose logits are in this memory anyway.
+    [[nodiscard]] virtual std::span<const Shortlist> shorten(
+        std::span<const DecoderRow> rows, std::span<const ShortlistWish> wishes) = 0;
+    /// The logits [vocab] of a wanted row of the last call, which was `shorten`; until the next.
+    [[nodiscard]] virtual std::span<const float> row(std::size_t wanted) = 0;
     /// The normed last hidden states [wanted rows][width] instead.
     [[nodiscard]] virtual std::span<const float> hidden(std::span<const DecoderRow> rows) = 0;
 };

@@ -3,6 +3,7 @@
 
 #include "ledger/base/result.hpp"
 #include "worker/model/inference.hpp"
+#include "worker/model/shortlist.hpp"
 #include "worker/model/token_masks.hpp"
 #include "worker/model/vocabulary.hpp"
 
@@ -39,23 +40,59 @@ class Sampler {
     /// `prompt` counts for the repetition penalty only.
     explicit Sampler(SamplingParams params, std::span<const std::uint32_t> prompt = {});
     /// With a mask only its tokens are chosen, of which there is one at least; log probabilities
-    /// are those without it.
+    /// are those without it. A logit that is not a number counts as minus infinity.
     [[nodiscard]] SampledToken next(std::span<const float> logits,
                                     const TokenMasks::Mask* allowed = nullptr);
+    /// What to ask of the next row; its tokens until `next`.
+    [[nodiscard]] ShortlistWish wish() const noexcept;
+    /// The token that the whole row would give, if the list, made by `wish`, decides it; log
+    /// probabilities are within 1e-8 of the whole row's. Nothing, and no change, if it does not.
+    [[nodiscard]] std::optional<SampledToken> next(const Shortlist& list);
 
  private:
-    void score(std::span<const float> logits);
-    [[nodiscard]] std::uint32_t ranked(std::size_t rank);
-    [[nodiscard]] std::uint32_t draw();
+    /// What moves a token's score away from its logit.
+    struct Change {
+        double bias = 0;
+        std::uint32_t count = 0;  // in the text, when a penalty counts
+        bool repeats = false;     // the repetition penalty is on it
+    };
+    struct Entry {
+        double score = 0;
+        std::uint32_t token = 0;
+    };
+    struct Bounds {
+        double low = 0;
+        double high = 0;
+    };
+
+    [[nodiscard]] Change& change_of(std::uint32_t token);
+    [[nodiscard]] double score(float logit, const Change& change) const noexcept;
+    void load(std::span<const float> logits);
+    void load(std::span<const kernels::ListedLogit> listed);
+    void change_scores(const Shortlist& list);
+    [[nodiscard]] const Entry* ranked(std::size_t rank);
+    [[nodiscard]] std::optional<std::uint32_t> choose();
+    [[nodiscard]] std::optional<std::uint32_t> likeliest() const;
+    [[nodiscard]] std::optional<std::uint32_t> draw();
+    [[nodiscard]] std::optional<Bounds> total_share(double best, std::size_t kept);
+    [[nodiscard]] double share(double score, double best) const noexcept;
+    [[nodiscard]] bool report(float logit, double elsewhere_plain, std::size_t vocab,
+                              SampledToken& out);
+    void take(std::uint32_t token);
 
     SamplingParams params_;
     std::uint32_t position_ = 0;
-    std::vector<std::uint32_t> counts_;  // of generated tokens, for the penalties
-    std::vector<std::uint32_t> seen_;    // with a repetition penalty: tokens so far, each once
-    std::vector<double> scores_;         // logits with penalties
-    std::vector<std::uint32_t> order_;   // tokens, the first sorted_ of them by falling score
+    std::vector<std::uint32_t> named_;  // the changes' tokens, ascending
+    std::vector<Change> changes_;
+    // Of the row under way:
+    std::vector<Entry> entries_;  // the first sorted_ of them by falling score, then token
     std::size_t sorted_ = 0;
     std::size_t choosable_ = 0;  // tokens that may be chosen, the first ones by rank
+    // Tokens without an entry score below floor_; their shares add up to elsewhere_ of one there.
+    double floor_ = 0;
+    double elsewhere_ = 0;
+    double sum_error_ = 0;        // of the entries' shares, relative
+    double elsewhere_error_ = 0;  // of elsewhere_
 };
 
 /// Turns tokens into text and finds stop strings in it. Text that may be the start of a stop string

@@ -4,6 +4,7 @@
 #include "worker/model/inference.hpp"
 #include "worker/model/model_folder.hpp"
 #include "worker/model/text_scheduler.hpp"
+#include "worker/model/token_draw.hpp"
 
 #include <fmt/format.h>
 
@@ -135,25 +136,22 @@ std::vector<GenerationEvent> TextModel::step() {
     const auto began = std::chrono::steady_clock::now();
     const std::vector<DecoderRow> rows = s.plan(sampled);
     if (rows.empty()) return out;
-    const std::span<const float> logits = s.decoder->logits(rows);
+    std::vector<Sampler*> samplers;
+    for (TextSequence* sequence : sampled)  // texts that share a schema's masks take turns
+        samplers.push_back(sequence->json ? nullptr : &sequence->sampler);
+    TokenDraw draw(std::move(samplers));
+    const std::span<const Shortlist> lists = s.decoder->shorten(rows, draw.wishes());
     const bool decoding =
         std::any_of(rows.begin(), rows.end(), [](const auto& row) { return row.wanted; });
     s.learn(std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count(),
             rows.size() - sampled.size(), decoding);
     for (auto& sequence : s.running)
         s.cache.publish(sequence->cache, std::span(sequence->tokens).first(sequence->done));
-    // Draws depend on their own text only; those that share a schema's masks take turns.
-    const auto of_row = [&](std::size_t i) {
-        return logits.subspan(i * s.config.vocab, s.config.vocab);
-    };
-    std::vector<SampledToken> drawn(sampled.size());
-    s.pool->run(sampled.size(), [&](std::size_t begin, std::size_t end, std::size_t) {
-        for (std::size_t i = begin; i < end; ++i)
-            if (!sampled[i]->json) drawn[i] = sampled[i]->sampler.next(of_row(i));
-    });
+    // Draws depend on their own text only.
+    const std::vector<SampledToken> drawn = draw.draw(*s.decoder, lists, *s.pool);
     for (std::size_t i = 0; i < sampled.size(); ++i) {
         if (sampled[i]->json) {
-            s.sample_json(*sampled[i], of_row(i), out);
+            s.sample_json(*sampled[i], s.decoder->row(i), out);
         } else {
             s.take_token(*sampled[i], drawn[i], out);
         }

@@ -11,8 +11,10 @@
 
 #include <array>
 #include <cerrno>
+#include <cstdint>
 #include <memory>
 #include <type_traits>
+#include <utility>
 
 namespace worker::sandbox {
 
@@ -43,65 +45,84 @@ constexpr std::array kRefused{
     "settimeofday", "clock_settime", "adjtimex", "clock_adjtime", "sethostname", "setdomainname",
     "personality", "lookup_dcookie", "vhangup", "nfsservctl", "uselib", "modify_ldt"};
 
-// New processes and the network: what ranks need until they have met.
-constexpr std::array kRefusedAlone{"fork",    "vfork",    "socket",  "socketpair", "connect",
-                                   "bind",    "listen",   "accept",  "accept4",    "sendto",
-                                   "sendmsg", "sendmmsg", "recvmsg", "recvmmsg"};
+// New processes and the network: what ranks need until they have met, and those on GPUs the network
+// later too.
+constexpr std::array kNewProcesses{"fork", "vfork"};
+constexpr std::array kNetwork{"socket",  "socketpair", "connect", "bind",
+                              "listen",  "accept",     "accept4", "sendto",
+                              "sendmsg", "sendmmsg",   "recvmsg", "recvmmsg"};
 
 // Ranks are plain processes: no namespace of their own.
 constexpr std::array kCloneNamespaces{CLONE_NEWNS,   CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC,
                                       CLONE_NEWUSER, CLONE_NEWPID,    CLONE_NEWNET};
 
-Filter build(Start start, bool refuse_exec) {
-    Filter filter(seccomp_init(SCMP_ACT_ALLOW));
-    if (!filter) return nullptr;
-    bool fine = true;
-    const auto refuse = [&](const char* name, int error) {
+enum class Phase : std::uint8_t { kBeforeData, kAfter };
+
+/// A filter under way; `fine` ends false when a rule was not taken.
+struct Rules {
+    void refuse(const char* name, int error) {
         const int number = seccomp_syscall_resolve_name(name);
         if (number == __NR_SCMP_ERROR || number < 0) return;
         fine = fine && seccomp_rule_add(filter.get(), SCMP_ACT_ERRNO(static_cast<unsigned>(error)),
                                         number, 0) == 0;
-    };
-    const auto refuse_if = [&](const char* name, const scmp_arg_cmp& condition) {
+    }
+    void refuse_if(const char* name, const scmp_arg_cmp& condition) {
         fine = fine && seccomp_rule_add(filter.get(), SCMP_ACT_ERRNO(EPERM),
                                         seccomp_syscall_resolve_name(name), 1, condition) == 0;
-    };
+    }
+    Filter filter;
+    bool fine = true;
+};
+
+/// IPv4 to meet, routing's netlink, by which Gloo and NCCL look up the interface, and `local`.
+void limit_sockets(Rules& rules, int local) {
+    rules.refuse_if("socket", SCMP_A0(SCMP_CMP_GT, static_cast<scmp_datum_t>(AF_NETLINK)));
+    for (int family = 0; family < AF_NETLINK; ++family)
+        if (family != AF_INET && family != local)
+            rules.refuse_if("socket", SCMP_A0(SCMP_CMP_EQ, static_cast<scmp_datum_t>(family)));
+    const scmp_arg_cmp netlink = SCMP_A0(SCMP_CMP_EQ, static_cast<scmp_datum_t>(AF_NETLINK));
+    const scmp_arg_cmp other = SCMP_A2(SCMP_CMP_NE, static_cast<scmp_datum_t>(NETLINK_ROUTE));
+    rules.fine = rules.fine &&
+                 seccomp_rule_add(rules.filter.get(), SCMP_ACT_ERRNO(EPERM),
+                                  seccomp_syscall_resolve_name("socket"), 2, netlink, other) == 0;
+}
+
+Filter build(Start start, Phase phase) {
+    Rules rules{Filter(seccomp_init(SCMP_ACT_ALLOW))};
+    if (!rules.filter) return nullptr;
     for (const char* name : kRefused)
-        refuse(name, EPERM);
+        rules.refuse(name, EPERM);
     // glibc falls back to clone, whose flags a filter can read.
-    refuse("clone3", ENOSYS);
-    if (start == Start::kRanks) {
+    rules.refuse("clone3", ENOSYS);
+    if (start == Start::kAlone || (start == Start::kRanks && phase == Phase::kAfter)) {
+        for (const char* name : kNetwork)
+            rules.refuse(name, EPERM);
+    } else {
+        limit_sockets(rules, start == Start::kGpuRanks ? AF_UNIX : AF_INET);
+    }
+    if (start != Start::kAlone && phase == Phase::kBeforeData) {
         for (const int flag : kCloneNamespaces) {
             const auto bit = static_cast<scmp_datum_t>(static_cast<unsigned>(flag));
-            refuse_if("clone", SCMP_A0(SCMP_CMP_MASKED_EQ, bit, bit));
+            rules.refuse_if("clone", SCMP_A0(SCMP_CMP_MASKED_EQ, bit, bit));
         }
-        // IPv4 to meet, and routing's netlink, by which Gloo looks up the interface.
-        refuse_if("socket", SCMP_A0(SCMP_CMP_LT, static_cast<scmp_datum_t>(AF_INET)));
-        refuse_if("socket", SCMP_A0(SCMP_CMP_GT, static_cast<scmp_datum_t>(AF_NETLINK)));
-        for (int family = AF_INET + 1; family < AF_NETLINK; ++family)
-            refuse_if("socket", SCMP_A0(SCMP_CMP_EQ, static_cast<scmp_datum_t>(family)));
-        const scmp_arg_cmp netlink = SCMP_A0(SCMP_CMP_EQ, static_cast<scmp_datum_t>(AF_NETLINK));
-        const scmp_arg_cmp other = SCMP_A2(SCMP_CMP_NE, static_cast<scmp_datum_t>(NETLINK_ROUTE));
-        fine = fine &&
-               seccomp_rule_add(filter.get(), SCMP_ACT_ERRNO(EPERM),
-                                seccomp_syscall_resolve_name("socket"), 2, netlink, other) == 0;
     } else {
-        for (const char* name : kRefusedAlone)
-            refuse(name, EPERM);
-        refuse_if("clone", SCMP_A0(SCMP_CMP_MASKED_EQ, static_cast<scmp_datum_t>(CLONE_THREAD), 0));
+        for (const char* name : kNewProcesses)
+            rules.refuse(name, EPERM);
+        rules.refuse_if("clone",
+                        SCMP_A0(SCMP_CMP_MASKED_EQ, static_cast<scmp_datum_t>(CLONE_THREAD), 0));
     }
-    if (refuse_exec) {
-        refuse("execve", EPERM);
-        refuse("execveat", EPERM);
+    if (phase == Phase::kAfter) {
+        rules.refuse("execve", EPERM);
+        rules.refuse("execveat", EPERM);
     }
-    if (!fine) return nullptr;
-    return filter;
+    if (!rules.fine) return nullptr;
+    return std::move(rules.filter);
 }
 
 }  // namespace
 
 Result<int> make_filter_fd(Start start) {
-    const Filter filter = build(start, /*refuse_exec=*/false);
+    const Filter filter = build(start, Phase::kBeforeData);
     if (!filter) return fail(ErrorCode::sandbox_unavailable, "the seccomp filter cannot be built");
     const int fd = ::memfd_create("millrace-seccomp", MFD_CLOEXEC);
     if (fd < 0) return fail(ErrorCode::sandbox_unavailable, "memfd_create is refused here");
@@ -112,8 +133,8 @@ Result<int> make_filter_fd(Start start) {
     return fd;
 }
 
-bool load_strict_filter() noexcept {
-    const Filter filter = build(Start::kAlone, /*refuse_exec=*/true);
+bool load_strict_filter(Start start) noexcept {
+    const Filter filter = build(start, Phase::kAfter);
     return filter && seccomp_load(filter.get()) == 0;
 }
 

@@ -11,6 +11,7 @@ namespace worker::sandbox {
 enum class Start : std::uint8_t {
     kAlone,
     kRanks,  // besides: fork, and open sockets of its own empty network (IPv4, routing's netlink)
+    kGpuRanks,  // as kRanks, and sockets between processes (AF_UNIX), by which GPUs share memory
 };
 
 /// A descriptor of a memory file with the child's seccomp program, for `bwrap --seccomp FD`; the
@@ -19,7 +20,8 @@ enum class Start : std::uint8_t {
 /// kernel keys, BPF, performance counters, io_uring, modules, clocks, reboot.
 [[nodiscard]] ledger::base::Result<int> make_filter_fd(Start start);
 
-/// Loads the filter of Start::kAlone into this process, and refuses execve too.
-[[nodiscard]] bool load_strict_filter() noexcept;
+/// Loads into this process the filter of Start::kAlone, to which kGpuRanks adds its sockets but no
+/// processes, and refuses execve too.
+[[nodiscard]] bool load_strict_filter(Start start) noexcept;
 
 }  // namespace worker::sandbox

@@ -133,7 +133,8 @@ Result<Child> spawn(const Plan& plan, Mode mode) {
     }
     if (::access(kBwrap, X_OK) != 0)
         return fail(ErrorCode::sandbox_unavailable, "bubblewrap is not installed");
-    TRY_ASSIGN(launch.kept_fd, make_filter_fd(plan.ranks ? Start::kRanks : Start::kAlone));
+    const Start start = !plan.ranks ? Start::kAlone : plan.gpu ? Start::kGpuRanks : Start::kRanks;
+    TRY_ASSIGN(launch.kept_fd, make_filter_fd(start));
     launch.arguments = bwrap_arguments(plan);
     launch.arguments.insert(launch.arguments.begin() + 1,
                             {"--seccomp", std::to_string(launch.kept_fd)});
@@ -143,8 +144,8 @@ Result<Child> spawn(const Plan& plan, Mode mode) {
     return child;
 }
 
-bool forbid_exec() noexcept {
-    return load_strict_filter();
+bool forbid_exec(Later later) noexcept {
+    return load_strict_filter(later == Later::kGpuRanks ? Start::kGpuRanks : Start::kAlone);
 }
 
 Result<void> probe() {

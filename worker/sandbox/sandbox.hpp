@@ -33,7 +33,8 @@ struct Plan {
     std::vector<std::filesystem::path> read_only;                  // more folders, at the same path
     std::vector<std::pair<std::string, std::string>> environment;  // nothing else is passed on
     bool gpu = false;                                              // bind the NVIDIA devices
-    bool ranks = false;  // may fork and use its own empty network until `forbid_exec`
+    bool ranks = false;  // may fork and use its own empty network until `forbid_exec`; with `gpu`
+                         // also AF_UNIX
     std::uint64_t memory_bytes = 0;
     std::uint64_t file_bytes = 0;
     std::uint64_t tmp_bytes = 0;
@@ -57,9 +58,14 @@ struct Child {
 /// the child's parent: when it ends, the child is killed.
 [[nodiscard]] ledger::base::Result<Child> spawn(const Plan& plan, Mode mode);
 
+/// What a child may still do with data open.
+enum class Later : std::uint8_t {
+    kAlone,
+    kGpuRanks,  // use its own empty network and AF_UNIX: NCCL's threads talk as long as it runs
+};
 /// Inside the child, after loading and before data: refuses execve as well, and what ranks could
 /// do. Returns false where seccomp is missing.
-[[nodiscard]] bool forbid_exec() noexcept;
+[[nodiscard]] bool forbid_exec(Later later = Later::kAlone) noexcept;
 
 /// Whether Mode::kBwrap works here: runs /bin/true in it once. sandbox_unavailable says why not and
 /// what to do, e.g. in a container without user namespaces.

@@ -3,6 +3,8 @@
 #include "worker/model/cuda_decoder.hpp"
 
 #include "tests/unit/worker/model/decoder_fixture.hpp"
+#include "tests/unit/worker/model/random_rows.hpp"
+#include "worker/model/token_draw.hpp"
 
 #include <doctest/doctest.h>
 #include <fmt/format.h>
@@ -227,4 +229,79 @@ TEST_CASE("hidden states are those of the processor, of the wanted rows only") {
     const auto expected = pair.host.decoder->hidden(rows);
     CHECK(got.size() == 13 * 96);
     CHECK(cosine(got, {expected.begin(), expected.end()}) > 0.9999);
+}
+
+TEST_CASE("texts drawn side by side from lists are those drawn alone from whole rows") {
+    json config = base();
+    config["vocab_size"] = 5000;
+    const Pair pair(config);
+    constexpr std::size_t kTexts = 64;
+    constexpr std::size_t kPrompt = 12;
+    constexpr std::size_t kLength = 40;
+    Numbers numbers(kSeed);
+    std::vector<SamplingParams> params;
+    std::vector<Tokens> prompts;
+    for (std::uint32_t s = 0; s < kTexts; ++s) {
+        params.push_back(random_params(numbers, 5000));
+        prompts.push_back(some_tokens(kPrompt, 5000, s));
+    }
+    const auto all_rows = [](const Tokens& tokens, KvSequence& sequence) {
+        std::vector<DecoderRow> rows;
+        for (std::uint32_t i = 0; i < tokens.size(); ++i)
+            rows.push_back({tokens[i], i, &sequence, i + 1 == tokens.size()});
+        return rows;
+    };
+    std::vector<Tokens> alone = prompts;
+    for (std::size_t s = 0; s < kTexts; ++s) {
+        KvSequence sequence = pair.begin(prompts[s], kLength);
+        Sampler sampler(params[s], prompts[s]);
+        std::vector<DecoderRow> rows = all_rows(prompts[s], sequence);
+        while (alone[s].size() < kLength) {
+            alone[s].push_back(sampler.next(pair.device->logits(rows)).token);
+            rows = {{alone[s].back(), static_cast<std::uint32_t>(alone[s].size() - 1), &sequence,
+                     true}};
+        }
+    }
+    kernels::Pool pool(4);
+    std::vector<Tokens> beside = prompts;
+    std::vector<KvSequence> sequences;
+    std::vector<Sampler> samplers;
+    std::vector<DecoderRow> rows;
+    for (std::size_t s = 0; s < kTexts; ++s) {
+        sequences.push_back(pair.begin(prompts[s], kLength));
+        samplers.emplace_back(params[s], prompts[s]);
+    }
+    // The prompts first, in two calls: one alone is shorter than what the device takes.
+    std::size_t whole = 0;
+    while (beside[0].size() < kLength) {
+        const bool prompt = beside[0].size() == kPrompt;
+        for (std::size_t first = 0; first < kTexts; first += prompt ? kTexts / 2 : kTexts) {
+            const std::size_t end = prompt ? first + kTexts / 2 : kTexts;
+            std::vector<Sampler*> drawing;
+            rows.clear();
+            for (std::size_t s = first; s < end; ++s) {
+                drawing.push_back(&samplers[s]);
+                const auto place = static_cast<std::uint32_t>(beside[s].size() - 1);
+                if (prompt) {
+                    const auto more = all_rows(prompts[s], sequences[s]);
+                    rows.insert(rows.end(), more.begin(), more.end());
+                } else {
+                    rows.push_back({beside[s].back(), place, &sequences[s], true});
+                }
+            }
+            TokenDraw draw(drawing);
+            const auto lists = pair.device->shorten(rows, draw.wishes());
+            REQUIRE(lists.size() == drawing.size());
+            const auto drawn = draw.draw(*pair.device, lists, pool);
+            whole += draw.whole_rows();
+            for (std::size_t s = first; s < end; ++s)
+                beside[s].push_back(drawn[s - first].token);
+        }
+    }
+    fmt::print("{} of {} draws read their row whole\n", whole, kTexts * (kLength - kPrompt));
+    for (std::size_t s = 0; s < kTexts; ++s) {
+        INFO(s);
+        CHECK(beside[s] == alone[s]);
+    }
+    CHECK(whole < kTexts * (kLength - kPrompt));
 }

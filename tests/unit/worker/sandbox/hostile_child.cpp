@@ -82,6 +82,19 @@ void try_later() {
                 ::socket(AF_INET, SOCK_STREAM, 0) < 0 ? "refused" : "allowed");
 }
 
+/// Ranks on GPUs keep their sockets, and nothing else.
+void try_later_on_gpus() {
+    if (!worker::sandbox::forbid_exec(worker::sandbox::Later::kGpuRanks)) return say("no filter");
+    const pid_t pid = ::fork();
+    if (pid == 0) ::_exit(0);
+    std::printf("%s", pid < 0 ? "refused" : "allowed");
+    for (const int family : {AF_INET, AF_UNIX, AF_INET6, AF_PACKET})
+        std::printf(" %s", ::socket(family, SOCK_STREAM, 0) < 0 ? "refused" : "allowed");
+    std::fflush(stdout);
+    ::execl("/bin/true", "true", nullptr);
+    std::printf(" refused\n");
+}
+
 void try_thread() {
     bool ran = false;
     std::thread([&] { ran = true; }).join();
@@ -122,6 +135,7 @@ int main(int argc, char** argv) {
     if (what == "outside") try_outside();
     if (what == "newuser") try_new_user();
     if (what == "later") try_later();
+    if (what == "later_on_gpus") try_later_on_gpus();
     if (what == "thread") try_thread();
     if (what == "fill") fill(path.c_str());
     if (what == "memory") try_memory();

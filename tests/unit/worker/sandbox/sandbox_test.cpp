@@ -120,6 +120,27 @@ TEST_CASE("sandbox: ranks may fork and use their own empty network until their d
     CHECK(says("later") == "refused refused");
 }
 
+TEST_CASE("sandbox: ranks on GPUs may talk to each other as long as they run") {
+    if (!available()) return;
+    const TempDir dir;
+    const auto says = [&](const char* attempt) {
+        Plan plan = plan_of(dir, {attempt});
+        plan.ranks = true;
+        plan.gpu = true;
+        return output_of(plan);
+    };
+    for (const char* attempt : {"fork", "inet", "unix", "route"}) {
+        CAPTURE(attempt);
+        CHECK(says(attempt) == "allowed");
+    }
+    for (const char* attempt :
+         {"inet6", "packet", "audit", "outside", "ptrace", "unshare", "mount", "exec", "newuser"}) {
+        CAPTURE(attempt);
+        CHECK(says(attempt) == "refused");
+    }
+    CHECK(says("later_on_gpus") == "refused allowed allowed refused refused refused");
+}
+
 TEST_CASE("sandbox: the host's files are not there, the inputs are, read-only") {
     if (!available()) return;
     const TempDir dir;
