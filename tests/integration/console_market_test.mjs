@@ -61,12 +61,24 @@ describe("a buyer's way", { skip: no_browser }, () => {
     await page.getByLabel("Deposit: amount").fill("5000");
     await page.getByText("at most 1").waitFor();
     await page.getByLabel("Deposit: amount").fill("100");
+    visit.wallet.reject = true;
+    await page.getByRole("button", { name: "Deposit", exact: true }).click();
+    await visit.agree("Allow the escrow to take the tokens");
+    await page.getByText("You declined in the wallet. Nothing was signed or sent.").waitFor();
+    assert.equal((await escrow_account())[0], 0n);
     await page.getByRole("button", { name: "Deposit", exact: true }).click();
     await page.locator("dialog[open]").waitFor();
     assert.deepEqual(await visit.axe_findings(page), [], "the dialog before a signature");
     const permit = await visit.agree("Allow the escrow to take the tokens");
     assert.match(permit, /100 tokens/);
     assert.match(permit, new RegExp(net.deployment.escrow));
+    await page.getByRole("heading", { name: "Deposit" }).and(page.locator("dialog[open] h2")).waitFor();
+    visit.wallet.reject = true; // the transaction, after the permit was signed
+    await visit.agree("Deposit");
+    await page.getByText("You declined in the wallet. Nothing was signed or sent.").waitFor();
+    assert.equal((await escrow_account())[0], 0n);
+    await page.getByRole("button", { name: "Deposit", exact: true }).click();
+    await visit.agree("Allow the escrow to take the tokens");
     await visit.agree("Deposit");
     await until("the escrow to hold it", async () => (await escrow_account())[0] === 100_000_000n);
     await until("the market to see it", async () => (await net.rest.get(`/v1/accounts/${buyer.address}`)).available === "100000000");

@@ -131,6 +131,7 @@ describe("fine-tuning", { skip: no_browser }, () => {
     await page.locator("#loss-now", { hasText: "Held out at step 80" }).waitFor({ timeout: 120_000 });
     await page.locator("#job-state", { hasText: "completed" }).waitFor({ timeout: 60_000 });
     await page.getByText(/80 of 80 steps/).waitFor();
+    await until("every phase to have its time", async () => (await page.locator("ol.phases time").count()) === 5);
   });
 
   test("the command line that was shown makes the very same job", async () => {
@@ -159,13 +160,13 @@ describe("fine-tuning", { skip: no_browser }, () => {
     await form("Message").fill("What is 2?");
     await page.keyboard.press("Enter");
     await page.locator(".said.assistant .hint").waitFor({ timeout: 60_000 });
-    assert.equal(await page.locator(".said.assistant p").innerText(), `assistant: ${answer}`);
+    assert.equal(await page.locator(".said.assistant p").textContent(), `assistant: ${answer}`);
   });
 
   test("a model that the market holds is tuned again by its name or its hashes, without being sent", async () => {
     await open();
     await form("The model is").selectOption("own");
-    await form("Model").selectOption("tuned");
+    await form("Known as").selectOption("tuned");
     await page.getByText("tuned: llama, 2 layers of width 32").waitFor();
     await form("The model is").selectOption("sums");
     await page.getByText("Choose the model first.").waitFor();
@@ -251,18 +252,63 @@ describe("whatever the reader's eyes and screen", { skip: no_browser }, () => {
     await page.getByRole("heading", { name: "Offers", level: 1 }).waitFor();
   });
 
-  test("script in what others write is text", async () => {
+  test("script in what others write is text: offers, logs and reasons, names of models", async () => {
+    const nasty = "<script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>";
+    const change = (path, edit) => page.route(path, async (route) => {
+      const answer = await route.fetch();
+      const json = await answer.json();
+      edit(json);
+      await route.fulfill({ response: answer, json });
+    });
+    const untouched = async () => {
+      assert.equal(await page.evaluate(() => window.hacked), undefined);
+      assert.equal(await page.locator("main img, main script").count(), 0);
+    };
+    await change("**/v1/market/book*", ({ asks }) => asks.forEach((ask) => (ask.gpu_model = ask.region = nasty)));
+    await visit.go("/app/offers");
+    await page.getByRole("cell", { name: "<script>window.hacked" }).first().waitFor();
+    await untouched();
+    await change(`**/v1/jobs/${tuned}`, (job) => (job.reason = nasty));
+    await page.route(`**/v1/jobs/${tuned}/events`, (route) => route.fulfill({
+      contentType: "text/event-stream", body: `id: 1\nevent: phase\ndata: ${JSON.stringify({ state: nasty, units_done: 1, reason: nasty })}\n\nevent: end\ndata: {}\n\n`,
+    }));
+    await visit.go(`/app/jobs/${tuned}`);
+    await page.getByLabel("Log", { exact: true }).getByText(nasty).first().waitFor();
+    await page.locator(".note.warn", { hasText: "<script>window.hacked" }).waitFor();
+    await untouched();
+    await change("**/v1/models", ({ data }) => data.push({ ...data[0], id: nasty }));
+    await visit.go("/app/playground");
+    await page.getByLabel("Model", { exact: true }).locator("option", { hasText: "<script>" }).waitFor({ state: "attached" });
+    await untouched();
+    await page.unrouteAll();
+  });
+
+  test("offers are filtered and sorted by what was measured", async () => {
+    const [ask] = await net.open_asks();
     await page.route("**/v1/market/book*", async (route) => {
       const answer = await route.fetch();
       const book = await answer.json();
-      for (const ask of book.asks) ask.gpu_model = ask.region = "<script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>";
+      const [first] = book.asks;
+      book.asks.push({ ...first, id: `0x${"1".repeat(64)}`, gpu_model: "H100", price: "900", gflop_per_s: 60_000, memory_mb_per_s: 3_000_000 }, { ...first, id: `0x${"2".repeat(64)}`, gpu_model: "old", gflop_per_s: 0, memory_mb_per_s: 0 });
       await route.fulfill({ response: answer, json: book });
     });
     await visit.go("/app/offers");
-    await page.getByRole("cell", { name: "<script>window.hacked" }).first().waitFor();
-    assert.equal(await page.evaluate(() => window.hacked), undefined);
-    assert.equal(await page.locator("main img, main script").count(), 0);
-    await page.unroute("**/v1/market/book*");
+    const gpus = () => page.locator("tbody tr td:nth-child(3)").allInnerTexts();
+    await until("all offers to be shown", async () => (await gpus()).length === 3);
+    const thousands = (value) => String(value).replace(/\B(?=(\d{3})+$)/g, "\u202f");
+    assert.ok(ask.resource.gflop_per_s > 0, "the worker measured itself");
+    for (const value of [ask.resource.gflop_per_s, ask.resource.memory_mb_per_s]) await page.getByRole("cell", { name: thousands(value), exact: true }).first().waitFor();
+    await page.getByRole("button", { name: "GFLOP/s" }).click();
+    assert.deepEqual(await gpus(), ["cpu", "H100", "old"]);
+    await page.getByRole("button", { name: "GFLOP/s" }).click();
+    assert.deepEqual(await gpus(), ["H100", "cpu", "old"]);
+    await page.getByLabel("MB/s at least").fill("1.5");
+    await page.getByText("a whole number", { exact: true }).waitFor();
+    await page.getByLabel("MB/s at least").fill("2000000");
+    await until("one offer", async () => (await gpus()).join() === "H100");
+    await page.getByLabel("GPU class").selectOption("cpu");
+    await page.getByText("None of 3 offers is like that.").waitFor();
+    await page.unrouteAll();
   });
 });
 

@@ -6,7 +6,7 @@ import type { ModelFiles } from "./finetune";
 import type { Document } from "./messages";
 import { tuned_files } from "./model_files";
 
-interface JobSpec {
+export interface JobSpec {
   kind: string;
   name?: string;
   model?: Document;
@@ -16,8 +16,8 @@ interface JobSpec {
 }
 const jobs_max = 40;
 const specs = new Map<string, JobSpec>();
-/** A job's spec never changes. */
-async function spec_of(id: string): Promise<JobSpec> {
+/** For its buyer alone. A job's spec never changes. */
+export async function spec_of(id: string): Promise<JobSpec> {
   const known = specs.get(id) ?? (await get<JobSpec>(`/v1/jobs/${id}/spec`));
   specs.set(id, known);
   return known;
@@ -33,15 +33,15 @@ export interface Trained {
   model?: Document;
   files?: ModelFiles;
 }
-export async function trained_by(account: Address): Promise<Trained[]> {
-  const jobs = await newest_jobs(account);
-  return jobs.flatMap(({ job, spec }): Trained[] => {
-    if (job.state !== "completed" || !job.checkpoint || spec.sealed) return [];
-    if (spec.kind === "train" && (spec.model as { arch?: string } | undefined)?.arch === "gpt") return [{ job, model: spec.model! }];
-    if (spec.kind === "finetune" && spec.result === "merged" && spec.files) return [{ job, files: tuned_files(spec.files, job.checkpoint) }];
-    return [];
-  });
+/** Null: nothing that can be served. */
+export function trained_of(job: Job, spec: JobSpec): Trained | null {
+  if (job.state !== "completed" || !job.checkpoint || spec.sealed) return null;
+  if (spec.kind === "train" && (spec.model as { arch?: string } | undefined)?.arch === "gpt") return { job, model: spec.model! };
+  if (spec.kind === "finetune" && spec.result === "merged" && spec.files) return { job, files: tuned_files(spec.files, job.checkpoint) };
+  return null;
 }
+export const trained_by = async (account: Address): Promise<Trained[]> =>
+  (await newest_jobs(account)).flatMap(({ job, spec }) => trained_of(job, spec) ?? []);
 
 /** A folder's files that the market holds, since a job of this account used or made them. */
 export interface OwnModel {
@@ -54,8 +54,8 @@ export async function models_of(account: Address): Promise<OwnModel[]> {
     if (!spec.files) return [];
     if (spec.kind === "infer.serve") return [{ label: spec.name ?? job.id.slice(0, 12), files: spec.files }];
     const base = { label: `model that ${job.id.slice(0, 12)} trained on`, files: spec.files };
-    const ended = job.state === "completed" && job.checkpoint && spec.result === "merged" && !spec.sealed;
-    return ended ? [{ label: `result of ${job.id.slice(0, 12)}`, files: tuned_files(spec.files, job.checkpoint!) }, base] : [base];
+    const result = trained_of(job, spec);
+    return result?.files ? [{ label: `result of ${job.id.slice(0, 12)}`, files: result.files }, base] : [base];
   });
   // The same files go by their first name.
   const seen = new Set<string>();

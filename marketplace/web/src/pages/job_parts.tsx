@@ -52,16 +52,18 @@ export function OrderFields({ order, set, unit, kind }: { order: Order; set: (or
   );
 }
 
-interface Answer {
+export interface Answer {
   draft: JobDraft;
   quote: Quote | null;
   error: unknown;
+  /** Whether the draft is what the form says now: another must not be posted. */
+  current: boolean;
 }
 /** The quote for a draft that changes while a person types; null while there is none. */
 export function useQuote(spec: Spec | null, legs: Leg[] | null, { gpu_model, hours }: Order): Answer | null {
   const buyer = connected.value?.address;
   const key = spec && legs ? JSON.stringify([canonical(spec), legs.map(Object.values), gpu_model, hours, buyer], (_name, value: unknown) => (typeof value === "bigint" ? String(value) : value)) : "";
-  const [answer, set_answer] = useState<Answer | null>(null);
+  const [answer, set_answer] = useState<(Omit<Answer, "current"> & { key: string }) | null>(null);
   useEffect(() => {
     if (!spec || !legs) {
       set_answer(null);
@@ -71,7 +73,7 @@ export function useQuote(spec: Spec | null, legs: Leg[] | null, { gpu_model, hou
     const ask = async () => {
       const draft = await draft_job(spec, legs, { gpu_model, hours }, buyer);
       const [quote, error] = await ask_quote(draft).then((value): [Quote | null, unknown] => [value, null], (reason: unknown): [null, unknown] => [null, reason]);
-      if (current) set_answer({ draft, quote, error });
+      if (current) set_answer({ draft, quote, error, key });
     };
     const fail = (error: unknown) => current && set_answer((before) => (before ? { ...before, error } : null));
     const first = setTimeout(() => void ask().catch(fail), quote_wait_ms);
@@ -82,7 +84,7 @@ export function useQuote(spec: Spec | null, legs: Leg[] | null, { gpu_model, hou
       clearInterval(again);
     };
   }, [key]);
-  return answer;
+  return answer && { ...answer, current: answer.key === key };
 }
 
 export function QuotePanel({ answer, unit, wanting }: { answer: Answer | null; unit: string; wanting: string }) {
@@ -129,8 +131,9 @@ export function Equivalent({ draft, command }: { draft: JobDraft; command: strin
   );
 }
 
-/** Signs, posts and goes to the job; `before` sends what the job needs and tells how far it is. */
-export function PostButton({ draft, before }: { draft: JobDraft | null; before?: (told: (text: string) => void) => Promise<void> }) {
+/** Signs, posts and goes to the job; `before` sends what the job needs and tells how far it is. No answer: nothing can be posted yet. */
+export function PostButton({ answer, before }: { answer: Answer | null; before?: (told: (text: string) => void) => Promise<void> }) {
+  const draft = answer?.current ? answer.draft : null;
   const [progress, set_progress] = useState("");
   const post = useAction(async () => {
     const buyer = connected.value?.address;

@@ -71,7 +71,7 @@ function OwnField({ set }: { set: Set }) {
   if (models.value?.length === 0) return <Empty>None of your jobs has used a published folder yet. Choose a folder of this machine first.</Empty>;
   return (
     <>
-      <Field label="Model">{(props) => (
+      <Field label="Known as">{(props) => (
         <select {...props} onChange={(event) => void take.run(event.currentTarget.value)}>
           <option value="">choose…</option>
           {models.value?.map(({ label }) => <option key={label}>{label}</option>)}

@@ -175,7 +175,7 @@ export function FinetuneForm() {
         <NeedSession why="Model and examples are uploaded under your account, so sign in first.">
           <Panel title="Post">
             {complete ? <p>You sign the bid, and then that the market's delegate may sign vouchers for it. Your money moves only as receipts come.</p> : <Empty>{model ? "Choose the examples first." : "Choose the model first."}</Empty>}
-            <PostButton draft={complete && fine ? answer?.draft ?? null : null} before={upload} />
+            <PostButton answer={complete && fine ? answer : null} before={upload} />
           </Panel>
         </NeedSession>
         {answer && <Equivalent draft={answer.draft} command={command_of({ plan, order, model, data, validation })} />}

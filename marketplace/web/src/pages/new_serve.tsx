@@ -79,7 +79,7 @@ export function ServeForm({ wanted }: { wanted: string }) {
       </Panel>
       <div>
         <QuotePanel answer={answer} unit="1M tokens" wanting="Fill in the form: the market says at once whether a worker would serve it." />
-        <Panel title="Post"><p>Two bids are signed, for tokens in and out, and the delegation. Only tokens served are paid.</p><PostButton draft={spec ? answer?.draft ?? null : null} /></Panel>
+        <Panel title="Post"><p>Two bids are signed, for tokens in and out, and the delegation. Only tokens served are paid.</p><PostButton answer={spec ? answer : null} /></Panel>
         {answer && <Equivalent draft={answer.draft} command={command_of({ of, name, format, order, worst_case: answer.draft.worst_case })} />}
       </div>
     </div>

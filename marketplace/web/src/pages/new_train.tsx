@@ -91,7 +91,7 @@ export function TrainForm() {
         <NeedSession why="The data is uploaded under your account, so sign in first.">
           <Panel title="Post">
             {complete ? <p>You sign the bid, and then that the market's delegate may sign vouchers for it. Your money moves only as receipts come.</p> : <Empty>Choose the data first.</Empty>}
-            <PostButton draft={complete && fine ? answer?.draft ?? null : null} before={(told) => send_files(picked, told)} />
+            <PostButton answer={complete && fine ? answer : null} before={(told) => send_files(picked, told)} />
           </Panel>
         </NeedSession>
         {answer && <Equivalent draft={answer.draft} command={command} />}
