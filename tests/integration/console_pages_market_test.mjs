@@ -193,7 +193,10 @@ describe("whatever the reader's eyes and screen", { skip: no_browser }, () => {
     every_page = ["/", "/app/offers", "/app/jobs", `/app/jobs/${tuned}`, "/app/jobs/new", "/app/jobs/new?finetune", "/app/playground", "/app/settlement", `/app/settlement/lease/${lease}`,
       `/app/provider/${provider.address}`, "/app/governance", "/app/account", "/app/nothing"];
   });
-  const picture = (path, how) => page.screenshot({ path: net.file(`${how}${path.replaceAll(/[/?]/g, "_").slice(0, 40)}.png`), fullPage: true });
+  // For people who want to look: MILLRACE_PICTURES=1 keeps one of each page in the run's folder.
+  const picture = async (path, how) => {
+    if (process.env.MILLRACE_PICTURES) await page.screenshot({ path: net.file(`${how}${path.replaceAll(/[/?]/g, "_").slice(0, 40)}.png`), fullPage: true });
+  };
   const fits = async (on, path) => {
     const [wide, view] = await on.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
     assert.ok(wide <= view, `${path}: ${wide} px in ${view}`);
@@ -317,10 +320,18 @@ describe("the market restarts while the console is open", { skip: no_browser }, 
   test("it says so, comes back by itself, and shows what changed meanwhile", async () => {
     await visit.go("/");
     await page.getByText("Live.").waitFor();
+    const job_page = await page.context().newPage();
+    await job_page.goto(`${net.market_url}/app/jobs/${tuned}`);
+    await job_page.getByRole("heading", { name: "Artifacts" }).waitFor();
     await net.processes.kill9("market");
     await page.getByText("Connecting to the market…").waitFor();
+    await job_page.getByText("The market does not answer. It may be restarting.").first().waitFor();
+    await job_page.getByRole("heading", { name: "Artifacts" }).waitFor();
     await net.start_market(market_settings);
     await page.getByText("Live.").waitFor({ timeout: 30_000 });
+    await job_page.getByText("The market does not answer. It may be restarting.").first().waitFor({ state: "detached" });
+    await job_page.getByText("80 of 80 steps").waitFor();
+    await job_page.close();
     await net.rest.sign_in(buyer);
     const blob = await net.rest.upload(readFileSync(net.file("chats.jsonl")));
     // A bid that nobody takes: it stands in the book, so the depth must show it.

@@ -168,9 +168,9 @@ export class Visit {
     return text;
   }
 
-  /** Axe's findings on the page as it stands. Contrast, which alone depends on the colours, takes most of its time: "with", "without" or "only" it. */
+  /** Axe's findings on the page as it stands, with contrast, without it, or of it "only": nothing else depends on the colours. */
   async axe_findings(on = this.page, contrast = "with") {
-    await on.evaluate(axe);
+    if (!(await on.evaluate(() => "axe" in window))) await on.evaluate(axe);
     const { violations } = await on.evaluate(([tags, how]) => window.axe.run(document, how === "only"
       ? { runOnly: { type: "rule", values: ["color-contrast"] } }
       : { runOnly: tags, rules: { "color-contrast": { enabled: how === "with" } } }), [rules, contrast]);

@@ -82,13 +82,13 @@ function PlanFields({ plan, set, problems }: PlanProps) {
     <div class="row">
       <Field label="Train">{(props) => (
         <select {...props} value={plan.method} onChange={(event) => set({ ...plan, method: event.currentTarget.value as TunePlan["method"] })}>
-          <option value="lora">adapters beside the weights (LoRA)</option><option value="full">every weight</option>
+          <option value="lora">adapters (LoRA)</option><option value="full">every weight</option>
         </select>)}
       </Field>
       {plan.method === "lora" && (
         <Field label="The result is">{(props) => (
           <select {...props} value={plan.result} onChange={(event) => set({ ...plan, result: event.currentTarget.value as TunePlan["result"] })}>
-            <option value="merged">a whole model, ready to serve</option><option value="adapter">the adapter alone, as PEFT has it</option>
+            <option value="merged">a whole model</option><option value="adapter">the adapter, for PEFT</option>
           </select>)}
         </Field>
       )}
