@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
 import { no_browser } from "../../scripts/lib/browser.mjs";
-import { deposit_with_permit, dev_keys } from "../../scripts/lib/chain.mjs";
+import { createWalletClient, deposit_with_permit, dev_keys, encodeFunctionData, http, parseAbi } from "../../scripts/lib/chain.mjs";
 import { sha256, small_text_spec } from "../../scripts/lib/rest.mjs";
 import { until } from "../../scripts/lib/wait.mjs";
 import { buyer, market_settings, provider, Visit } from "./console/visit.mjs";
@@ -231,6 +231,28 @@ describe("whatever the reader's eyes and screen", { skip: no_browser }, () => {
       assert.deepEqual(await visit.axe_findings(one, "without"), [], `${path}, signed out, narrow`);
     }
     await narrow.close();
+  });
+
+  test("a decision that waits in the timelock is told in words, and one that was cancelled", async () => {
+    const { timelock, governor, treasury } = net.deployment;
+    const abi = parseAbi([
+      "function schedule(address target, uint256 value, bytes data, bytes32 predecessor, bytes32 salt, uint256 delay)", "function cancel(bytes32 id)", "function setFeeBps(uint16 bps)",
+      "function hashOperation(address target, uint256 value, bytes data, bytes32 predecessor, bytes32 salt) view returns (bytes32)",
+    ]);
+    const none = `0x${"0".repeat(64)}`;
+    await net.chain.test.impersonateAccount({ address: governor });
+    await net.chain.test.setBalance({ address: governor, value: 10n ** 18n });
+    const wallet = createWalletClient({ account: governor, chain: net.chain.chain, transport: http(net.chain.url) });
+    const call = async (functionName, args) => net.chain.client.waitForTransactionReceipt({ hash: await wallet.writeContract({ address: timelock, abi, functionName, args }) });
+    const fee = (bps) => [treasury, 0n, encodeFunctionData({ abi, functionName: "setFeeBps", args: [bps] }), none, none];
+    for (const bps of [200, 400]) await call("schedule", [...fee(bps), 172_800n]);
+    await call("cancel", [await net.chain.client.readContract({ address: timelock, abi, functionName: "hashOperation", args: fee(400) })]);
+    await visit.go("/app/governance");
+    const item = (text) => page.locator("ul.findings li", { hasText: text });
+    await item("treasury sets the fee to 2 %").getByText("waits", { exact: true }).waitFor();
+    await item("treasury sets the fee to 2 %").getByText(/may be carried out by anybody from/).waitFor();
+    await item("treasury sets the fee to 4 %").getByText("cancelled", { exact: true }).waitFor();
+    assert.deepEqual(await visit.axe_findings(), []);
   });
 
   test("the theme is switched and remembered, and the keyboard reaches the pages", async () => {
