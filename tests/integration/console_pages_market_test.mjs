@@ -98,7 +98,7 @@ describe("fine-tuning", { skip: no_browser }, () => {
     await form("Folder").setInputFiles(net.file("empty"));
     await page.getByText("The folder has neither model.safetensors").waitFor();
     await form("Folder").setInputFiles(net.file("mamba"));
-    await page.getByText("Models of type mamba are not trained here").waitFor();
+    await page.getByText("Models of type mamba are not known here").waitFor();
     await form("Folder").setInputFiles(net.file("tiny"));
     await page.getByText("tiny: llama, 2 layers of width 32, reads 512 tokens, 5 files.").waitFor();
     await form("Examples to learn").setInputFiles(net.file("bad.jsonl"));
@@ -143,10 +143,11 @@ describe("fine-tuning", { skip: no_browser }, () => {
     await net.rest.sign_in(buyer);
     const spec = async (job) => (await net.rest.request("GET", `/v1/jobs/${job}/spec`)).text;
     assert.equal(await spec(id), await spec(tuned));
-    await net.cli("buyer", "jobs", "cancel", id);
+    await net.rest.request("POST", `/v1/jobs/${id}/cancel`); // unless it is done already
   });
 
   test("its model is served under a name and says what it was taught", async () => {
+    await visit.go(`/app/jobs/${tuned}`);
     await page.getByRole("link", { name: "Serve this model" }).click();
     await form("Weights in memory as").selectOption("fp32");
     await form("Name").fill("tuned");
@@ -184,13 +185,75 @@ describe("fine-tuning", { skip: no_browser }, () => {
     await page.getByText(/Matches now:/).waitFor();
     assert.deepEqual(await visit.axe_findings(), [], "the form filled in");
   });
+
+  test("a folder as hubs publish it is offered for serving without any training", async () => {
+    await visit.go("/app/jobs/new?serve");
+    await form("Serve").selectOption("a published model");
+    await form("Folder").setInputFiles(net.file("tiny"));
+    await form("Weights in memory as").selectOption("int8");
+    await form("Name").fill("no good name");
+    await page.getByText("1 to 64 letters, digits").waitFor();
+    await form("Name").fill("tiny");
+    await page.getByText(/Matches now:/).waitFor();
+    assert.match(await form("Command line").innerText(), /^millrace publish tiny --folder 'tiny' --weights int8\nmillrace serve tiny /);
+  });
+});
+
+describe("what the pages tell", { skip: no_browser }, () => {
+  test("trades, candles and ladder are of the class and unit that are chosen", async () => {
+    const [lease] = await net.job_leases(tuned);
+    await visit.go("/");
+    await page.getByLabel("GPU class").selectOption("cpu");
+    await page.getByLabel("Trades", { exact: true }).getByRole("link", { name: lease.id.slice(0, 8) }).waitFor();
+    await page.getByText(/^Last 0\.0005, high 0\.0005, low 0\.0005, /).waitFor();
+    assert.equal(await page.locator("td.ask").count(), 1);
+    await page.getByLabel("Sold by").selectOption("GPU time");
+    await page.getByText("The book is empty here.").waitFor();
+    await page.getByText("No trade yet.", { exact: true }).waitFor();
+  });
+
+  test("a job that no ask fits says why, and is cancelled on its page", async () => {
+    const blob = await net.rest.upload(readFileSync(net.file("chats.jsonl")));
+    const { id } = await net.rest.post_job(buyer, small_text_spec(blob), { priceCeiling: 7n, maxAmount: 1_000n });
+    await visit.go(`/app/jobs/${id}`);
+    await page.getByText(/Not matched yet: .*price/).waitFor();
+    await page.getByRole("button", { name: "Cancel the job" }).click();
+    await page.locator("#job-state", { hasText: "cancelled" }).waitFor();
+    assert.equal((await net.job(id)).state, "cancelled");
+    assert.equal(await page.getByRole("button", { name: "Cancel the job" }).count(), 0);
+  });
+
+  test("the log is searched, and saved whole", async () => {
+    await visit.go(`/app/jobs/${tuned}`);
+    const lines = page.getByLabel("Log", { exact: true }).locator("li");
+    await lines.filter({ hasText: "phase completed" }).waitFor();
+    const all = await lines.count();
+    await page.getByLabel("Search").fill("HELD-out");
+    await until("fewer lines", async () => (await lines.count()) < all);
+    for (const line of await lines.allInnerTexts()) assert.match(line, /held-out loss/);
+    const download = page.waitForEvent("download");
+    await page.getByRole("button", { name: "Download" }).last().click();
+    assert.equal(readFileSync(await (await download).path(), "utf8").trim().split("\n").length, all);
+  });
+
+  test("a provider's page splits what was earned to the atom", async () => {
+    await visit.go(`/app/provider/${provider.address}`);
+    const shown = async (name) => Number((await page.locator(".figure", { hasText: name }).locator("b").innerText()).replaceAll("\u202f", ""));
+    await until("the page to show what the leases say", async () => { // tokens may be paid meanwhile
+      const { data } = await net.rest.get(`/v1/leases?provider=${provider.address}&limit=100`);
+      const sum = (field) => data.reduce((total, lease) => total + Number(lease[field]), 0);
+      assert.ok(sum("fee") > 0);
+      return Math.round((await shown("earned after the fee")) * 1e6) === sum("claimed") - sum("fee") && Math.round((await shown("fee of the market")) * 1e6) === sum("fee");
+    });
+    await page.getByText("One lease runs.").first().waitFor();
+  });
 });
 
 describe("whatever the reader's eyes and screen", { skip: no_browser }, () => {
   let every_page;
   before(async () => {
     const [lease] = tuned ? (await net.job(tuned)).leases : [];
-    every_page = ["/", "/app/offers", "/app/jobs", `/app/jobs/${tuned}`, "/app/jobs/new", "/app/jobs/new?finetune", "/app/playground", "/app/settlement", `/app/settlement/lease/${lease}`,
+    every_page = ["/", "/app/offers", "/app/jobs", `/app/jobs/${tuned}`, "/app/jobs/new", "/app/jobs/new?finetune", "/app/jobs/new?serve", "/app/playground", "/app/settlement", `/app/settlement/lease/${lease}`,
       `/app/provider/${provider.address}`, "/app/governance", "/app/account", "/app/nothing"];
   });
   // For people who want to look: MILLRACE_PICTURES=1 keeps one of each page in the run's folder.

@@ -16,7 +16,7 @@ test("finetune: configs that say no sizes, and other families, are refused by na
   const { read_model_shape } = await load("finetune");
   const refused = (config, words) => assert.throws(() => read_model_shape(typeof config === "string" ? config : JSON.stringify(config)), words);
   for (const wrong of ["", "{", "null", "7", "[]", "{}", '{"model_type":7}']) refused(wrong, /model_type is missing/);
-  refused({ ...llama, model_type: "mamba<script>" }, /Models of type mamba<script> are not trained/);
+  refused({ ...llama, model_type: "mamba<script>" }, /Models of type mamba<script> are not known/);
   for (const name of ["vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "max_position_embeddings"]) {
     for (const value of [0, -1, 1.5, "48", true, 2 ** 24 + 1]) refused({ ...llama, [name]: value }, new RegExp(name));
     for (const value of [undefined, null]) refused({ ...llama, [name]: value }, new RegExp(`${name} is missing`));

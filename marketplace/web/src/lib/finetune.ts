@@ -31,7 +31,7 @@ export function read_model_shape(text: string): ModelShape {
   }
   const type = typeof config === "object" && config !== null ? config.model_type : undefined;
   if (typeof type !== "string") throw new Error("config.json: model_type is missing.");
-  if (!known_types.includes(type)) throw new Error(`Models of type ${type.slice(0, 40)} are not trained here; those of ${known_types.join(", ")} are.`);
+  if (!known_types.includes(type)) throw new Error(`Models of type ${type.slice(0, 40)} are not known here; those of ${known_types.join(", ")} are.`);
   const size = (name: string, otherwise?: number): number => {
     const value = config![name] ?? otherwise;
     if (value === undefined) throw new Error(`config.json: ${name} is missing.`);

@@ -9,7 +9,7 @@ import { TrainForm } from "./new_train";
 export function NewJobPage() {
   const query = new URLSearchParams(location.search);
   const wanted = query.get("serve") ?? "";
-  const [kind, set_kind] = useState(wanted ? "serve" : query.has("finetune") ? "finetune" : "train");
+  const [kind, set_kind] = useState(wanted ? "serve" : query.has("finetune") ? "finetune" : query.has("serve") ? "serve" : "train");
   return (
     <>
       <h1>New job</h1>
@@ -19,7 +19,7 @@ export function NewJobPage() {
           <select {...props} value={kind} onChange={(event) => set_kind(event.currentTarget.value)}>
             <option value="train">Train a model of text or images</option>
             <option value="finetune">Fine-tune a published model with your examples</option>
-            <option value="serve">Serve a model you trained</option>
+            <option value="serve">Serve a model</option>
           </select>)}
         </Field>
       </div>
