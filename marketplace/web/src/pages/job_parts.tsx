@@ -4,7 +4,7 @@ import { useEffect, useState } from "preact/hooks";
 import { get, type Offer } from "../lib/api";
 import { as_curl, as_javascript, as_python, quoted } from "../lib/equivalent";
 import { pick_file, type PickedFile } from "../lib/files";
-import { count, duration, parse_tokens, tokens } from "../lib/format";
+import { count, duration, parse_tokens, price_unit, tokens, unit_kinds } from "../lib/format";
 import { canonical, type Document } from "../lib/messages";
 import { ask_quote, draft_job, quote_body, sign_and_post, type JobDraft, type Leg, type Quote } from "../lib/order";
 import { go } from "../lib/route";
@@ -87,7 +87,7 @@ export function useQuote(spec: Spec | null, legs: Leg[] | null, { gpu_model, hou
   return answer && { ...answer, current: answer.key === key };
 }
 
-export function QuotePanel({ answer, unit, wanting }: { answer: Answer | null; unit: string; wanting: string }) {
+export function QuotePanel({ answer, wanting }: { answer: Answer | null; wanting: string }) {
   if (!answer) return <Panel title="Quote"><Empty>{wanting}</Empty></Panel>;
   const { quote, draft, error } = answer;
   return (
@@ -102,7 +102,7 @@ export function QuotePanel({ answer, unit, wanting }: { answer: Answer | null; u
           </div>
           <dl class="facts">
             <dt>Total now</dt><dd>{quote.matches ? tokens(quote.total) : "–"}</dd>
-            {quote.legs.map((leg) => [<dt key={`${leg.ask} name`}>Price</dt>, <dd key={leg.ask}>{tokens(leg.price)} per {unit}, {count(leg.max_units)} units</dd>])}
+            {quote.legs.map((leg, i) => [<dt key={`${leg.ask} name`}>Price</dt>, <dd key={leg.ask}>{tokens(leg.price)} per {price_unit(unit_kinds[Number(draft.bids[i]?.unitKind)] ?? "")}, {count(leg.max_units)} units</dd>])}
             <dt>Starts</dt><dd>{quote.starts_ms === null ? "not foreseeable" : quote.starts_ms <= Date.now() ? "at once" : `in ${duration(quote.starts_ms - Date.now())}`}</dd>
             <dt>Never above</dt><dd><b>{tokens(draft.worst_case)}</b></dd>
           </dl>

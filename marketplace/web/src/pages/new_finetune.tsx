@@ -171,7 +171,7 @@ export function FinetuneForm() {
         <Panel title="Order"><OrderFields order={order} set={set_order} unit="step" kind="training_step" /></Panel>
       </div>
       <div>
-        <QuotePanel answer={answer} unit="step" wanting={wanting} />
+        <QuotePanel answer={answer} wanting={wanting} />
         <NeedSession why="Model and examples are uploaded under your account, so sign in first.">
           <Panel title="Post">
             {complete ? <p>You sign the bid, and then that the market's delegate may sign vouchers for it. Your money moves only as receipts come.</p> : <Empty>{model ? "Choose the examples first." : "Choose the model first."}</Empty>}

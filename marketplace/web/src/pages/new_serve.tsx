@@ -43,7 +43,7 @@ function command_of(serving: Serving): string {
   const { name, order, worst_case } = serving;
   return [
     ...publish_lines(serving),
-    `millrace serve ${name} --max-price-input ${order.price} --max-price-output ${order.price} \\\n  --max-amount ${tokens(worst_case).replaceAll("\u202f", "")} ${order_options(order)}`,
+    `millrace serve ${name} \\\n  --max-price-input ${order.price} --max-price-output ${order.price} \\\n  --max-amount ${tokens(worst_case).replaceAll("\u202f", "")} ${order_options(order)}`,
   ].join("\n");
 }
 
@@ -130,7 +130,7 @@ export function ServeForm({ wanted }: { wanted: string }) {
         </Panel>
       </div>
       <div>
-        <QuotePanel answer={answer} unit="1M tokens" wanting="Choose a model: the market says at once whether a worker would serve it." />
+        <QuotePanel answer={answer} wanting="Choose a model: the market says at once whether a worker would serve it." />
         <Panel title="Post">
           <p>Two bids are signed, for tokens in and out, and the delegation. Only tokens served are paid.</p>
           <PostButton answer={spec ? answer : null} before={(told) => send_files(picked, told)} />

@@ -87,7 +87,7 @@ export function TrainForm() {
         <Panel title="Order"><OrderFields order={order} set={set_order} unit="step" kind="training_step" /></Panel>
       </div>
       <div>
-        <QuotePanel answer={answer} unit="step" wanting="Fill in the form: the market says at once whether the job would match." />
+        <QuotePanel answer={answer} wanting="Fill in the form: the market says at once whether the job would match." />
         <NeedSession why="The data is uploaded under your account, so sign in first.">
           <Panel title="Post">
             {complete ? <p>You sign the bid, and then that the market's delegate may sign vouchers for it. Your money moves only as receipts come.</p> : <Empty>Choose the data first.</Empty>}
