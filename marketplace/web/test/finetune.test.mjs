@@ -74,7 +74,7 @@ test("finetune: examples are counted, and the first line that is none is named",
   const wrong = [
     ["", /no examples/], ["\n\n", /no examples/], [`${chat}\n\nnot json`, /Line 3 is no JSON\./], ["[]", /Line 1 is no JSON object/], ["null", /Line 1/], ['{"messages":[]}', /Line 1 has no messages/],
     ['{"messages":"a"}', /Line 1/], ['{"prompt":"a"}', /both text/], ['{"prompt":"a","completion":1}', /both text/], ['{"text":1}', /neither/], ["{}", /neither/],
-    [`{"text":"${"a".repeat(2 ** 20)}"}`, /longer than 1 MiB/],
+    [`{"text":"${"a".repeat(2 ** 20)}"}`, /longer than 1 MiB/], [`{"text":"${"é".repeat(2 ** 19)}"}`, /longer than 1 MiB/],
   ];
   for (const [text, words] of wrong) assert.throws(() => count_examples(text), words, text.slice(0, 40));
 });

@@ -220,7 +220,8 @@ export function count_examples(jsonl: string): number {
   for (const line of jsonl.split("\n")) {
     ++number;
     if (line.trim() === "") continue;
-    const problem = line.length > line_bytes_max ? "is longer than 1 MiB" : line_problem(line);
+    const too_long = line.length * 3 > line_bytes_max && new TextEncoder().encode(line).length > line_bytes_max;
+    const problem = too_long ? "is longer than 1 MiB" : line_problem(line);
     if (problem) throw new Error(`Line ${number} ${problem}.`);
     ++examples;
   }

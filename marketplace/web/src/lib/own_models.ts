@@ -23,8 +23,8 @@ export async function spec_of(id: string): Promise<JobSpec> {
   return known;
 }
 async function newest_jobs(account: Address): Promise<{ job: Job; spec: JobSpec }[]> {
-  const { data } = await get<List<Job>>(`/v1/jobs?limit=100&buyer=${account}`);
-  return Promise.all(data.slice(0, jobs_max).map(async (job) => ({ job, spec: await spec_of(job.id) })));
+  const { data } = await get<List<Job>>(`/v1/jobs?limit=${jobs_max}&buyer=${account}`);
+  return Promise.all(data.map(async (job) => ({ job, spec: await spec_of(job.id) })));
 }
 
 /** What a finished job made that can be served: a model of our own, or a published one's files with new weights. */
