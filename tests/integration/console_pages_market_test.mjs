@@ -121,6 +121,11 @@ describe("fine-tuning", { skip: no_browser }, () => {
     for (const [label, value] of [["Steps", 80], ["Steps per receipt", 20], ["Learning rate", "0.01"]]) await form(label).fill(String(value));
     await page.getByText("More", { exact: true }).click();
     await form("Examples to judge by").setInputFiles(net.file("chats.jsonl"));
+    await page.getByText("More of the machine").click();
+    await form("GFLOP/s at least").fill("999999999");
+    await page.getByText(/No ask fits now:/).waitFor();
+    for (const [label, value] of [["GFLOP/s at least", 1], ["MB/s at least", 1], ["GPU memory at least, GiB", 1], ["Reliability at least, %", 1]]) await form(label).fill(String(value));
+    await page.getByText(/Matches now:/).waitFor();
     await page.getByText("0.08", { exact: true }).waitFor();
     shown = await form("Command line").innerText();
     await page.getByRole("button", { name: "Sign and post" }).click();
@@ -143,6 +148,8 @@ describe("fine-tuning", { skip: no_browser }, () => {
     await net.rest.sign_in(buyer);
     const spec = async (job) => (await net.rest.request("GET", `/v1/jobs/${job}/spec`)).text;
     assert.equal(await spec(id), await spec(tuned));
+    const constraints = async (job) => (await net.job(job)).bids.map((bid) => bid.constraintsHash);
+    assert.deepEqual(await constraints(id), await constraints(tuned));
     await net.rest.request("POST", `/v1/jobs/${id}/cancel`); // unless it is done already
   });
 

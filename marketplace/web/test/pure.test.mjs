@@ -256,6 +256,19 @@ test("offers: what is no number filters nothing out unseen; unmeasured machines 
   assert.equal(ids(sort_offers(all, "gpu_model", true)), "bca");
 });
 
+test("machine: what is not asked for stands nowhere, and what is no number is told", async () => {
+  const { any_machine, is_machine, machine_constraints, machine_options, wish_value } = await load("machine");
+  assert.deepEqual(machine_constraints(any_machine), {});
+  assert.deepEqual(machine_options({ ...any_machine, gflop_per_s: " 0 " }), []);
+  for (const change of [{ vram_gib: "1.5" }, { gflop_per_s: "-1" }, { memory_mb_per_s: "1e3" }, { reliability: "101" }, { vram_gib: "1000001" }]) {
+    assert.equal(is_machine({ ...any_machine, ...change }), false);
+    assert.equal(wish_value({ ...any_machine, ...change }, Object.keys(change)[0]), null);
+  }
+  const wanted = { vram_gib: "80", gflop_per_s: "60000", memory_mb_per_s: "3000000", reliability: "95" };
+  assert.deepEqual(machine_constraints(wanted), { min_vram_mib: 81_920, min_gflop_per_s: 60_000, min_memory_mb_per_s: 3_000_000, min_reliability_bp: 9_500 });
+  assert.equal(machine_options(wanted).join(" "), "--min-vram-mib 81920 --min-gflop-per-s 60000 --min-memory-mb-per-s 3000000 --min-reliability 95");
+});
+
 test("phases: each has its last time; what lies ahead, or was forgotten, has none", async () => {
   const { phases_of } = await load("phases");
   const job = (state, change = {}) => ({ state, final: false, created_ms: 1_000, changed_ms: 9_000, ...change });

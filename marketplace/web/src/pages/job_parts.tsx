@@ -5,6 +5,7 @@ import { get, type Offer } from "../lib/api";
 import { as_curl, as_javascript, as_python, quoted } from "../lib/equivalent";
 import { pick_file, type PickedFile } from "../lib/files";
 import { count, duration, parse_tokens, price_unit, tokens, unit_kinds } from "../lib/format";
+import { any_machine, is_machine, machine_options, machine_wishes, wish_value, type Machine } from "../lib/machine";
 import { canonical, type Document } from "../lib/messages";
 import { ask_quote, draft_job, quote_body, sign_and_post, type JobDraft, type Leg, type Quote } from "../lib/order";
 import { go } from "../lib/route";
@@ -21,13 +22,32 @@ export interface Order {
   price: string;
   hours: number;
   gpu_model: string;
+  machine: Machine;
 }
+/** What the form begins with. */
+export const first_order = (price: string): Order => ({ price, hours: 2, gpu_model: "", machine: any_machine });
 /** Atoms of the order's price; null while the order makes no sense. */
-export function ceiling_of({ price, hours }: Order): bigint | null {
+export function ceiling_of({ price, hours, machine }: Order): bigint | null {
   const atoms = parse_tokens(price);
-  return atoms !== null && atoms > 0n && hours > 0 && hours <= 8_760 ? atoms : null;
+  return atoms !== null && atoms > 0n && hours > 0 && hours <= 8_760 && is_machine(machine) ? atoms : null;
 }
-export const order_options = ({ hours, gpu_model }: Order): string => `--hours ${Math.ceil(hours) || 1}${gpu_model ? ` --gpu-model ${quoted(gpu_model)}` : ""}`;
+export const order_options = ({ hours, gpu_model, machine }: Order): string =>
+  [`--hours ${Math.ceil(hours) || 1}`, ...(gpu_model ? [`--gpu-model ${quoted(gpu_model)}`] : []), ...machine_options(machine)].join(" ");
+
+function MachineFields({ machine, set }: { machine: Machine; set: (machine: Machine) => void }) {
+  return (
+    <details>
+      <summary>More of the machine</summary>
+      <div class="row">
+        {(Object.keys(machine_wishes) as (keyof Machine)[]).map((name) => (
+          <Field key={name} label={machine_wishes[name].label} wrong={wish_value(machine, name) === null ? `a whole number up to ${machine_wishes[name].most}` : undefined}>{(props) => (
+            <input {...props} inputMode="numeric" placeholder="any" value={machine[name]} onInput={(event) => set({ ...machine, [name]: event.currentTarget.value })} />)}
+          </Field>
+        ))}
+      </div>
+    </details>
+  );
+}
 
 /** `kind`: what the asks sell among which GPU classes are chosen. */
 export function OrderFields({ order, set, unit, kind }: { order: Order; set: (order: Order) => void; unit: string; kind: string }) {
@@ -35,20 +55,23 @@ export function OrderFields({ order, set, unit, kind }: { order: Order; set: (or
   const models = [...new Set((book.value?.asks ?? []).map(({ gpu_model }) => gpu_model))].sort();
   const atoms = parse_tokens(order.price);
   return (
-    <div class="row">
-      <Field label={`Price ceiling per ${unit}`} hint="tokens; you pay the ask's price" wrong={atoms === null || atoms === 0n ? "an amount like 0.001" : undefined}>{(props) => (
-        <input {...props} inputMode="decimal" value={order.price} onInput={(event) => set({ ...order, price: event.currentTarget.value })} />)}
-      </Field>
-      <Field label="Hours at most" wrong={order.hours > 0 && order.hours <= 8_760 ? undefined : "more than 0, at most 8760"}>{(props) => (
-        <input {...props} type="number" min={0.1} max={8760} step="any" value={order.hours} onInput={(event) => set({ ...order, hours: event.currentTarget.valueAsNumber })} />)}
-      </Field>
-      <Field label="GPU class">{(props) => (
-        <select {...props} value={order.gpu_model} onChange={(event) => set({ ...order, gpu_model: event.currentTarget.value })}>
-          <option value="">any</option>
-          {models.map((name) => <option key={name}>{name}</option>)}
-        </select>)}
-      </Field>
-    </div>
+    <>
+      <div class="row">
+        <Field label={`Price ceiling per ${unit}`} hint="tokens; you pay the ask's price" wrong={atoms === null || atoms === 0n ? "an amount like 0.001" : undefined}>{(props) => (
+          <input {...props} inputMode="decimal" value={order.price} onInput={(event) => set({ ...order, price: event.currentTarget.value })} />)}
+        </Field>
+        <Field label="Hours at most" wrong={order.hours > 0 && order.hours <= 8_760 ? undefined : "more than 0, at most 8760"}>{(props) => (
+          <input {...props} type="number" min={0.1} max={8760} step="any" value={order.hours} onInput={(event) => set({ ...order, hours: event.currentTarget.valueAsNumber })} />)}
+        </Field>
+        <Field label="GPU class">{(props) => (
+          <select {...props} value={order.gpu_model} onChange={(event) => set({ ...order, gpu_model: event.currentTarget.value })}>
+            <option value="">any</option>
+            {models.map((name) => <option key={name}>{name}</option>)}
+          </select>)}
+        </Field>
+      </div>
+      <MachineFields machine={order.machine} set={(machine) => set({ ...order, machine })} />
+    </>
   );
 }
 
@@ -60,9 +83,9 @@ export interface Answer {
   current: boolean;
 }
 /** The quote for a draft that changes while a person types; null while there is none. */
-export function useQuote(spec: Spec | null, legs: Leg[] | null, { gpu_model, hours }: Order): Answer | null {
+export function useQuote(spec: Spec | null, legs: Leg[] | null, { gpu_model, hours, machine }: Order): Answer | null {
   const buyer = connected.value?.address;
-  const key = spec && legs ? JSON.stringify([canonical(spec), legs.map(Object.values), gpu_model, hours, buyer], (_name, value: unknown) => (typeof value === "bigint" ? String(value) : value)) : "";
+  const key = spec && legs ? JSON.stringify([canonical(spec), legs.map(Object.values), gpu_model, hours, machine, buyer], (_name, value: unknown) => (typeof value === "bigint" ? String(value) : value)) : "";
   const [answer, set_answer] = useState<(Omit<Answer, "current"> & { key: string }) | null>(null);
   useEffect(() => {
     if (!spec || !legs) {
@@ -71,7 +94,7 @@ export function useQuote(spec: Spec | null, legs: Leg[] | null, { gpu_model, hou
     }
     let current = true;
     const ask = async () => {
-      const draft = await draft_job(spec, legs, { gpu_model, hours }, buyer);
+      const draft = await draft_job(spec, legs, { gpu_model, hours, machine }, buyer);
       const [quote, error] = await ask_quote(draft).then((value): [Quote | null, unknown] => [value, null], (reason: unknown): [null, unknown] => [null, reason]);
       if (current) set_answer({ draft, quote, error, key });
     };

@@ -10,7 +10,7 @@ import {
 import { amount_for, count } from "../lib/format";
 import type { Leg } from "../lib/order";
 import { Empty, Field, NeedSession, Panel } from "../ui/parts";
-import { ceiling_of, Equivalent, FileField, order_options, OrderFields, PostButton, QuotePanel, useQuote, type Order } from "./job_parts";
+import { ceiling_of, Equivalent, FileField, first_order, order_options, OrderFields, PostButton, QuotePanel, useQuote, type Order } from "./job_parts";
 import { ModelChoice, type ChosenModel } from "./model_choice";
 
 const examples_bytes_max = 64 * 1024 * 1024;
@@ -128,7 +128,7 @@ const wanting = "Choose the model: its sizes say what a step takes, and the mark
 
 export function FinetuneForm() {
   const [plan, set_plan] = useState(first_tune);
-  const [order, set_order] = useState<Order>({ price: "0.001", hours: 2, gpu_model: "" });
+  const [order, set_order] = useState(first_order("0.001"));
   const [model, set_model] = useState<ChosenModel | null>(null);
   const [data, set_data] = useState<Examples | null>(null);
   const [validation, set_validation] = useState<Examples | null>(null);

@@ -11,7 +11,7 @@ import type { Leg } from "../lib/order";
 import { trained_by, type Trained } from "../lib/own_models";
 import { is_model_name, serve_spec } from "../lib/spec";
 import { Empty, Failure, Field, Panel, useLoad } from "../ui/parts";
-import { ceiling_of, Equivalent, order_options, OrderFields, PostButton, QuotePanel, useQuote, type Order, type Spec } from "./job_parts";
+import { ceiling_of, Equivalent, first_order, order_options, OrderFields, PostButton, QuotePanel, useQuote, type Order, type Spec } from "./job_parts";
 import { ModelChoice, type ChosenModel } from "./model_choice";
 
 /** What is served: the result of a job, or a folder that is published with it. */
@@ -97,7 +97,7 @@ export function ServeForm({ wanted }: { wanted: string }) {
   const [source, set_source] = useState<"job" | "folder">("job");
   const [served, set_served] = useState<Served | null>(null);
   const [terms, set_terms] = useState<Terms>({ name: "my-model", volume: "100000", format: "bf16" });
-  const [order, set_order] = useState<Order>({ price: "1", hours: 2, gpu_model: "" });
+  const [order, set_order] = useState(first_order("1"));
   const { name, volume, format } = terms;
   const ceiling = ceiling_of(order);
   const units = /^\d{1,12}$/.test(volume) && BigInt(volume) > 0n ? BigInt(volume) : null;

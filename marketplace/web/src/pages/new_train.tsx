@@ -7,7 +7,7 @@ import { amount_for, count } from "../lib/format";
 import type { Leg } from "../lib/order";
 import { fields_of, first_plan, flops_per_step, idx_image_sizes, parameter_count, plan_problems, train_options, train_spec, type Arch, type TrainData } from "../lib/spec";
 import { Empty, Field, NeedSession, Panel } from "../ui/parts";
-import { ceiling_of, Equivalent, FileField, order_options, OrderFields, PostButton, QuotePanel, useQuote, type Order } from "./job_parts";
+import { ceiling_of, Equivalent, FileField, first_order, order_options, OrderFields, PostButton, QuotePanel, useQuote } from "./job_parts";
 
 const archs: [Arch, string][] = [
   ["gpt", "Text: GPT over bytes"], ["cnn", "Images: convolutional net"], ["resnet", "Images: residual net"], ["vit", "Images: vision transformer"], ["mlp", "Images: multilayer perceptron"],
@@ -24,7 +24,7 @@ export function TrainForm() {
   const [plan, set_plan] = useState(first_plan);
   const [image_format, set_image_format] = useState<Format>("tar");
   const [files, set_files] = useState<Record<string, PickedFile | undefined>>({});
-  const [order, set_order] = useState<Order>({ price: "0.001", hours: 2, gpu_model: "" });
+  const [order, set_order] = useState(first_order("0.001"));
   const format = plan.arch === "gpt" ? "text" : image_format;
   const wanted = files_of[format].map(([member, option, label, hint]) => ({ member, option, label, hint, file: files[`${format} ${member}`] }));
   const picked = wanted.flatMap(({ file }) => (file ? [file] : []));
