@@ -9,7 +9,7 @@ import { privateKeyToAccount } from "viem/accounts";
 import { free_port, run } from "./processes.mjs";
 import { order_classes, unit_kinds } from "./rest.mjs";
 
-export { createWalletClient, encodeAbiParameters, getAddress, hashStruct, http, hashTypedData, keccak256, parseAbiParameters, recoverTypedDataAddress } from "viem";
+export { createWalletClient, encodeAbiParameters, encodeFunctionData, getAddress, hashStruct, http, hashTypedData, keccak256, parseAbi, parseAbiParameters, recoverTypedDataAddress } from "viem";
 export { generatePrivateKey, privateKeyToAccount } from "viem/accounts";
 
 export const root = new URL("../..", import.meta.url).pathname.replace(/\/$/, "");
@@ -53,12 +53,14 @@ export async function start_chain(processes, { port } = {}) {
 /**
  * Deploys the contracts and the settlement token; gives the deployment document. `mint` is a list of
  * [address, atoms]; other options are those of contracts/deploy/deploy.mjs, without the dashes in front.
+ * MILLRACE_CONTRACTS_BUILT: who runs many tests has compiled them, and they are not looked at again.
  */
 export async function deploy(chain, deployment_file, { operator, mint = [], ...options }) {
   const args = ["deploy/deploy.mjs", "--rpc", chain.url, "--key-env", "MILLRACE_DEPLOYER_KEY"];
   args.push("--operator", operator, "--out", deployment_file);
   for (const [address, atoms] of mint) args.push("--mint", `${address}=${atoms}`);
   for (const [name, value] of Object.entries(options)) args.push(`--${name}`, String(value));
+  if (process.env.MILLRACE_CONTRACTS_BUILT) args.push("--no-build");
   const result = await run(process.execPath, args, {
     cwd: join(root, "contracts"),
     env: { MILLRACE_DEPLOYER_KEY: dev_keys.deployer },

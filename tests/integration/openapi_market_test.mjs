@@ -39,7 +39,7 @@ before(async () => {
   net = new Devnet(folder);
   await net.start_chain();
   await net.start_signer();
-  await net.start_market({ cors_origins: [origin], log_json: true, log_requests: true });
+  await net.start_market({ cors_origins: [origin], log_json: true, log_requests: true, anchor_every_ms: 1_000 });
   net.rest = rest = new CheckedRest(net.market_url);
   document = await rest.get("/openapi.json");
   writeFileSync(net.file("openapi.json"), JSON.stringify(document));

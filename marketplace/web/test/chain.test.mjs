@@ -215,3 +215,18 @@ test("wallet: a changed account ends the question under way, and the other accou
   await connect(one);
   assert.equal(wallet.listeners.accountsChanged.length, 1, "listened to once");
 });
+
+test("decisions: each call that the owner's contracts know is told in words; others by their first bytes, and nothing breaks on what is none", async () => {
+  const { describe_call } = await load("decisions");
+  const { encodeFunctionData, parseAbi } = await import("viem");
+  const [token, other, somebody] = ["1", "2", "3"].map((digit) => `0x${digit.repeat(40)}`);
+  const told = (signature, ...args) => describe_call(encodeFunctionData({ abi: parseAbi([`function ${signature}`]), args }), token);
+  assert.equal(told("setFeeBps(uint16)", 250), "sets the fee to 2.5 %");
+  assert.equal(told("pay(address,address,uint256)", token, somebody, 12_500_000n), `pays 12.5 tokens to ${somebody}`);
+  assert.equal(told("pay(address,address,uint256)", other, somebody, 12_500_000n), `pays 12500000 units of token ${other} to ${somebody}`);
+  assert.equal(told("setSlasher(address)", somebody), `lets ${somebody} slash bonds`);
+  assert.equal(told("updateDelay(uint256)", 172_800n), "lets decisions wait 2 days");
+  assert.equal(told("transferOwnership(address)", somebody), `is handed over to ${somebody}`);
+  assert.equal(told("selfDestruct(uint256)", 1n).replace(/0x[0-9a-f]{8}/, "0x"), "is called with 0x… (36 bytes)");
+  for (const data of ["0x", "0x12", "0x12345678", encodeFunctionData({ abi: parseAbi(["function setFeeBps(uint16)"]), args: [1] }).slice(0, 20)]) assert.equal(typeof describe_call(data, token), "string");
+});

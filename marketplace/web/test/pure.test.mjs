@@ -236,6 +236,53 @@ test("price_rules: what is no amount makes no lines; nothing but digits gets int
   for (const [, setting] of price_settings) assert.ok(known.includes(`key == "${setting}"`), `the worker reads ${setting}`);
 });
 
+test("offers: what is no number filters nothing out unseen; unmeasured machines are wanted only where no speed is asked for, and come last", async () => {
+  const { is_wanted, parse_least, sort_offers } = await load("offers");
+  for (const wrong of ["-1", "1.5", "1e3", "x", "1234567890"]) assert.equal(parse_least(wrong), null, wrong);
+  assert.equal(parse_least(" "), 0);
+  assert.equal(parse_least(" 70 "), 70);
+  const offer = (id, gpu_model, price, gflop_per_s, memory_mb_per_s) => ({ id, gpu_model, price, gflop_per_s, memory_mb_per_s, units_free: "1", vram_mib: 1, region: "", reliability_bp: 1 });
+  const all = [offer("a", "H100", "9007199254740993", 900, 3_000_000), offer("b", "cpu", "9007199254740992", 0, 0), offer("c", "cpu", "7", 70, 20_000)];
+  const ids = (offers) => offers.map(({ id }) => id).join("");
+  const wanted = (wishes) => ids(all.filter((one) => is_wanted(one, { gpu_model: "", gflop_per_s: 0, memory_mb_per_s: 0, ...wishes })));
+  assert.equal(wanted({}), "abc");
+  assert.equal(wanted({ gpu_model: "cpu" }), "bc");
+  assert.equal(wanted({ gflop_per_s: 1 }), "ac");
+  assert.equal(wanted({ gflop_per_s: 70, memory_mb_per_s: 20_001 }), "a");
+  assert.equal(ids(sort_offers(all, "price", true)), "cba", "to the last atom");
+  assert.equal(ids(sort_offers(all, "price", false)), "abc");
+  assert.equal(ids(sort_offers(all, "gflop_per_s", true)), "cab");
+  assert.equal(ids(sort_offers(all, "memory_mb_per_s", false)), "acb");
+  assert.equal(ids(sort_offers(all, "gpu_model", true)), "bca");
+});
+
+test("machine: what is not asked for stands nowhere, and what is no number is told", async () => {
+  const { any_machine, is_machine, machine_constraints, machine_options, wish_value } = await load("machine");
+  assert.deepEqual(machine_constraints(any_machine), {});
+  assert.deepEqual(machine_options({ ...any_machine, gflop_per_s: " 0 " }), []);
+  for (const change of [{ vram_gib: "1.5" }, { gflop_per_s: "-1" }, { memory_mb_per_s: "1e3" }, { reliability: "101" }, { vram_gib: "1000001" }]) {
+    assert.equal(is_machine({ ...any_machine, ...change }), false);
+    assert.equal(wish_value({ ...any_machine, ...change }, Object.keys(change)[0]), null);
+  }
+  const wanted = { vram_gib: "80", gflop_per_s: "60000", memory_mb_per_s: "3000000", reliability: "95" };
+  assert.deepEqual(machine_constraints(wanted), { min_vram_mib: 81_920, min_gflop_per_s: 60_000, min_memory_mb_per_s: 3_000_000, min_reliability_bp: 9_500 });
+  assert.equal(machine_options(wanted).join(" "), "--min-vram-mib 81920 --min-gflop-per-s 60000 --min-memory-mb-per-s 3000000 --min-reliability 95");
+});
+
+test("phases: each has its last time; what lies ahead, or was forgotten, has none", async () => {
+  const { phases_of } = await load("phases");
+  const job = (state, change = {}) => ({ state, final: false, created_ms: 1_000, changed_ms: 9_000, ...change });
+  const phase = (state, time_ms) => ({ kind: "phase", time_ms, data: { state } });
+  const told = (...args) => phases_of(...args).map(({ name, at_ms, stayed_ms }) => [name, at_ms, stayed_ms]);
+  const way = [phase("matched", 2_000), { kind: "train", time_ms: 5, data: { step: 1 } }, phase("assigned", 3_000), phase("running", 4_000)];
+  assert.deepEqual(told(job("open"), []), [["open", 1_000, null], ["matched", null, null], ["assigned", null, null], ["running", null, null], ["completed", null, null]]);
+  assert.deepEqual(told(job("running"), way), [["open", 1_000, 1_000], ["matched", 2_000, 1_000], ["assigned", 3_000, 1_000], ["running", 4_000, null], ["completed", null, null]]);
+  assert.deepEqual(told(job("matched"), [...way, phase("open", 6_000), phase("matched", 7_000)]).slice(0, 3), [["open", 6_000, 1_000], ["matched", 7_000, null], ["assigned", null, null]]);
+  assert.deepEqual(told(job("completed", { final: true }), []).map(([, at]) => at), [1_000, null, null, null, 9_000], "after a restart of the market");
+  assert.deepEqual(told(job("completed", { final: true }), []).map(([, , stayed]) => stayed), [8_000, null, null, null, null]);
+  assert.deepEqual(told(job("cancelled", { final: true }), way).at(-1), ["cancelled", 9_000, null]);
+});
+
 test("statement: the balances after each movement are those of the escrow's own rules, to the atom", async () => {
   const { movements_of, statement_csv } = await load("statement");
   assert.equal(statement_csv([], new Map()), "time,block,transaction,kind,amount,free,earned,withdrawing\r\n");

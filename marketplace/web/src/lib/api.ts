@@ -152,6 +152,9 @@ export interface Offer {
   gpu_model: string;
   gpu_count: number;
   vram_mib: number;
+  /** What the worker measured of one GPU, or of the CPU; 0: not told. */
+  gflop_per_s: number;
+  memory_mb_per_s: number;
   region: string;
   runtime: string;
 }

@@ -63,7 +63,7 @@ export const date_time = (ms: number): string => new Date(ms).toLocaleString(und
 
 /** "3 min", "2.5 h": how long, roughly. */
 export function duration(ms: number): string {
-  if (ms < 1_000) return "less than a second";
+  if (ms < 1_000) return "under 1 s";
   if (ms < 90_000) return `${Math.round(ms / 1_000)} s`;
   if (ms < 5_400_000) return `${Math.round(ms / 60_000)} min`;
   if (ms < 172_800_000) return `${(ms / 3_600_000).toFixed(1).replace(/\.0$/, "")} h`;

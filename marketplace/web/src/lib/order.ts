@@ -4,6 +4,7 @@ import { zeroAddress, type Address, type Hex } from "viem";
 import { market_info, post, type Reasons } from "./api";
 import { chain, escrow_abi, leases_abi } from "./chain";
 import { amount_for, count, date_time, kind_name, price_unit, tokens, unit_kinds, type UnitKind } from "./format";
+import { machine_constraints, type Machine } from "./machine";
 import type { Message } from "./message_types";
 import { canonical, document_hash, kind_number, new_job_id, random_hash, wire_form, type Document } from "./messages";
 import { sign_message } from "./wallet";
@@ -17,6 +18,7 @@ export interface Leg {
 export interface Wishes {
   gpu_model: string;
   hours: number;
+  machine: Machine;
 }
 export interface JobDraft {
   id: string;
@@ -49,6 +51,7 @@ export async function draft_job(spec: { [name: string]: Document }, legs: Leg[],
   const spec_text = canonical(spec);
   const constraints = canonical({
     exclude_providers: [], gpu_models: wishes.gpu_model ? [wishes.gpu_model] : [], min_gpu_count: 1, min_vram_mib: 0, providers: [], regions: [], runtimes: [],
+    ...machine_constraints(wishes.machine),
   });
   const deadline = now + BigInt(Math.round(wishes.hours * 3_600));
   const bids = legs.map((leg): Message => ({

@@ -6,16 +6,18 @@ import { market_info } from "../lib/api";
 import type { Watch, WalkProgress } from "../lib/block_walk";
 import { chain, escrow_abi, has_chain, rpc_url, timelock_abi, token_abi, treasury_abi } from "../lib/chain";
 import { read_events } from "../lib/chain_events";
-import { date_time, duration, tokens } from "../lib/format";
+import { describe_call } from "../lib/decisions";
+import { date_time, duration, tokens, words } from "../lib/format";
 import { connected } from "../lib/wallet";
 import { BlocksRead, NodeChoice } from "../ui/node";
-import { Empty, Failure, Hash, Panel, useLoad } from "../ui/parts";
+import { Empty, Failure, Hash, Panel, State, useLoad } from "../ui/parts";
 
 interface Decision {
   id: Hex;
   target: Hex;
   data: Hex;
-  state: string;
+  state: "waits" | "done" | "cancelled";
+  due_ms: number;
 }
 
 type TimelockEvents = Awaited<ReturnType<typeof read_timelock_events>>;
@@ -51,8 +53,8 @@ async function read_timelock(client: PublicClient, timelock: Hex, from: bigint, 
   const dropped = new Set(cancelled.map(({ args }) => args.id));
   const decisions = await Promise.all(scheduled.map(async ({ args }): Promise<Decision> => {
     const due_s = await client.readContract({ address: timelock, abi: timelock_abi, functionName: "getTimestamp", args: [args.id] });
-    const state = done.has(args.id) ? "done" : dropped.has(args.id) ? "cancelled" : `waits until ${date_time(Number(due_s) * 1_000)}`;
-    return { id: args.id, target: args.target, data: args.data, state };
+    const state = done.has(args.id) ? "done" : dropped.has(args.id) ? "cancelled" : "waits";
+    return { id: args.id, target: args.target, data: args.data, state, due_ms: Number(due_s) * 1_000 };
   }));
   return { delay_s, decisions };
 }
@@ -76,6 +78,21 @@ async function read_governance(watch: Watch) {
     symbol: await client.readContract({ address: deployment.governance_token, abi: token_abi, functionName: "symbol" }),
   };
   return { fee_bps, fee_bps_max, owner, held, earned, liabilities, escrow_tokens, timelock, token };
+}
+
+/** The newest first. */
+function Queue({ decisions, contracts, token }: { decisions: Decision[]; contracts: [string, string][]; token: Hex }) {
+  const name_of = (address: Hex) => contracts.find(([, known]) => known.toLowerCase() === address.toLowerCase())?.[0];
+  return (
+    <ul class="findings">
+      {[...decisions].reverse().map(({ id, target, data, state, due_ms }) => (
+        <li key={id}>
+          <State name={state} /> {name_of(target) ? <b>{words(name_of(target)!)}</b> : <Hash value={target} />} {describe_call(data, token)}
+          <div class="hint">Decision <Hash value={id} />{state === "waits" && `, ${due_ms <= Date.now() ? "may be carried out by anybody now" : `may be carried out by anybody from ${date_time(due_ms)}`}`}</div>
+        </li>
+      ))}
+    </ul>
+  );
 }
 
 export function GovernancePage() {
@@ -112,13 +129,13 @@ export function GovernancePage() {
           </Panel>
           <Panel title="Timelock's queue">
             {(value.timelock?.decisions.length ?? 0) === 0 ? <Empty>{value.timelock ? "Nothing waits, nothing was decided yet." : "This deployment has no timelock: its owner decides alone."}</Empty> : (
-              <ul class="findings">{value.timelock!.decisions.map((decision) => <li key={decision.id}><Hash value={decision.id} /> calls <Hash value={decision.target} /> with <code>{decision.data.slice(0, 10)}…</code>: {decision.state}</li>)}</ul>
+              <Queue decisions={value.timelock!.decisions} contracts={contracts} token={info.value!.deployment.token} />
             )}
           </Panel>
         </>
       )}
       <Panel title="Contracts">
-        <dl class="facts">{contracts.map(([name, address]) => [<dt key={name}>{name.replaceAll("_", " ")}</dt>, <dd key={`${name} value`}><Hash value={address} /></dd>])}</dl>
+        <dl class="facts">{contracts.map(([name, address]) => [<dt key={name}>{words(name)}</dt>, <dd key={`${name} value`}><Hash value={address} /></dd>])}</dl>
       </Panel>
     </>
   );

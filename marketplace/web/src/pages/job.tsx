@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // One job: phases, live loss and speed, events, leases, cost against the cap, artifacts, cancel.
+import type { ComponentChildren } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type UPlot from "uplot";
 import { get, request, session, type Job, type Lease, type List } from "../lib/api";
-import { count, date_time, price_unit, tokens, words } from "../lib/format";
+import { clock_time, count, date_time, duration, price_unit, tokens, words } from "../lib/format";
+import { spec_of, trained_of, type JobSpec } from "../lib/own_models";
+import { phases_of, type PhaseRecord } from "../lib/phases";
 import { open_stream } from "../lib/stream";
 import { axis, Chart, colour, small_number } from "../ui/chart";
 import { Empty, Failure, Field, Hash, Panel, State, useAction, useLoad } from "../ui/parts";
@@ -21,7 +24,6 @@ interface JobRecord {
   live: boolean;
 }
 const lines_max = 5_000;
-const phases = ["open", "matched", "assigned", "running", "completed"];
 
 /** The job's record as it grows; drawn once per frame. It begins anew when the market restarts: steps do not double. */
 function useRecord(id: string): JobRecord {
@@ -165,10 +167,22 @@ function Cost({ job, leases }: { job: Job; leases: Lease[] }) {
   );
 }
 
-function Artifacts({ job }: { job: Job }) {
+/** How the result is taken, by what the job was; the spec is for its buyer. */
+function result_of(job: Job, spec: JobSpec | null): { file: string; hint: ComponentChildren } {
+  const command = (text: string) => <code>{text}</code>;
+  if (spec?.sealed) return { file: `${job.id}.sealed`, hint: <>The result is sealed; its key is where the job was posted: {command(`millrace jobs artifacts ${job.id}`)}.</> };
+  if (spec?.kind !== "finetune") return { file: `${job.id}.safetensors`, hint: null };
+  const fetch = command(`millrace finetune --job ${job.id} --folder FOLDER --out NEW`);
+  return spec.result === "adapter"
+    ? { file: "adapter_model.safetensors", hint: <>For PEFT it wants adapter_config.json beside it; this writes both: {fetch}</> }
+    : { file: "model.safetensors", hint: <>It takes the place of the model's weights beside its other files; this makes the folder: {fetch}</> };
+}
+
+function Artifacts({ job, spec }: { job: Job; spec: JobSpec | null }) {
+  const { file, hint } = result_of(job, spec);
   const fetch_blob = useAction(async () => {
     const response = await request(`/v1/blobs/${job.checkpoint}`);
-    save(`${job.id}.safetensors`, await response.blob());
+    save(file, await response.blob());
   });
   if (!job.checkpoint) return <Panel title="Artifacts"><Empty>The first checkpoint comes with the first receipt.</Empty></Panel>;
   return (
@@ -176,10 +190,25 @@ function Artifacts({ job }: { job: Job }) {
       <p>Checkpoint <Hash value={job.checkpoint} /> after {count(job.units_done)} steps.</p>
       <div class="row">
         <button type="button" disabled={!session.value || fetch_blob.busy} onClick={() => fetch_blob.run()}>{session.value ? "Download" : "Sign in to download"}</button>
-        {job.kind === "train" && job.state === "completed" && <a class="button main" href={`/app/jobs/new?serve=${job.id}`}>Serve this model</a>}
+        {spec && trained_of(job, spec) && <a class="button main" href={`/app/jobs/new?serve=${job.id}`}>Serve this model</a>}
       </div>
+      {hint && <p class="hint">{hint}</p>}
       <Failure error={fetch_blob.error} />
     </Panel>
+  );
+}
+
+function Phases({ job }: { job: Job }) {
+  const records = useLoad(() => get<List<PhaseRecord>>(`/v1/jobs/${encodeURIComponent(job.id)}/events?limit=1000`), [job.id, job.state]);
+  return (
+    <ol class="phases" aria-label="Phases">
+      {phases_of(job, records.value?.data ?? []).map(({ name, at_ms, stayed_ms }) => (
+        <li key={name} aria-current={name === job.state ? "step" : undefined}>
+          {words(name)}
+          <span>{at_ms === null ? "–" : <time dateTime={new Date(at_ms).toISOString()}>{clock_time(at_ms)}</time>}{stayed_ms === null ? "" : `, ${duration(stayed_ms)}`}</span>
+        </li>
+      ))}
+    </ol>
   );
 }
 
@@ -192,17 +221,15 @@ export function JobPage({ id }: { id: string }) {
     await job.reload();
   });
   const value = job.value;
+  const own = session.value !== null && session.value.address.toLowerCase() === value?.buyer.toLowerCase();
+  const spec = useLoad(async () => (own ? spec_of(id) : null), [id, own]).value;
   if (!value) return <><h1>Job</h1><Failure error={job.error} />{!job.error && <Empty>Loading…</Empty>}</>;
-  const own = session.value?.address.toLowerCase() === value.buyer.toLowerCase();
-  const at = phases.indexOf(value.state);
   return (
     <>
       <h1>Job <span class="mono">{id.slice(0, 12)}</span></h1>
-      <p class="lead">{value.kind}, posted {date_time(value.created_ms)} by <Hash value={value.buyer} /> <span id="job-state"><State name={value.state} /></span></p>
+      <p class="lead">{spec?.kind ?? value.kind}, posted {date_time(value.created_ms)} by <Hash value={value.buyer} /> <span id="job-state"><State name={value.state} /></span></p>
       <Failure error={job.error} />
-      <ol class="phases" aria-label="Phases">
-        {(at >= 0 ? phases : [...phases.slice(0, -1), value.state]).map((phase) => <li key={phase} aria-current={phase === value.state ? "step" : undefined}>{words(phase)}</li>)}
-      </ol>
+      <Phases job={value} />
       {value.reason && <div class="note warn">{value.reason}</div>}
       {value.mismatches && <div class="note warn" role="status">Not matched yet: {value.mismatches.text}</div>}
       {value.total_units !== "0" && value.kind === "train" && (
@@ -217,7 +244,7 @@ export function JobPage({ id }: { id: string }) {
       {value.kind === "train" && <Plots record={record} />}
       <div class="grid">
         <Cost job={value} leases={leases.value?.data ?? []} />
-        {value.kind === "train" && <Artifacts job={value} />}
+        {value.kind === "train" && <Artifacts job={value} spec={spec} />}
       </div>
       <Panel title="Leases">
         {(leases.value?.data.length ?? 0) === 0 ? <Empty>No lease yet: one is opened when an ask matches.</Empty> : (

@@ -157,6 +157,7 @@ function Ladder({ side, rungs, unit }: { side: "ask" | "bid"; rungs: Rung[]; uni
         <caption class="sr">{side === "ask" ? "Asks, cheapest first" : "Bids, highest first"}</caption>
         <thead><tr><th>{side === "ask" ? "Asks" : "Bids"} per {unit}</th><th class="n">Units</th><th class="n">Sum</th><th><span class="sr">Share</span></th></tr></thead>
         <tbody>
+          {shown.length === 0 && <tr><td colSpan={4} class="none">none</td></tr>}
           {shown.map((rung) => (
             <tr key={rung.price.toString()}>
               <td class={side}>{tokens(rung.price)}</td><td class="n">{count(rung.units)}</td><td class="n">{count(rung.total)}</td>

@@ -136,7 +136,7 @@ export function PlaygroundPage() {
       <p class="lead">Chat with a model that is served here. Any OpenAI client can do the same with <code>{location.origin}/v1</code> and an <a href="/app/account">API key</a>.</p>
       <Failure error={models.error} />
       <NeedSession why="Answers are paid from your account under the leases of your serving job, so sign in first.">
-        {models.value?.data.length === 0 && <Panel title="Models"><Empty>No model is served yet. <a href="/app/jobs/new">Train one</a>, then serve it.</Empty></Panel>}
+        {models.value?.data.length === 0 && <Panel title="Models"><Empty>No model is served yet. <a href="/app/jobs/new?serve">Serve a published one</a>, or <a href="/app/jobs/new">train your own</a>.</Empty></Panel>}
         {models.value && models.value.data.length > 0 && <Chat models={models.value.data} />}
       </NeedSession>
     </>

@@ -30,9 +30,13 @@ async function offers_everywhere(): Promise<Offer[]> {
   return books.flatMap(({ asks }) => asks);
 }
 
-/** What keeps an ask from being matched, as far as the book shows it. */
-function why_idle(offer: Offer, all: Offer[]): string[] {
+const is_running = ({ state }: Lease): boolean => state === "running" || state === "open";
+
+/** What an ask's worker does now, and what keeps the ask from being matched, as far as book and leases show it. */
+function why_idle(offer: Offer, all: Offer[], leases: Lease[]): string[] {
   const out: string[] = [];
+  const now = leases.filter((lease) => is_running(lease) && lease.worker === offer.worker && lease.unit_kind === offer.unit_kind).length;
+  if (now > 0) out.push(now === 1 ? "One lease runs." : `${now} leases run.`);
   if (!offer.online) out.push("The worker is away: start millrace-worker run.");
   if (offer.units_free === "0") out.push("All its units are under leases.");
   const cheaper = all.filter((other) => other.unit_kind === offer.unit_kind && other.gpu_model === offer.gpu_model && other.online && BigInt(other.price) < BigInt(offer.price));
@@ -54,7 +58,7 @@ async function read_bond(provider: Address) {
   return { bond, minimum, unbonding, earned };
 }
 
-function Asks({ provider, offers, all, reload }: { provider: Address; offers: Offer[]; all: Offer[]; reload: () => Promise<void> }) {
+function Asks({ provider, offers, all, leases, reload }: { provider: Address; offers: Offer[]; all: Offer[]; leases: Lease[]; reload: () => Promise<void> }) {
   const own = session.value?.address.toLowerCase() === provider.toLowerCase();
   const take_down = useAction(async (id: string) => {
     await request(`/v1/market/orders/${id}`, { method: "DELETE" });
@@ -72,7 +76,7 @@ function Asks({ provider, offers, all, reload }: { provider: Address; offers: Of
               <tr key={offer.id}>
                 <td>{kind_name(offer.unit_kind)}</td><td class="n">{tokens(offer.price)} per {price_unit(offer.unit_kind)}</td><td class="n">{count(offer.units_free)}</td><td>{offer.gpu_model}</td>
                 <td>{words(offer.order_class)}</td><td><State name={offer.online ? "online" : "away"} /></td><td class="n">{(offer.reliability_bp / 100).toFixed(0)} %</td>
-                <td class="wrap">{why_idle(offer, all).join(" ")}</td>
+                <td class="wrap">{why_idle(offer, all, leases).join(" ")}</td>
                 {own && <td><button type="button" disabled={take_down.busy} onClick={() => take_down.run(offer.id)}>Take down</button></td>}
               </tr>
             ))}
@@ -126,7 +130,7 @@ function ProviderView({ provider }: { provider: Address }) {
   const bond = useLoad(async () => (has_chain() ? read_bond(provider) : null), [provider, rpc_url.value, connected.value?.address]);
   const all = leases.value ?? [];
   const sum = (field: "claimed" | "fee" | "amount") => all.reduce((total, lease) => total + BigInt(lease[field]), 0n);
-  const running = all.filter(({ state }) => state === "running" || state === "open").length;
+  const running = all.filter(is_running).length;
   const own_machine = (session.value?.address ?? connected.value?.address)?.toLowerCase() === provider.toLowerCase();
   const mine = (offers.value ?? []).filter((offer) => offer.provider === provider);
   return (
@@ -141,7 +145,7 @@ function ProviderView({ provider }: { provider: Address }) {
         <div class="figure"><b>{bond.value ? tokens(bond.value.bond) : "–"}</b><span>{bond.value ? `bond (least ${tokens(bond.value.minimum)})` : "bond: name a node below"}</span></div>
         <div class="figure"><b>{bond.value ? tokens(bond.value.earned) : "–"}</b><span>earned, still in escrow</span></div>
       </div>
-      <Panel title="Asks and health"><Asks provider={provider} offers={mine} all={offers.value ?? []} reload={offers.reload} /></Panel>
+      <Panel title="Asks and health"><Asks provider={provider} offers={mine} all={offers.value ?? []} leases={all} reload={offers.reload} /></Panel>
       {own_machine && offers.value && <PriceRules offers={mine} all={offers.value} />}
       <Panel title="Leases">
         {leases.value && all.length === 0 && <Empty>No lease yet.</Empty>}
