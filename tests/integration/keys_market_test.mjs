@@ -144,7 +144,7 @@ describe("a key's end", () => {
   });
 
   test("a key that has expired is 401", async () => {
-    const key = await make_key({ expires_ms: Date.now() + 1_500 });
+    const key = await make_key({ expires_ms: Date.now() + 4_000 });
     assert.equal((await ask(key)).usage.completion_tokens, 8);
     await net.processes.until("market", "the key to expire", async () =>
       (await net.rest.request("GET", "/v1/auth/session", { headers: { authorization: `Bearer ${secrets.at(-1)}` } })).status === 401);
