@@ -138,18 +138,20 @@ Result<std::string> read_text(const std::filesystem::path& path) {
     return text;
 }
 
-/// Where payments up to an amount go through, when that stands on this chain.
-std::optional<api::UptoTerms> find_upto(ledger::rpc::Chain& chain, const Deployment& deployment,
-                                        const Config& config) {
+/// Where payments up to an amount go through; none when that does not stand on this chain.
+Result<std::optional<api::UptoTerms>> find_upto(ledger::rpc::Chain& chain,
+                                                const Deployment& deployment,
+                                                const Config& config) {
     if (config.x402_unpaid_calls == 0) return std::nullopt;
     const auto stands = ledger::settlement::check_upto_contracts(
         chain, config.x402_permit2, config.x402_proxy, deployment.chain_id);
-    if (!stands) {
-        spdlog::warn("x402 by \"upto\" is not offered, by \"exact\" it is: {}",
-                     stands.error().detail());
-        return std::nullopt;
-    }
-    return api::UptoTerms{config.x402_permit2, config.x402_proxy, deployment.market_operator};
+    if (stands)
+        return api::UptoTerms{config.x402_permit2, config.x402_proxy, deployment.market_operator};
+    if (stands.error().code() != ErrorCode::chain_mismatch)
+        return tl::make_unexpected(stands.error());
+    spdlog::warn("x402 by \"upto\" is not offered, by \"exact\" it is: {}",
+                 stands.error().detail());
+    return std::nullopt;
 }
 
 /// What callers without an account pay with: the token must agree with the settings, or what they
@@ -172,7 +174,7 @@ Result<std::unique_ptr<PaymentDesk>> make_payment_desk(ledger::rpc::Chain& chain
                                                   terms.chain_id, terms.token))
         return fail(ErrorCode::config_invalid,
                     "x402_token_name and x402_token_version are not the token's");
-    terms.upto = find_upto(chain, deployment, config);
+    TRY_ASSIGN(terms.upto, find_upto(chain, deployment, config));
     return std::make_unique<PaymentDesk>(std::move(terms), reads);
 }
 

@@ -43,10 +43,12 @@ contract UptoProxyStandIn is ReentrancyGuardTransient {
         Witness calldata witness,
         bytes calldata signature
     ) external nonReentrant {
+        if (amount > permit.permitted.amount) {
+            revert AmountExceedsPermitted();
+        }
         if (msg.sender != witness.facilitator) {
             revert UnauthorizedFacilitator();
         }
-        if (amount > permit.permitted.amount) revert AmountExceedsPermitted();
         if (amount == 0) revert InvalidAmount();
         if (owner == address(0)) revert InvalidOwner();
         if (witness.to == address(0)) revert InvalidDestination();

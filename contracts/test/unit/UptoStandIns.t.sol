@@ -135,11 +135,12 @@ contract UptoStandInsTest is Test {
     function test_TheProxysRefusalsInTheirOrder() public {
         Call memory call = makeCall();
         call.amount = MOST + 1;
-        vm.expectRevert(UptoProxyStandIn.UnauthorizedFacilitator.selector);
+        vm.expectRevert(UptoProxyStandIn.AmountExceedsPermitted.selector);
         PROXY.settle(call.permit, call.amount, call.owner, call.witness, call.signature);
-        refused(call, UptoProxyStandIn.AmountExceedsPermitted.selector);
         call.amount = 0;
         call.owner = address(0);
+        vm.expectRevert(UptoProxyStandIn.UnauthorizedFacilitator.selector);
+        PROXY.settle(call.permit, call.amount, call.owner, call.witness, call.signature);
         refused(call, UptoProxyStandIn.InvalidAmount.selector);
         call.amount = MOST;
         call.witness.to = address(0);
