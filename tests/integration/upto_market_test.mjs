@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { createWalletClient, deposit_with_permit, dev_keys, generatePrivateKey, privateKeyToAccount, root } from "../../scripts/lib/chain.mjs";
 import { Devnet } from "../../scripts/lib/devnet.mjs";
+import { ApiContract } from "../../scripts/lib/openapi.mjs";
 import {
   createPermit2ApprovalTx, createPublicClient, decodePaymentResponseHeader, erc20Abi, http, parseEventLogs, paying_fetch,
 } from "../../scripts/lib/x402.mjs";
@@ -32,13 +33,13 @@ before(async () => {
   node = createPublicClient({ transport: http(net.chain.url) });
   wallet = createWalletClient({ account: guest, chain: net.chain.chain, transport: http(net.chain.url) });
   await deposit_with_permit(net.chain, net.deployment, dev_keys.buyer, 100_000_000);
-  await net.start_worker("worker", "provider1", { setup: ["--threads", "2"] });
+  await net.start_worker("worker", "provider1", { setup: ["--threads", "2", "--price-input-token", "40", "--price-output-token", "200"] });
   await net.make_wallet("buyer");
   await net.processes.until("market", "the deposit to be seen", async () =>
     Number((await net.rest.get(`/v1/accounts/${house.address}`)).available) >= 100_000_000);
   write_tiny_folder(net.file("tiny"));
   await net.cli("buyer", "publish", "tiny", "--folder", net.file("tiny"), "--weights", "fp32");
-  assert.equal((await net.cli("buyer", "serve", "tiny", "--max-amount", "0.4", "--wait", "60")).state, "running");
+  assert.equal((await net.cli("buyer", "serve", "tiny", "--max-amount", "20", "--max-price-input", "40", "--max-price-output", "200", "--wait", "60")).state, "running");
 });
 after(() => net?.stop());
 
@@ -116,7 +117,8 @@ test("the token moves once, by what the call came to", async () => {
   const seen = {};
   const answer = await pay(seen)(url(), request());
   assert.equal(answer.status, 200, await answer.clone().text());
-  const { millrace } = await answer.json();
+  const body = await answer.json();
+  const { millrace } = body;
   const receipt = decodePaymentResponseHeader(answer.headers.get("payment-response"));
   assert.equal(receipt.success, true);
   assert.equal(receipt.amount, millrace.charged_atoms);
@@ -129,6 +131,10 @@ test("the token moves once, by what the call came to", async () => {
   assert.equal(of_guest - (await balance(guest)), BigInt(receipt.amount));
   assert.equal((await balance(house)) - of_house, BigInt(receipt.amount));
   const now = await becomes(seen, "paid");
+  const contract = new ApiContract(await net.rest.get("/openapi.json"));
+  const { from, nonce } = seen.authorization;
+  assert.deepEqual(contract.faults("GET", `/v1/payments/${from}/${nonce}`, 200, "application/json", now), []);
+  assert.deepEqual(contract.faults("POST", "/v1/completions", 200, "application/json", body), []);
   assert.equal(now.amount, receipt.amount);
   assert.equal(now.transaction, receipt.transaction);
 });
@@ -148,7 +154,7 @@ test("who leaves a stream pays for what was made until then", async () => {
   const before_balance = await balance(guest);
   const seen = {};
   const leave = new AbortController();
-  const answer = await pay(seen)(url(), { ...request({ stream: true, max_tokens: 400, seed: 5 }), signal: leave.signal });
+  const answer = await pay(seen)(url(), { ...request({ stream: true, max_tokens: 200, seed: 5 }), signal: leave.signal });
   const reader = answer.body.getReader();
   await reader.read();
   leave.abort();
@@ -240,24 +246,23 @@ test("calls that are not paid yet are few, outlive the market, and are paid once
 });
 
 test("whose money is gone when it is taken gets no whole answer, and owes for a stream until it is back", async () => {
-  const hide = (amount, fees = {}) => wallet.writeContract({
-    address: net.deployment.token, abi: erc20Abi, functionName: "transfer", args: [hiding.address, amount], gas: 100_000n, ...fees,
-  });
   const hiding = privateKeyToAccount(generatePrivateKey());
   await net.chain.test.setBalance({ address: hiding.address, value: 10n ** 18n });
   const back = createWalletClient({ account: hiding, chain: net.chain.chain, transport: http(net.chain.url) });
-  const give_back = async () => mined(await back.writeContract({
-    address: net.deployment.token, abi: erc20Abi, functionName: "transfer", args: [guest.address, await balance(hiding)],
-  }));
+  const transfer = { address: net.deployment.token, abi: erc20Abi, functionName: "transfer" };
   const all = await balance(guest);
+  // In the next block, the payer's transfer comes before the market's.
+  const hide = async () => wallet.writeContract({
+    ...transfer, args: [hiding.address, await balance(guest)], gas: 100_000n, maxFeePerGas: 100n * 10n ** 9n, maxPriorityFeePerGas: 50n * 10n ** 9n,
+  });
+  const give_back = async () => mined(await back.writeContract({ ...transfer, args: [guest.address, await balance(hiding)] }));
+  const taking = async () => (await net.rest.get("/v1/settlements?limit=100")).data.filter(({ kind }) => kind === "upto").at(-1)?.state;
 
-  // Whole: the payer's transfer comes before the market's in the block.
   await stop_mining();
-  const away = await hide(all, { maxFeePerGas: 100n * 10n ** 9n, maxPriorityFeePerGas: 50n * 10n ** 9n });
+  let away = await hide();
   const whole = {};
   const answer = pay(whole)(url(), request());
-  await net.processes.until("market", "the payment to be on its way", async () =>
-    (await net.rest.get("/v1/settlements?limit=100")).data.at(-1)?.kind === "upto" && whole.authorization && (await standing(whole).catch(() => undefined))?.state === "taking");
+  await net.processes.until("market", "the payment to be on its way", async () => ["signed", "broadcast"].includes(await taking()));
   await go_on_mining();
   await mined(away);
   const refused = await answer;
@@ -266,17 +271,20 @@ test("whose money is gone when it is taken gets no whole answer, and owes for a 
   assert.ok(!(await refused.text()).includes("choices"));
   await becomes(whole, "free");
   await give_back();
+  assert.equal(await balance(guest), all);
 
-  // A stream: it was given, and is owed.
+  await stop_mining();
+  away = await hide();
   const stream = {};
-  const given = await pay(stream)(url(), request({ stream: true, max_tokens: 400, seed: 5 }));
-  const reader = given.body.getReader();
-  await reader.read();
-  await mined(await hide(await balance(guest)));
-  while (!(await reader.read()).done);
-  const { amount } = await becomes(stream, "owed");
+  const { charged_atoms } = await bill_of(await pay(stream)(url(), request({ stream: true })));
+  await net.processes.until("market", "the payment to be on its way", async () => ["signed", "broadcast"].includes(await taking()));
+  await go_on_mining();
+  await mined(away);
+  await net.processes.until("market", "the payment to fail", async () => (await taking()) === "failed");
+  assert.equal((await standing(stream)).state, "owed");
   await give_back();
-  await becomes(stream, "paid");
+  const { amount } = await becomes(stream, "paid");
+  assert.equal(amount, charged_atoms);
   assert.equal(all - (await balance(guest)), BigInt(amount));
 });
 
