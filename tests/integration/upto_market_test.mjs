@@ -251,18 +251,19 @@ test("whose money is gone when it is taken gets no whole answer, and owes for a 
   const back = createWalletClient({ account: hiding, chain: net.chain.chain, transport: http(net.chain.url) });
   const transfer = { address: net.deployment.token, abi: erc20Abi, functionName: "transfer" };
   const all = await balance(guest);
-  // In the next block, the payer's transfer comes before the market's.
+  // Sent after the market's transaction, mined before it in the same block.
   const hide = async () => wallet.writeContract({
     ...transfer, args: [hiding.address, await balance(guest)], gas: 100_000n, maxFeePerGas: 100n * 10n ** 9n, maxPriorityFeePerGas: 50n * 10n ** 9n,
   });
   const give_back = async () => mined(await back.writeContract({ ...transfer, args: [guest.address, await balance(hiding)] }));
   const taking = async () => (await net.rest.get("/v1/settlements?limit=100")).data.filter(({ kind }) => kind === "upto").at(-1)?.state;
+  const on_its_way = () => net.processes.until("market", "the payment to be on its way", async () => ["signed", "broadcast"].includes(await taking()));
 
   await stop_mining();
-  let away = await hide();
   const whole = {};
   const answer = pay(whole)(url(), request());
-  await net.processes.until("market", "the payment to be on its way", async () => ["signed", "broadcast"].includes(await taking()));
+  await on_its_way();
+  let away = await hide();
   await go_on_mining();
   await mined(away);
   const refused = await answer;
@@ -274,10 +275,10 @@ test("whose money is gone when it is taken gets no whole answer, and owes for a 
   assert.equal(await balance(guest), all);
 
   await stop_mining();
-  away = await hide();
   const stream = {};
   const { charged_atoms } = await bill_of(await pay(stream)(url(), request({ stream: true })));
-  await net.processes.until("market", "the payment to be on its way", async () => ["signed", "broadcast"].includes(await taking()));
+  await on_its_way();
+  away = await hide();
   await go_on_mining();
   await mined(away);
   await net.processes.until("market", "the payment to fail", async () => (await taking()) === "failed");
