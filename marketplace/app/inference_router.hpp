@@ -18,7 +18,7 @@ namespace marketplace::app {
 class InferenceRouter final : public api::InferencePort, public InferenceEvents {
  public:
     static constexpr std::uint64_t kSilenceMs = 60'000;  ///< no token for this long: timeout
-    static constexpr std::uint64_t kHeldMs = 300'000;    ///< the same while its reader is slow: ended
+    static constexpr std::uint64_t kHeldMs = 300'000;    ///< the same while its reader is slow
 
     InferenceRouter(EngineThread& engine, WorkerGateway& gateway, const ledger::base::Clock& clock)
         : engine_(engine), gateway_(gateway), clock_(clock) {}

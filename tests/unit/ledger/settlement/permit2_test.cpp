@@ -45,7 +45,7 @@ struct Contracts {
         REQUIRE(checked.error().code() == ErrorCode::chain_mismatch);
         return checked.error().detail();
     }
-    tests::FakeChain chain;
+    tests::support::FakeChain chain;
     std::map<std::pair<Address, Bytes>, Bytes> answers;
 };
 
@@ -83,7 +83,7 @@ TEST_CASE("permit2: a node that does not answer says nothing about the contracts
 }
 
 TEST_CASE("permit2: the bit of a nonce is the one that the contract sets") {
-    tests::FakeChain chain;
+    tests::support::FakeChain chain;
     Address payer;
     payer.data()[19] = 7;
     // Bits 0, 9 and 255 of word 0x12 are used.
