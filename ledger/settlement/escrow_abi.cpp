@@ -109,6 +109,12 @@ Result<U256> read_token_balance(rpc::Chain& chain, const Address& token, const A
     return read_uint(chain, token, "balanceOf(address)", Encoder().address(account), at);
 }
 
+Result<U256> read_token_allowance(rpc::Chain& chain, const Address& token, const Address& owner,
+                                  const Address& spender) {
+    return read_uint(chain, token, "allowance(address,address)",
+                     Encoder().address(owner).address(spender), rpc::BlockTag::Name::kLatest);
+}
+
 Result<U256> read_token_nonce(rpc::Chain& chain, const Address& token, const Address& owner) {
     return read_uint(chain, token, "nonces(address)", Encoder().address(owner),
                      rpc::BlockTag::Name::kLatest);

@@ -64,6 +64,11 @@ struct Permit {
                                                          const base::Address& token,
                                                          const base::Address& account,
                                                          rpc::BlockTag at);
+/// How much of the owner's money the spender may move.
+[[nodiscard]] base::Result<eth::U256> read_token_allowance(rpc::Chain& chain,
+                                                           const base::Address& token,
+                                                           const base::Address& owner,
+                                                           const base::Address& spender);
 [[nodiscard]] base::Result<eth::U256> read_token_nonce(rpc::Chain& chain,
                                                        const base::Address& token,
                                                        const base::Address& owner);

@@ -94,6 +94,16 @@ constexpr std::string_view kErrors[] = {
     "NotAnExtension(uint64,uint64)",
     "NotLatest(bytes32,bytes32)",
     "FeeAboveCap(uint16,uint16)",
+    // Permit2 and x402's proxy
+    "SignatureExpired(uint256)",
+    "InvalidAmount(uint256)",
+    "InvalidNonce()",
+    "InvalidSignature()",
+    "InvalidSigner()",
+    "InvalidContractSignature()",
+    "UnauthorizedFacilitator()",
+    "AmountExceedsPermitted()",
+    "PaymentTooEarly()",
     // OpenZeppelin
     "ERC20InsufficientBalance(address,uint256,uint256)",
     "ERC20InsufficientAllowance(address,uint256,uint256)",

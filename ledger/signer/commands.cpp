@@ -4,6 +4,7 @@
 #include "ledger/base/hex.hpp"
 #include "ledger/crypto/address.hpp"
 #include "ledger/crypto/key_store.hpp"
+#include "ledger/eth/upto_permit.hpp"
 #include "ledger/rpc/json.hpp"
 #include "ledger/signer/server.hpp"
 
@@ -46,6 +47,7 @@ struct Options {
     std::uint64_t per_provider = 5'000'000'000;
     std::uint64_t per_day = 10'000'000'000;
     bool x402 = false;
+    std::string x402_proxy = crypto::to_checksum(eth::kUptoProxy);
     bool light = false;
 };
 
@@ -212,6 +214,7 @@ Result<void> print_policy(const Options& options) {
     values.voucher_atoms_per_day = options.per_day;
     if (options.x402) {
         TRY_ASSIGN(values.token, address_in(document, "token"));
+        TRY_ASSIGN(values.upto_proxy, crypto::parse_address(options.x402_proxy));
     }
     std::cout << make_policy_text(values);
     return {};
@@ -270,6 +273,8 @@ int run_program(int argc, const char* const* argv) {
     policy->add_option("--atoms-per-day", options.per_day, "most all vouchers may add in a day");
     policy->add_flag("--x402", options.x402,
                      "also hand in transfers of the token that their holders signed");
+    policy->add_option("--x402-proxy", options.x402_proxy,
+                       "contract that takes payments up to an amount (default: the public one)");
     policy->callback([&] { chosen = print_policy; });
 
     try {

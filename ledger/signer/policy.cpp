@@ -4,6 +4,7 @@
 #include "ledger/base/hex.hpp"
 #include "ledger/crypto/address.hpp"
 #include "ledger/eth/abi.hpp"
+#include "ledger/eth/upto_permit.hpp"
 
 #define TOML_EXCEPTIONS 0
 #include <fmt/format.h>
@@ -199,10 +200,18 @@ functions = [
     "transferWithAuthorization(address,address,uint256,uint256,uint256,bytes32,uint8,bytes32,bytes32)",
 ]
 )toml";
+    constexpr std::string_view kProxyText = R"toml(
+[[transactions.allow]]
+contract = "{proxy}"
+functions = ["{settle}"]
+)toml";
     using namespace fmt::literals;
-    const std::string token = values.token.is_zero()
-                                  ? std::string()
-                                  : fmt::format(kTokenText, "token"_a = base::to_hex(values.token));
+    std::string token;
+    if (!values.token.is_zero())
+        token += fmt::format(kTokenText, "token"_a = base::to_hex(values.token));
+    if (!values.upto_proxy.is_zero())
+        token += fmt::format(kProxyText, "proxy"_a = base::to_hex(values.upto_proxy),
+                             "settle"_a = eth::kUptoSettle);
     return fmt::format(
         kText, "chain_id"_a = values.chain_id,
         "market_operator"_a = base::to_hex(values.market_operator),

@@ -55,7 +55,9 @@ struct PolicyTemplate {
     std::uint64_t voucher_atoms_per_lease = 0;
     std::uint64_t voucher_atoms_per_provider = 0;
     std::uint64_t voucher_atoms_per_day = 0;
-    base::Address token{};  ///< whose signed transfers the market hands in (x402); zero: none
+    // Payments that callers signed and the market hands in (x402); zero: none.
+    base::Address token{};       ///< whose signed transfers
+    base::Address upto_proxy{};  ///< that takes payments up to an amount
 };
 [[nodiscard]] std::string make_policy_text(const PolicyTemplate& values);
 

@@ -44,6 +44,9 @@ enum class FromFolder : std::uint8_t { kNo, kYes };
         case ErrorCode::chain_refused:
             refusal.reason = "invalid_transaction_state";
             break;
+        case ErrorCode::wrong_state:
+            refusal = {412, "permit2_allowance_required", error.detail()};
+            break;
         default:
             return error_response(request, error);
     }
@@ -88,10 +91,11 @@ class Completion : public std::enable_shared_from_this<Completion> {
         return request;
     }
 
-    /// Nothing leaves before this payment is on chain. Before `start`.
-    void pay_with(const TokenPayment& payment, std::uint64_t atoms,
+    /// Paid for by this, of which a call can take `atoms` at most. Nothing leaves before it is on
+    /// chain, but for a stream that is paid up to an amount. Before `start`.
+    void pay_with(const Payment& payment, std::uint64_t atoms,
                   std::shared_ptr<PaymentsUnderWay::Place> place) {
-        payment_ = Payment{payment, atoms, std::move(place)};
+        payment_ = PaidBy{payment, atoms, std::move(place)};
     }
 
     void start(InferenceRequest request) {
@@ -133,6 +137,24 @@ class Completion : public std::enable_shared_from_this<Completion> {
         watch_delegation(services_, key_);
     }
 
+    [[nodiscard]] const UptoPayment* upto() const {
+        return payment_ ? std::get_if<UptoPayment>(&payment_->payment) : nullptr;
+    }
+
+    /// What is not taken while the payment is valid is never taken.
+    void check_payment_time() {
+        const UptoPayment* payment = upto();
+        if (payment == nullptr) return;
+        const std::uint64_t now_s = services_.context.clock.now_ms() / 1000;
+        if (now_s + kUptoSettlingS >= payment->permit.deadline_s) end_early("payment_expires");
+    }
+
+    /// Has the payment taken for an answer that does not wait for it.
+    void charge_given(std::uint64_t atoms) {
+        const auto taken = [self = shared_from_this()](const Result<domain::Hash32>&) {};
+        services_.context.payments->charge(*upto(), atoms, Answer::kGiven, taken);
+    }
+
     /// Stops generating. What was generated is paid and delivered, and the answer ends as any
     /// other.
     void end_early(const char* reason) {
@@ -146,6 +168,7 @@ class Completion : public std::enable_shared_from_this<Completion> {
 
     void on_token(const wire::Token& token) {
         check_key();
+        check_payment_time();
         std::unique_lock lock(mutex_);
         if (ended_ || token.choice >= choices_.size()) return;
         Choice& choice = choices_[token.choice];
@@ -178,9 +201,13 @@ class Completion : public std::enable_shared_from_this<Completion> {
         if (!done && !ended_by_.empty() && !answered_)
             done = fail(ErrorCode::unauthorized, "this API key is no longer valid");
         if (!done) {
+            if (upto() != nullptr) charge_given(0);
             fail_with(done.error(), lock);
             return;
         }
+        if (upto() != nullptr)
+            charged_atoms_ =
+                upto_charge(services_.context.payments->terms(), done->cost_atoms, payment_->atoms);
         if (!input_.stream) {
             http::Response response = json_response(whole(*done));
             add_headers(response);
@@ -204,6 +231,7 @@ class Completion : public std::enable_shared_from_this<Completion> {
         }
         events += "data: [DONE]\n\n";
         closing_ = true;
+        if (upto() != nullptr) charge_given(charged_atoms_);
         write(std::move(events), lock);
     }
 
@@ -257,18 +285,23 @@ class Completion : public std::enable_shared_from_this<Completion> {
 
     /// Answers; a call that is paid for by itself, when its payment is on chain.
     void release(http::Response response) {
-        if (!payment_) return reply_(std::move(response));
+        if (!payment_ || (upto() != nullptr && input_.stream)) return reply_(std::move(response));
         PaymentPort& payments = *services_.context.payments;
+        const std::uint64_t atoms = upto() != nullptr ? charged_atoms_ : payment_->atoms;
         const auto waiting = std::make_shared<http::Response>(std::move(response));
-        payments.settle(payment_->payment, [self = shared_from_this(), waiting,
-                                            &payments](const Result<domain::Hash32>& transaction) {
+        auto done = [self = shared_from_this(), waiting, atoms,
+                     &payments](const Result<domain::Hash32>& transaction) {
             if (!transaction) return self->refuse_unpaid(transaction.error());
-            const std::string text =
-                payment_response_json(payments.terms(), self->payment_->payment, *transaction);
+            const std::string text = payment_response_json(
+                payments.terms(), self->payment_->payment, atoms, *transaction);
             waiting->header("PAYMENT-RESPONSE",
                             ledger::base::to_base64(ledger::base::as_bytes(text)));
             self->reply_(std::move(*waiting));
-        });
+        };
+        if (upto() != nullptr)
+            payments.charge(*upto(), atoms, Answer::kHeldBack, std::move(done));
+        else
+            payments.settle(std::get<TokenPayment>(payment_->payment), std::move(done));
     }
 
     /// The work was done, and its payment did not come: nobody gets to see it.
@@ -366,6 +399,7 @@ class Completion : public std::enable_shared_from_this<Completion> {
     [[nodiscard]] Json bill(const InferenceDone& done) const {
         Json out{{"cost_atoms", std::to_string(done.cost_atoms)}, {"receipts", done.receipts}};
         if (!ended_by_.empty()) out["ended_by"] = ended_by_;
+        if (upto() != nullptr) out["charged_atoms"] = std::to_string(charged_atoms_);
         return out;
     }
 
@@ -395,9 +429,9 @@ class Completion : public std::enable_shared_from_this<Completion> {
         return out;
     }
 
-    struct Payment {
-        TokenPayment payment;
-        std::uint64_t atoms = 0;
+    struct PaidBy {
+        Payment payment;
+        std::uint64_t atoms = 0;  ///< at most
         std::shared_ptr<PaymentsUnderWay::Place> place;
     };
 
@@ -405,7 +439,8 @@ class Completion : public std::enable_shared_from_this<Completion> {
     const http::RequestPtr request_;
     const http::Reply reply_;
     const CompletionInput input_;
-    std::optional<Payment> payment_;      ///< set before `start`
+    std::optional<PaidBy> payment_;       ///< set before `start`
+    std::uint64_t charged_atoms_ = 0;     ///< of a payment up to an amount; set at the end
     const std::shared_ptr<LiveKey> key_;  // null: a session asks
     const std::uint64_t created_s_;
     std::string id_;
@@ -455,11 +490,12 @@ class Completion : public std::enable_shared_from_this<Completion> {
 }
 
 /// Says what the call costs, or serves it for the payment it brings: first the payment is checked,
-/// then the work is done, then the payment is taken, then the answer goes out. On the desk.
+/// then the work is done, then the payment is taken, then the answer goes out; a stream that is
+/// paid up to an amount goes out meanwhile. On the desk.
 void serve_paid(Services& services, const http::RequestPtr& request, const http::Reply& reply,
                 const std::shared_ptr<Completion>& completion, FromFolder folder) {
     PaymentPort& payments = *services.context.payments;
-    const PaymentTerms& terms = payments.terms();
+    const PaymentTerms terms = payments.terms();
     InferenceRequest asked = completion->make_request(terms.pay_to, folder);
     const auto most = services.context.inference.most_atoms(asked);
     if (!most) return reply(error_response(*request, most.error()));

@@ -20,6 +20,7 @@ void add_fine_tuning_routes(RouteTable& table, Services& services);
 void add_model_routes(RouteTable& table, Services& services);
 void add_embedding_routes(RouteTable& table, Services& services);
 void add_completion_routes(RouteTable& table, Services& services);
+void add_payment_routes(RouteTable& table, Services& services);
 void add_ledger_routes(RouteTable& table, Services& services);
 void add_webhook_routes(RouteTable& table, Services& services);
 

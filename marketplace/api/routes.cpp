@@ -128,6 +128,7 @@ void register_routes(http::Router& router, Context& context) {
     add_embedding_routes(table, *services);
     add_completion_routes(table, *services);
     add_ledger_routes(table, *services);
+    add_payment_routes(table, *services);
     add_webhook_routes(table, *services);
     services->openapi = [text = table.openapi(context.info.version)] { return text; };
     add_filters(router, services);

@@ -6,6 +6,7 @@
 #include "ledger/crypto/secp256k1.hpp"
 #include "ledger/rpc/checked_chain.hpp"
 #include "ledger/settlement/escrow_abi.hpp"
+#include "ledger/settlement/permit2_abi.hpp"
 #include "marketplace/api/auth.hpp"
 #include "marketplace/api/blob_store.hpp"
 #include "marketplace/api/console_files.hpp"
@@ -137,11 +138,27 @@ Result<std::string> read_text(const std::filesystem::path& path) {
     return text;
 }
 
+/// Where payments up to an amount go through; none when that does not stand on this chain.
+Result<std::optional<api::UptoTerms>> find_upto(ledger::rpc::Chain& chain,
+                                                const Deployment& deployment,
+                                                const Config& config) {
+    if (config.x402_unpaid_calls == 0) return std::nullopt;
+    const auto stands = ledger::settlement::check_upto_contracts(
+        chain, config.x402_permit2, config.x402_proxy, deployment.chain_id);
+    if (stands)
+        return api::UptoTerms{config.x402_permit2, config.x402_proxy, deployment.market_operator};
+    if (stands.error().code() != ErrorCode::chain_mismatch)
+        return tl::make_unexpected(stands.error());
+    spdlog::warn("x402 by \"upto\" is not offered, by \"exact\" it is: {}",
+                 stands.error().detail());
+    return std::nullopt;
+}
+
 /// What callers without an account pay with: the token must agree with the settings, or what they
 /// sign would be worth nothing.
 Result<std::unique_ptr<PaymentDesk>> make_payment_desk(ledger::rpc::Chain& chain,
                                                        const Deployment& deployment,
-                                                       const Config& config) {
+                                                       const Config& config, ReadStore& reads) {
     if (config.x402_account.is_zero()) return std::unique_ptr<PaymentDesk>();
     api::PaymentTerms terms;
     terms.chain_id = deployment.chain_id;
@@ -157,7 +174,8 @@ Result<std::unique_ptr<PaymentDesk>> make_payment_desk(ledger::rpc::Chain& chain
                                                   terms.chain_id, terms.token))
         return fail(ErrorCode::config_invalid,
                     "x402_token_name and x402_token_version are not the token's");
-    return std::make_unique<PaymentDesk>(std::move(terms));
+    TRY_ASSIGN(terms.upto, find_upto(chain, deployment, config));
+    return std::make_unique<PaymentDesk>(std::move(terms), reads);
 }
 
 engine::EngineConfig engine_config(const Config& config, const Deployment& deployment) {
@@ -359,7 +377,7 @@ class Application::Parts {
         gateway->observe();
         inference = std::make_unique<InferenceRouter>(*engine, *gateway, clock);
         gateway->set_inference(inference.get());
-        TRY_ASSIGN(payments, make_payment_desk(settlement_chain, deployment, config));
+        TRY_ASSIGN(payments, make_payment_desk(settlement_chain, deployment, config, *reads));
         settlement = std::make_unique<SettlementLoop>(
             SettlementLoop::Deps{*engine, *reads, settlement_chain, signer, clock, *log, deployment,
                                  config, payments.get()});

@@ -180,6 +180,9 @@ Result<void> set_key(std::string_view key, const toml::node& node,
     if (key == "x402_token_name") return set_text(node, key, c.x402_token_name);
     if (key == "x402_token_version") return set_text(node, key, c.x402_token_version);
     if (key == "x402_least_atoms") return set_number(node, key, c.x402_least_atoms, 1, kAny);
+    if (key == "x402_permit2") return set_address(node, key, c.x402_permit2);
+    if (key == "x402_proxy") return set_address(node, key, c.x402_proxy);
+    if (key == "x402_unpaid_calls") return set_number(node, key, c.x402_unpaid_calls, 0, 1000);
     if (key == "webhooks_to_private") return set_flag(node, key, c.webhooks_to_private);
     if (key == "public_names") return set_names(node, key, c.public_names);
     if (key == "cors_origins") return set_origins(node, key, c.cors_origins);

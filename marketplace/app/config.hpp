@@ -3,6 +3,7 @@
 
 #include "ledger/base/bytes.hpp"
 #include "ledger/base/result.hpp"
+#include "ledger/eth/upto_permit.hpp"
 
 #include <cstdint>
 #include <filesystem>
@@ -54,6 +55,11 @@ struct Config {
     std::string x402_token_name;  ///< of the settlement token's EIP-712 domain
     std::string x402_token_version = "1";
     std::uint64_t x402_least_atoms = 1000;  ///< of one call: settling it costs gas
+    // Payments up to an amount.
+    ledger::base::Address x402_permit2 = ledger::eth::kPermit2;
+    ledger::base::Address x402_proxy = ledger::eth::kUptoProxy;
+    /// Calls of one payer that are served and not paid yet; 0: such payments are not taken.
+    std::uint64_t x402_unpaid_calls = 4;
     /// Names people reach the market by; a sign-in is for one of them, or for loopback.
     std::vector<std::string> public_names;
     std::vector<std::string> cors_origins;  ///< exact origins that browsers may call from

@@ -212,13 +212,24 @@ void InferenceRouter::pace(std::uint64_t id, Pace pace) {
 
 void InferenceRouter::tick() {
     std::vector<std::uint64_t> silent;
+    std::vector<std::uint64_t> unread;
     {
         const std::scoped_lock lock(mutex_);
         const domain::TimeMs now = clock_.now_ms();
-        for (const auto& [id, completion] : completions_)
-            if (now > completion.heard_ms + (completion.held ? kHeldMs : kSilenceMs))
+        for (auto& [id, completion] : completions_) {
+            if (now <= completion.heard_ms + (completion.held ? kHeldMs : kSilenceMs)) continue;
+            if (!completion.held) {
                 silent.push_back(id);
+                continue;
+            }
+            // Its worker is not at fault, and says what it came to.
+            completion.held = false;
+            completion.heard_ms = now;
+            unread.push_back(id);
+        }
     }
+    for (const std::uint64_t id : unread)
+        abort(id);
     for (const std::uint64_t id : silent) {
         abort(id);
         finish(id, fail(ErrorCode::timeout, "the worker fell silent"));

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "marketplace/api/payment_port.hpp"
+#include "marketplace/app/read_store.hpp"
 
 #include <deque>
 #include <functional>
@@ -19,29 +20,46 @@ class PaymentDesk final : public api::PaymentPort {
     using Done = std::function<void(ledger::base::Result<domain::Hash32>)>;
     struct Task {
         Want want = Want::kCheck;
-        api::TokenPayment payment;
+        api::Payment payment;
+        Done done;
+    };
+    /// What a call came to whose payment was found good before.
+    struct Charge {
+        api::UptoPayment payment;
+        std::uint64_t atoms = 0;
+        api::Answer answer = api::Answer::kHeldBack;
         Done done;
     };
 
-    explicit PaymentDesk(api::PaymentTerms terms) : terms_(std::move(terms)) {}
+    PaymentDesk(api::PaymentTerms terms, ReadStore& reads)
+        : reads_(reads), terms_(std::move(terms)) {}
 
     /// Called after each new task; before the first one.
     void on_task(std::function<void()> wake) { wake_ = std::move(wake); }
-    [[nodiscard]] const api::PaymentTerms& terms() const override { return terms_; }
-    void check(api::TokenPayment payment,
-               std::function<void(ledger::base::Result<void>)> done) override;
+    [[nodiscard]] api::PaymentTerms terms() const override;
+    /// Payments up to an amount cannot be taken after all: offers them no more.
+    void withdraw_upto();
+    void check(api::Payment payment, std::function<void(ledger::base::Result<void>)> done) override;
     void settle(api::TokenPayment payment, Done done) override;
+    void charge(api::UptoPayment payment, std::uint64_t atoms, api::Answer answer,
+                Done done) override;
+    [[nodiscard]] ledger::base::Result<api::UptoStanding> standing(
+        const domain::Hash32& upto_name) const override;
 
     /// All tasks so far; the caller answers them.
     [[nodiscard]] std::deque<Task> take();
+    /// All charges so far, each of a payment that was checked; they are as many as those.
+    [[nodiscard]] std::deque<Charge> take_charges();
 
  private:
     void push(Task task);
 
-    const api::PaymentTerms terms_;
+    ReadStore& reads_;
     std::function<void()> wake_;
-    std::mutex mutex_;
+    mutable std::mutex mutex_;
+    api::PaymentTerms terms_;
     std::deque<Task> tasks_;
+    std::deque<Charge> charges_;
 };
 
 }  // namespace marketplace::app

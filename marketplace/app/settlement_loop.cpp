@@ -68,6 +68,7 @@ SettlementLoop::SettlementLoop(Deps deps)
                    options.finality_depth = deps_.config.finality_depth;
                    return options;
                }()),
+      upto_(deps_.engine, deps_.reads, deps_.config.x402_unpaid_calls),
       disk_check_(deps_.log) {}
 
 SettlementLoop::~SettlementLoop() {
@@ -90,6 +91,7 @@ Result<void> SettlementLoop::start() {
     // A crash may have come between a transaction's end and this.
     TRY(deps_.engine.transact({},
                               [](Database& db) { return SettlementStore(db).release_failed(); }));
+    TRY(upto_.load(deps_.clock.now_ms() / 1000));
     std::optional<ledger::base::Bytes> cursor;
     TRY(deps_.reads.with([&](Database& db) -> Result<void> {
         TRY_ASSIGN(bound_, SettlementStore(db).bound_items());
@@ -120,6 +122,9 @@ void SettlementLoop::stop() {
     wake_.notify_all();
     if (thread_.joinable()) thread_.join();
     const Error stopped(ErrorCode::cancelled, "the market stops");
+    if (const auto kept = keep_charges(); !kept)
+        spdlog::error("what calls came to is not written down: {}", kept.error().message());
+    upto_.refuse_all(stopped);
     refuse_payments(stopped);
     for (auto& [call, payment] : payments_)
         payment.done(tl::make_unexpected(stopped));
@@ -172,6 +177,7 @@ std::string SettlementLoop::status() const {
 
 Result<void> SettlementLoop::round() {
     reached_payments_ = false;
+    TRY(keep_charges());
     if (!started_) {
         TRY(submitter_.start());
         started_ = true;
@@ -187,6 +193,7 @@ Result<void> SettlementLoop::round() {
     }
     TRY(track_transactions());
     handle_payments();
+    TRY(take_owed());
     TRY(object_to_lone_claims());
     TRY(claim_vouchers());
     TRY(close_leases());
@@ -288,6 +295,7 @@ Result<void> SettlementLoop::track_transactions() {
                 bound_.erase(item);
             else
                 finished_.insert(item);
+            TRY(settle_final_upto(item, succeeded));
         }
         if (!succeeded)
             spdlog::error("transaction {} ({}) {}; its items are tried again", record.nonce,
@@ -406,7 +414,8 @@ std::vector<api::SettlementRow> SettlementLoop::settlements(std::uint64_t after,
             }
             if (const auto items = store.items_of(record.nonce))
                 for (const Item& item : *items)
-                    if (item.kind != "x402") row.leases.push_back(item.lease);
+                    if (item.kind != "x402" && item.kind != storage::UptoStore::kItem)
+                        row.leases.push_back(item.lease);
             out.push_back(std::move(row));
         }
     });

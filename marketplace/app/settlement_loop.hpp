@@ -15,6 +15,7 @@
 #include "marketplace/app/public_log.hpp"
 #include "marketplace/app/read_store.hpp"
 #include "marketplace/app/settlement_rows.hpp"
+#include "marketplace/app/upto_book.hpp"
 
 #include <condition_variable>
 #include <map>
@@ -94,6 +95,17 @@ class SettlementLoop final : public api::SettlementPort {
     [[nodiscard]] ledger::base::Result<void> check_payment(const api::TokenPayment& payment);
     [[nodiscard]] ledger::base::Result<void> send_payment(const api::TokenPayment& payment);
     void note_payment(const ledger::settlement::SubmitterEvent& event);
+    // Payments up to an amount.
+    [[nodiscard]] ledger::base::Result<void> check_payment(const api::UptoPayment& payment);
+    /// Writes down what calls came to; needs no chain.
+    [[nodiscard]] ledger::base::Result<void> keep_charges();
+    [[nodiscard]] ledger::base::Result<void> take_owed();
+    /// True when it is on its way or cannot be asked for now, and the next one may be looked at.
+    [[nodiscard]] ledger::base::Result<bool> take_one(const domain::Hash32& name);
+    void note_upto(const ledger::settlement::SubmitterEvent& event);
+    [[nodiscard]] ledger::base::Result<void> end_upto(const domain::Hash32& name,
+                                                      const ledger::base::Error& error);
+    [[nodiscard]] ledger::base::Result<void> settle_final_upto(const Item& item, bool succeeded);
     void refuse_payments(const ledger::base::Error& error);
     [[nodiscard]] bool is_bound(const Item& item) const;  ///< or set aside
     void wake();
@@ -120,6 +132,8 @@ class SettlementLoop final : public api::SettlementPort {
     };
     std::map<domain::Hash32, SentPayment> payments_;  ///< by SHA-256 of the call
     bool reached_payments_ = false;                   ///< in this round
+    UptoBook upto_;
+    domain::TimeMs upto_forget_ms_ = 0;  ///< when long settled ones are forgotten next
     DiskCheck disk_check_;
     std::optional<ledger::eth::TreeHead> anchored_;   ///< the newest head on the chain
     std::optional<ledger::eth::TreeHead> anchoring_;  ///< the one on its way

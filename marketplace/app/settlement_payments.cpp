@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ledger/base/sha256.hpp"
-#include "ledger/crypto/keccak.hpp"
 #include "ledger/settlement/escrow_abi.hpp"
 #include "marketplace/app/settlement_loop.hpp"
 
@@ -24,14 +23,6 @@ domain::Bytes call_of(const api::TokenPayment& payment) {
                                                            payment.signature);
 }
 
-/// Named by what may be used once, whatever the signature looks like.
-domain::Hash32 name_of(const api::TokenPayment& payment) {
-    domain::Bytes text;
-    ledger::base::append(text, payment.authorization.from.span());
-    ledger::base::append(text, payment.authorization.nonce.span());
-    return ledger::crypto::keccak256(text);
-}
-
 }  // namespace
 
 void SettlementLoop::handle_payments() {
@@ -39,20 +30,22 @@ void SettlementLoop::handle_payments() {
     if (deps_.payments == nullptr) return;
     for (PaymentDesk::Task& task : deps_.payments->take()) {
         if (task.want == PaymentDesk::Want::kCheck) {
-            const auto checked = check_payment(task.payment);
+            const auto checked =
+                std::visit([this](const auto& one) { return check_payment(one); }, task.payment);
             if (checked)
                 task.done(domain::Hash32());
             else
                 task.done(tl::make_unexpected(checked.error()));
             continue;
         }
-        const auto sent = send_payment(task.payment);
+        const auto& payment = std::get<api::TokenPayment>(task.payment);
+        const auto sent = send_payment(payment);
         if (!sent) {
             task.done(tl::make_unexpected(sent.error()));
             continue;
         }
-        payments_[ledger::base::sha256(call_of(task.payment))] = {
-            task.payment.authorization.valid_before_s, std::move(task.done)};
+        payments_[ledger::base::sha256(call_of(payment))] = {payment.authorization.valid_before_s,
+                                                             std::move(task.done)};
     }
     const std::uint64_t now_s = deps_.clock.now_ms() / 1000;
     for (auto at = payments_.begin(); at != payments_.end();) {
@@ -71,7 +64,7 @@ Result<void> SettlementLoop::check_payment(const api::TokenPayment& payment) {
                settlement::read_token_balance(deps_.chain, token, payment.authorization.from,
                                               BlockTag::Name::kLatest));
     if (balance < payment.authorization.value) return fail(ErrorCode::insufficient_funds);
-    if (bound_.contains({"x402", name_of(payment), 0})) return fail(ErrorCode::nonce_used);
+    if (bound_.contains({"x402", api::name_of(payment), 0})) return fail(ErrorCode::nonce_used);
     ledger::rpc::CallRequest call;
     call.from = deps_.deployment.market_operator;
     call.to = token;
@@ -83,13 +76,14 @@ Result<void> SettlementLoop::check_payment(const api::TokenPayment& payment) {
 }
 
 Result<void> SettlementLoop::send_payment(const api::TokenPayment& payment) {
-    const Item item{"x402", name_of(payment), 0};
+    const Item item{"x402", api::name_of(payment), 0};
     if (bound_.contains(item)) return fail(ErrorCode::nonce_used);
     return submit("x402", deps_.payments->terms().token, call_of(payment), {item});
 }
 
 void SettlementLoop::note_payment(const settlement::SubmitterEvent& event) {
     using Kind = settlement::SubmitterEvent::Kind;
+    if (event.record.instruction.kind == storage::UptoStore::kItem) return note_upto(event);
     if (event.record.instruction.kind != "x402") return;
     if (event.kind != Kind::kMined && event.kind != Kind::kFinal) return;
     const auto found = payments_.find(ledger::base::sha256(event.record.instruction.data));

@@ -7,7 +7,7 @@
 /// that was released; add another.
 namespace marketplace::storage {
 
-inline constexpr std::array<const char*, 6> kMigrations = {R"sql(
+inline constexpr std::array<const char*, 7> kMigrations = {R"sql(
 -- The market itself: one record per command. Everything the engine knows is replayed from here.
 CREATE TABLE journal(
     sequence INTEGER PRIMARY KEY,
@@ -157,6 +157,20 @@ ALTER TABLE api_keys ADD COLUMN spend_cap_atoms INTEGER;
 ALTER TABLE api_keys ADD COLUMN spent_atoms INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE api_keys ADD COLUMN expires_ms INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE api_keys ADD COLUMN delegation_nonce INTEGER;
+)sql",
+                                                           R"sql(
+-- Payments up to an amount: each serves one call, and is taken when its price is known.
+CREATE TABLE upto_payments(
+    name BLOB PRIMARY KEY CHECK(length(name) = 32),
+    payer BLOB NOT NULL CHECK(length(payer) = 20),
+    deadline_s INTEGER NOT NULL,
+    state INTEGER NOT NULL CHECK(state BETWEEN 0 AND 5),
+    atoms INTEGER NOT NULL,
+    proxy BLOB NOT NULL CHECK(length(proxy) = 20),
+    call BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX upto_payments_by_payer ON upto_payments(payer, state);
+CREATE INDEX upto_payments_unsettled ON upto_payments(state) WHERE state < 3;
 )sql"};
 
 }  // namespace marketplace::storage

@@ -69,6 +69,17 @@ export async function deploy(chain, deployment_file, { operator, mint = [], ...o
   return JSON.parse(readFileSync(deployment_file, "utf8"));
 }
 
+/** Permit2 and x402's proxy where public chains have them: stand-ins of contracts/src/mocks, for chains that can place code. */
+export async function place_permit2(chain) {
+  for (const [name, address] of [
+    ["Permit2StandIn", "0x000000000022D473030F116dDEE9F6B43aC78BA3"],
+    ["UptoProxyStandIn", "0x4020A4f3b7b90ccA423B9fabCc0CE57C6C240002"],
+  ]) {
+    const { deployedBytecode } = JSON.parse(readFileSync(join(root, `contracts/out/${name}.sol/${name}.json`), "utf8"));
+    await chain.test.setCode({ address, bytecode: deployedBytecode.object });
+  }
+}
+
 /** Puts tokens into escrow with one transaction: the owner's permit signature travels along. */
 export async function deposit_with_permit(chain, deployment, key, atoms) {
   const account = privateKeyToAccount(key);

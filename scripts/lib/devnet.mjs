@@ -7,7 +7,7 @@ import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { events } from "./chain_totals.mjs";
-import { deploy, dev_keys, privateKeyToAccount, root, start_chain } from "./chain.mjs";
+import { deploy, dev_keys, place_permit2, privateKeyToAccount, root, start_chain } from "./chain.mjs";
 import { Processes, free_port, run } from "./processes.mjs";
 import { Rest } from "./rest.mjs";
 
@@ -74,7 +74,7 @@ export class Devnet {
     return this.cli(who, "wallet", "import", secret, "--light-key-file");
   }
 
-  /** anvil with the contracts deployed and tokens in the hands of buyer and providers. */
+  /** anvil with the contracts deployed, Permit2 in its place, and tokens in the hands of buyer and providers. */
   async start_chain(options = {}) {
     this.chain = await start_chain(this.processes, { port: this.chain_port });
     this.deployment_file = this.file("deployment.json");
@@ -85,6 +85,7 @@ export class Devnet {
       "min-bond": 10n * million,
       ...options,
     });
+    await place_permit2(this.chain);
     return this.deployment;
   }
 

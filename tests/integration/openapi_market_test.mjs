@@ -188,12 +188,12 @@ test("refusals answer as documented", async () => {
 test("most of the document was seen alive", () => {
   const good = new Set([...contract.seen].filter((one) => Number(one.split(" ")[1]) < 300).map((one) => one.split(" ")[0]));
   const missed = contract.operations().map((one) => one.id).filter((id) => !good.has(id));
-  // Streams and redelivery have tests of their own; the others are the same handlers under another name, or need a witness, a sealed
+  // Streams, redelivery and payments have tests of their own; the others are the same handlers under another name, or need a witness, a sealed
   // job, a fine-tuning or an embedding model.
   const known = new Set([
     "streamMarket", "postAskShort", "getAskShort", "cancelAsk", "listAsks", "amendAsk", "amendAskShort", "amendJob", "postLogCosignature",
     "putJobKey", "getJobKey", "deleteBlobUpload", "redeliverWebhook", "createFineTuningJob", "getFineTuningJob", "listFineTuningEvents",
-    "listFineTuningCheckpoints", "cancelFineTuningJob", "publishModel", "createEmbedding",
+    "listFineTuningCheckpoints", "cancelFineTuningJob", "publishModel", "createEmbedding", "getPayment",
   ]);
   assert.deepEqual(missed.filter((id) => !known.has(id)), []);
 });

@@ -9,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -37,6 +38,7 @@ class FakeChain final : public ledger::rpc::Chain {
     /// Revert data with which estimates are refused; empty: they work.
     std::string estimate_refusal;
     std::vector<ledger::rpc::LogEntry> events;  ///< what `logs` draws from
+    std::set<Address> contracts;                ///< where `code` finds some
     /// What `call` answers; without it every call is refused.
     std::function<Bytes(const ledger::rpc::CallRequest& request)> view;
 
@@ -114,7 +116,10 @@ class FakeChain final : public ledger::rpc::Chain {
         if (auto e = failed("nonce")) return tl::make_unexpected(*e);
         return nonces_[account];
     }
-    Result<Bytes> code(const Address&, ledger::rpc::BlockTag) override { return Bytes{}; }
+    Result<Bytes> code(const Address& account, ledger::rpc::BlockTag) override {
+        if (auto e = failed("code")) return tl::make_unexpected(*e);
+        return contracts.contains(account) ? Bytes{0xfe} : Bytes{};
+    }
     Result<Bytes> call(const ledger::rpc::CallRequest& request, ledger::rpc::BlockTag) override {
         if (auto e = failed("call")) return tl::make_unexpected(*e);
         if (view) return view(request);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ledger/eth/transfer_authorization.hpp"
+#include "ledger/eth/upto_permit.hpp"
 #include "ledger/settlement/leases_abi.hpp"
 #include "ledger/settlement/receipt_log_abi.hpp"
 #include "tests/unit/ledger/signer/signer_fixture.hpp"
@@ -95,4 +96,10 @@ TEST_CASE("policy: signed transfers of the token only where the template names i
     CHECK(with_token.allowed_calls.size() == without_token.allowed_calls.size() + 1);
     const Bytes call = ledger::eth::encode_transfer_with_authorization({}, {});
     CHECK(with_token.allowed_calls.contains({values.token, {call[0], call[1], call[2], call[3]}}));
+    values.upto_proxy = ledger::eth::kUptoProxy;
+    const auto with_proxy = parse_policy(make_policy_text(values)).value();
+    CHECK(with_proxy.allowed_calls.size() == with_token.allowed_calls.size() + 1);
+    const Bytes settle = ledger::eth::encode_upto_settle({}, 1U, {});
+    CHECK(with_proxy.allowed_calls.contains(
+        {values.upto_proxy, {settle[0], settle[1], settle[2], settle[3]}}));
 }

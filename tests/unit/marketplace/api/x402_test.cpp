@@ -9,6 +9,7 @@ namespace {
 
 using api::PaymentTerms;
 using api::TokenPayment;
+using api::UptoPayment;
 
 constexpr std::uint64_t kNowS = 1'800'000'000;
 constexpr std::uint64_t kAtoms = 1500;
@@ -28,6 +29,7 @@ PaymentTerms terms() {
     out.units_per_atom = 1U;
     out.pay_to = small_address(0xbb);
     out.least_atoms = 1000;
+    out.upto = api::UptoTerms{small_address(0xc1), small_address(0xc2), small_address(0xc3)};
     return out;
 }
 
@@ -64,6 +66,44 @@ struct Wallet {
     }
 };
 
+/// A payment up to an amount as the public client writes it, changed and then signed.
+json upto_payment(const PrivateKey& key, const std::string& nonce,
+                  const std::function<void(json&)>& change = {}) {
+    const json required = json::parse(
+        api::payment_required_json(terms(), "http://localhost/v1/completions", kAtoms, ""));
+    const json& accepted = required["accepts"][1];
+    json signed_one{{"from", to_hex(key.address())},
+                    {"permitted", {{"token", accepted["asset"]}, {"amount", accepted["amount"]}}},
+                    {"spender", to_hex(terms().upto->proxy)},
+                    {"nonce", nonce},
+                    {"deadline", std::to_string(kNowS + 1800)},
+                    {"witness",
+                     {{"to", accepted["payTo"]},
+                      {"facilitator", accepted["extra"]["facilitatorAddress"]},
+                      {"validAfter", "0"}}}};
+    json out{{"x402Version", 2},
+             {"accepted", accepted},
+             {"payload", {{"permit2Authorization", signed_one}}}};
+    if (change) change(out);
+    const json& wanted = out["payload"]["permit2Authorization"];
+    const auto address = [](const json& text) {
+        return *ledger::base::parse_fixed<domain::Address>(text.get<std::string>());
+    };
+    ledger::eth::UptoPermit permit;
+    permit.token = address(wanted["permitted"]["token"]);
+    permit.amount_max =
+        *ledger::eth::parse_decimal(wanted["permitted"]["amount"].get<std::string>());
+    permit.spender = address(wanted["spender"]);
+    permit.nonce = *ledger::eth::parse_decimal(nonce);
+    permit.deadline_s = std::stoull(wanted["deadline"].get<std::string>());
+    permit.receiver = address(wanted["witness"]["to"]);
+    permit.facilitator = address(wanted["witness"]["facilitator"]);
+    permit.valid_after_s = std::stoull(wanted["witness"]["validAfter"].get<std::string>());
+    const auto separator = ledger::eth::permit2_separator(31337, terms().upto->permit2);
+    out["payload"]["signature"] = to_hex(key.sign(ledger::eth::digest(separator, permit)));
+    return out;
+}
+
 std::string encoded(const json& document) {
     return ledger::base::to_base64(ledger::base::as_bytes(document.dump()));
 }
@@ -77,27 +117,58 @@ std::string decoded(std::string_view header) {
 /// Takes payments as it is told.
 class FakePayments final : public api::PaymentPort {
  public:
-    const PaymentTerms& terms() const override { return terms_; }
-    void check(TokenPayment, std::function<void(Result<void>)> done) override {
+    using Done = std::function<void(Result<domain::Hash32>)>;
+    PaymentTerms terms() const override { return terms_; }
+    void check(api::Payment, std::function<void(Result<void>)> done) override {
         ++checks;
-        if (check_fails) return done(fail(*check_fails));
+        if (check_fails) return done(fail(*check_fails, "what to do"));
         done({});
     }
-    void settle(TokenPayment payment, std::function<void(Result<domain::Hash32>)> done) override {
+    void settle(TokenPayment payment, Done done) override {
         ++settles;
         last = payment;
-        if (settle_fails) return done(fail(*settle_fails));
-        domain::Hash32 transaction;
-        transaction.data()[0] = 7;
-        done(transaction);
+        answer(done);
+    }
+    void charge(UptoPayment payment, std::uint64_t atoms, api::Answer given, Done done) override {
+        {
+            const std::lock_guard lock(mutex);
+            charges.push_back({payment, atoms, given});
+        }
+        if (atoms == 0) return done(domain::Hash32());
+        answer(done);
+    }
+    Result<api::UptoStanding> standing(const domain::Hash32& name) const override {
+        const std::lock_guard lock(mutex);
+        for (const Charged& charged : charges)
+            if (api::name_of(charged.payment) == name)
+                return api::UptoStanding{"owed", charged.atoms, std::nullopt};
+        return fail(ErrorCode::not_found);
+    }
+    struct Charged {
+        UptoPayment payment;
+        std::uint64_t atoms = 0;
+        api::Answer answer = api::Answer::kGiven;
+    };
+    Charged only_charge() const {
+        const std::lock_guard lock(mutex);
+        REQUIRE(charges.size() == 1);
+        return charges.front();
     }
     std::atomic<int> checks{0};
     std::atomic<int> settles{0};
     std::optional<ErrorCode> check_fails;
     std::optional<ErrorCode> settle_fails;
     TokenPayment last;
+    mutable std::mutex mutex;
+    std::vector<Charged> charges;
 
  private:
+    void answer(const Done& done) const {
+        if (settle_fails) return done(fail(*settle_fails));
+        domain::Hash32 transaction;
+        transaction.data()[0] = 7;
+        done(transaction);
+    }
     PaymentTerms terms_ = ::api_test::terms();
 };
 
@@ -203,7 +274,7 @@ TEST_CASE("x402: terms, amount, time and signature are checked, each with the pr
     const auto changed = [&](const std::function<void(json&)>& change) {
         return reason_of(wallet.payment(1, kAtoms, change));
     };
-    CHECK(changed([](json& p) { p["accepted"]["scheme"] = "upto"; }) == "unsupported_scheme");
+    CHECK(changed([](json& p) { p["accepted"]["scheme"] = "later"; }) == "unsupported_scheme");
     CHECK(changed([](json& p) { p["accepted"]["network"] = "eip155:1"; }) == "invalid_network");
     CHECK(changed([](json& p) { p["accepted"]["amount"] = "1"; }) ==
           "invalid_payment_requirements");
@@ -228,6 +299,66 @@ TEST_CASE("x402: terms, amount, time and signature are checked, each with the pr
     json other_nonce = wallet.payment(1);
     other_nonce["payload"]["authorization"]["nonce"] = to_hex(domain::Hash32());
     CHECK(reason_of(other_nonce) == prefix + "signature");
+}
+
+TEST_CASE("x402: a payment up to an amount is checked field by field") {
+    const auto key = PrivateKey::generate();
+    const auto parse = [](const json& payment, const PaymentTerms& asked = terms()) {
+        return api::parse_payment(encoded(payment), asked, kAtoms, kNowS);
+    };
+    const auto good = parse(upto_payment(key, "77"));
+    REQUIRE(good);
+    CHECK(std::get<UptoPayment>(*good).permit.payer == key.address());
+    CHECK(std::get<UptoPayment>(*good).permit.nonce == ledger::eth::U256(77U));
+    const auto changed = [&](const std::function<void(json&)>& change) {
+        const auto parsed = parse(upto_payment(
+            key, "77", [&](json& p) { change(p["payload"]["permit2Authorization"]); }));
+        REQUIRE_FALSE(parsed);
+        CHECK(parsed.error().status == 402);
+        return parsed.error().reason;
+    };
+    const std::string other = to_hex(small_address(1));
+    CHECK(changed([&](json& p) { p["spender"] = other; }) == "invalid_permit2_spender");
+    CHECK(changed([&](json& p) { p["witness"]["to"] = other; }) ==
+          "invalid_permit2_recipient_mismatch");
+    CHECK(changed([&](json& p) { p["witness"]["facilitator"] = other; }) ==
+          "upto_facilitator_mismatch");
+    CHECK(changed([&](json& p) { p["permitted"]["token"] = other; }) == "permit2_token_mismatch");
+    CHECK(changed([](json& p) { p["permitted"]["amount"] = "1499"; }) == "permit2_amount_mismatch");
+    CHECK(changed([](json& p) { p["permitted"]["amount"] = "1501"; }) == "permit2_amount_mismatch");
+    CHECK(changed([](json& p) { p["witness"]["validAfter"] = std::to_string(kNowS + 1); }) ==
+          "permit2_not_yet_valid");
+    CHECK(changed([](json& p) { p["deadline"] = std::to_string(kNowS + 899); }) ==
+          "permit2_deadline_expired");
+    CHECK(changed([](json& p) { p["deadline"] = "18446744073709551615"; }) ==
+          "permit2_deadline_expired");
+    json stolen = upto_payment(key, "77");
+    stolen["payload"]["permit2Authorization"]["from"] = other;
+    CHECK(parse(stolen).error().reason == "invalid_permit2_signature");
+    json of_other_scheme = upto_payment(key, "77");
+    of_other_scheme["accepted"] = Wallet().payment(1)["accepted"];
+    CHECK(parse(of_other_scheme).error().reason == "invalid_payload");
+    PaymentTerms exact_only = terms();
+    exact_only.upto.reset();
+    CHECK(parse(upto_payment(key, "77"), exact_only).error().reason == "unsupported_scheme");
+    for (const char* missing : {"from", "permitted", "spender", "nonce", "deadline", "witness"}) {
+        json cut = upto_payment(key, "77");
+        cut["payload"]["permit2Authorization"].erase(missing);
+        CHECK_MESSAGE(parse(cut).error().reason == "invalid_payload", missing);
+    }
+    // The specification writes nonces in hexadecimal, the client in decimal digits.
+    json hex = upto_payment(key, "77");
+    hex["payload"]["permit2Authorization"]["nonce"] = "0x" + std::string(62, '0') + "4d";
+    REQUIRE(parse(hex));
+    CHECK(api::name_of(std::get<UptoPayment>(*parse(hex))) ==
+          api::name_of(std::get<UptoPayment>(*good)));
+}
+
+TEST_CASE("x402: a call is charged what it cost, within the least and what was signed for") {
+    CHECK(api::upto_charge(terms(), 0, kAtoms) == 0);
+    CHECK(api::upto_charge(terms(), 1, kAtoms) == 1000);
+    CHECK(api::upto_charge(terms(), 1200, kAtoms) == 1200);
+    CHECK(api::upto_charge(terms(), 9999, kAtoms) == kAtoms);
 }
 
 TEST_CASE("x402: one authorization pays for one call at a time, and the table is bounded") {
@@ -315,6 +446,66 @@ TEST_CASE("x402: without the money no work, without the payment no answer") {
     api.inference.inner.tokens.clear();
     CHECK(api.pay(api.wallet.payment(5)).status >= 500);
     CHECK(api.payments.settles == settled);
+}
+
+TEST_CASE("x402: up to an amount, a whole answer waits for its payment and a stream does not") {
+    Paid api;
+    const auto key = PrivateKey::generate();
+    const HttpAnswer whole = api.pay(upto_payment(key, "1"));
+    CHECK_MESSAGE(whole.status == 200, whole.body);
+    const auto charged = api.payments.only_charge();
+    const json receipt = json::parse(decoded(whole.header("payment-response")));
+    CHECK(charged.answer == api::Answer::kHeldBack);
+    CHECK(receipt["amount"] == std::to_string(charged.atoms));
+    CHECK(json::parse(whole.body)["millrace"]["charged_atoms"] == std::to_string(charged.atoms));
+    api.payments.charges.clear();
+    api.payments.settle_fails = ErrorCode::chain_refused;
+    const HttpAnswer unpaid = api.pay(upto_payment(key, "2"));
+    CHECK(unpaid.status == 402);
+    CHECK(unpaid.body.find("Ishmael") == std::string::npos);
+    api.payments.charges.clear();
+    const HttpAnswer stream = api.pay(upto_payment(key, "3"), true);
+    CHECK(stream.status == 200);
+    CHECK(stream.body.find("Ishmael") != std::string::npos);
+    CHECK(stream.body.find("charged_atoms") != std::string::npos);
+    CHECK(api.payments.only_charge().answer == api::Answer::kGiven);
+    CHECK(api.payments.settles == 0);
+}
+
+TEST_CASE("x402: up to an amount, what fails is let go, and a missing approval is said") {
+    Paid api;
+    const auto key = PrivateKey::generate();
+    api.payments.check_fails = ErrorCode::wrong_state;
+    const HttpAnswer unapproved = api.pay(upto_payment(key, "1"));
+    CHECK(unapproved.status == 412);
+    CHECK(json::parse(decoded(unapproved.header("payment-response")))["errorReason"] ==
+          "permit2_allowance_required");
+    CHECK(json::parse(unapproved.body)["error"] == "permit2_allowance_required: what to do");
+    api.payments.check_fails = ErrorCode::rate_limited;
+    CHECK(api.pay(upto_payment(key, "2")).status == 429);
+    api.payments.check_fails.reset();
+    CHECK(api.payments.charges.empty());
+    api.inference.inner.failure = ErrorCode::worker_lost;
+    api.inference.inner.tokens.clear();
+    CHECK(api.pay(upto_payment(key, "3")).status >= 500);
+    CHECK(api.payments.only_charge().atoms == 0);
+}
+
+TEST_CASE("x402: what became of a payment up to an amount can be asked by payer and nonce") {
+    Paid api;
+    const auto key = PrivateKey::generate();
+    HttpTestClient client(api.server->port());
+    const auto ask = [&](const std::string& payer, const std::string& nonce) {
+        return client.request("GET", "/v1/payments/" + payer + "/" + nonce);
+    };
+    CHECK(ask("0x12", "1").status == 400);
+    CHECK(ask(to_hex(key.address()), "-1").status == 400);
+    CHECK(ask(to_hex(key.address()), "1").status == 404);
+    REQUIRE(api.pay(upto_payment(key, "1"), true).status == 200);
+    const HttpAnswer known = ask(to_hex(key.address()), "1");
+    CHECK(known.status == 200);
+    CHECK(json::parse(known.body)["state"] == "owed");
+    CHECK(ask(to_hex(key.address()), "0x" + std::string(63, '0') + "1").status == 200);
 }
 
 }  // namespace api_test
