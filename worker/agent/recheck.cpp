@@ -119,7 +119,7 @@ class Progress {
 };
 
 /// What became of one segment: a verdict, or why there is none.
-struct Outcome {
+struct Answer {
     std::optional<verify::AuditReport> report;
     std::string why_not;
     int threads = 0;
@@ -135,8 +135,8 @@ class Recheck {
           executor_(executor),
           blobs_(options.folder / "blobs") {}
 
-    [[nodiscard]] Outcome run(const RecheckSegment& segment) {
-        Outcome out;
+    [[nodiscard]] Answer run(const RecheckSegment& segment) {
+        Answer out;
         out.why_not = segment.why_not;
         if (!out.why_not.empty()) return out;
         std::vector<int> counts{options_.threads};
@@ -245,10 +245,10 @@ struct Tally {
     std::size_t differ = 0;
     std::size_t unsure = 0;
 
-    void add(const Outcome& outcome) {
-        if (outcome.report && outcome.report->verdict == Verdict::kEqual)
+    void add(const Answer& answer) {
+        if (answer.report && answer.report->verdict == Verdict::kEqual)
             ++same;
-        else if (outcome.report && outcome.report->verdict == Verdict::kWrong)
+        else if (answer.report && answer.report->verdict == Verdict::kWrong)
             ++differ;
         else
             ++unsure;
@@ -259,9 +259,9 @@ struct Tally {
     }
 };
 
-std::string_view word_of(const Outcome& outcome) {
-    if (!outcome.report) return "unchecked";
-    switch (outcome.report->verdict) {
+std::string_view word_of(const Answer& answer) {
+    if (!answer.report) return "unchecked";
+    switch (answer.report->verdict) {
         case Verdict::kEqual:
             return "same";
         case Verdict::kWithin:
@@ -274,11 +274,11 @@ std::string_view word_of(const Outcome& outcome) {
     return "unchecked";
 }
 
-std::string explanation(const Outcome& outcome) {
-    if (!outcome.report) return "could not be checked: " + outcome.why_not;
-    const verify::AuditReport& report = *outcome.report;
+std::string explanation(const Answer& answer) {
+    if (!answer.report) return "could not be checked: " + answer.why_not;
+    const verify::AuditReport& report = *answer.report;
     if (report.verdict == Verdict::kEqual)
-        return fmt::format("same ({} steps run again, {} threads)", report.steps, outcome.threads);
+        return fmt::format("same ({} steps run again, {} threads)", report.steps, answer.threads);
     const std::string where = fmt::format(
         "{}, {} of the way the segment moved", report.difference,
         std::isfinite(report.distance) ? fmt::format("{:.2g}", report.distance) : "not comparable");
@@ -286,11 +286,11 @@ std::string explanation(const Outcome& outcome) {
     return fmt::format(
         "{}: {}. Other hardware or --threads may explain it; on the worker's own the bits are the "
         "same",
-        word_of(outcome), where);
+        word_of(answer), where);
 }
 
 nlohmann::json segment_json(const RecheckSegment& segment, const wire::LeaseEvidence& lease,
-                            const Outcome& outcome) {
+                            const Answer& answer) {
     nlohmann::json out{{"segment", segment.number},
                        {"lease", to_hex(lease.id())},
                        {"worker", ledger::crypto::to_checksum(lease.resource.worker)},
@@ -298,15 +298,15 @@ nlohmann::json segment_json(const RecheckSegment& segment, const wire::LeaseEvid
                        {"begin_step", segment.begin_step},
                        {"end_step", segment.end_step},
                        {"claimed", to_hex(segment.claimed)},
-                       {"result", std::string(word_of(outcome))},
-                       {"reason", outcome.why_not}};
-    if (!outcome.report) return out;
-    out["found"] = to_hex(outcome.report->found_hash);
-    out["difference"] = outcome.report->difference;
-    out["distance"] = std::isfinite(outcome.report->distance)
-                          ? nlohmann::json(outcome.report->distance)
+                       {"result", std::string(word_of(answer))},
+                       {"reason", answer.why_not}};
+    if (!answer.report) return out;
+    out["found"] = to_hex(answer.report->found_hash);
+    out["difference"] = answer.report->difference;
+    out["distance"] = std::isfinite(answer.report->distance)
+                          ? nlohmann::json(answer.report->distance)
                           : nlohmann::json(nullptr);
-    out["threads"] = outcome.threads;
+    out["threads"] = answer.threads;
     return out;
 }
 
@@ -380,15 +380,15 @@ Result<RecheckResult> run_recheck(const RecheckOptions& options, Output output) 
     Tally tally;
     nlohmann::json list = nlohmann::json::array();
     for (const RecheckSegment& segment : segments) {
-        const Outcome outcome = recheck.run(segment);
-        tally.add(outcome);
-        list.push_back(segment_json(segment, evidence.leases[segment.lease], outcome));
+        const Answer answer = recheck.run(segment);
+        tally.add(answer);
+        list.push_back(segment_json(segment, evidence.leases[segment.lease], answer));
         if (output == Output::kText)
             fmt::print("{} {:>3}  steps {}–{}  {}\n",
-                       word_of(outcome) == "same"      ? "✓"
-                       : word_of(outcome) == "differs" ? "✗"
-                                                       : "?",
-                       segment.number, segment.begin_step, segment.end_step, explanation(outcome));
+                       word_of(answer) == "same"      ? "✓"
+                       : word_of(answer) == "differs" ? "✗"
+                                                      : "?",
+                       segment.number, segment.begin_step, segment.end_step, explanation(answer));
     }
     if (output == Output::kJson)
         fmt::print("{}\n", ledger::rpc::to_text({{"job", evidence.job.to_string()},
