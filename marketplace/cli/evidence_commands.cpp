@@ -230,8 +230,11 @@ void add_evidence_command(CLI::App& jobs, const Choose& choose) {
         "evidence", "Gather a training's signed receipts and checkpoints, to be run again");
     command->add_option("JOB", options->job, "job_…")->required();
     command->add_option("DIR", options->folder, "A folder; what is there is kept")->required();
-    command->add_option("--segment", options->segments,
-                        "Only these segments' checkpoints, counted from 1 (default: all)");
+    command
+        ->add_option("--segment", options->segments,
+                     "Only these segments' checkpoints, counted from 1: 2 or 2,5 (default: all)")
+        ->delimiter(',')
+        ->allow_extra_args(false);
     command->add_option("--log", options->log, "A file from `log fetch` (default: the market)");
     command->add_option("--spec", options->spec_file,
                         "The job's spec (default: the market's, which gives it to the buyer)");

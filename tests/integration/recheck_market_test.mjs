@@ -129,7 +129,8 @@ describe("with the market there", () => {
     const said = await recheck(some);
     assert.deepEqual([said.code, said.results], [2, ["same", "same", "unchecked"]]);
     assert.match(said.json.segments[2].reason, /data_missing/);
-    assert.equal((await recheck(some, "--segment", "2")).code, 0);
+    const [one, two] = [await recheck("--segment", "2", some), await recheck("--segment", "1,2", some)];
+    assert.deepEqual([one.code, one.results, two.code, two.results], [0, ["same"], 0, ["same", "same"]]);
   });
 
   test("the spec is the buyer's: others need it from the buyer", async () => {
@@ -228,8 +229,13 @@ describe("without the market", () => {
       const file = join(copy, "evidence.jsonl");
       writeFileSync(file, readFileSync(file, "utf8").replace(/"voucher_signer":"0x[0-9a-fA-F]{40}"/, `"voucher_signer":"${net.deployment.escrow}"`));
     });
-    assert.equal((await recheck(stranger, "--rpc", net.chain.url)).code, 2);
-    assert.equal((await recheck(honest, "--rpc", "http://127.0.0.1:1")).code, 2);
-    assert.equal((await recheck(net.file("nowhere"))).code, 2);
+    const unable = async (why, ...args) => {
+      const { code, text } = await recheck(...args);
+      assert.equal(code, 2);
+      assert.match(text, why);
+    };
+    await unable(/the chain knows no lease/, stranger, "--rpc", net.chain.url);
+    await unable(/chain_unreachable/, honest, "--rpc", "http://127.0.0.1:1");
+    await unable(/evidence\.jsonl/, net.file("nowhere"));
   });
 });

@@ -193,7 +193,9 @@ void add_setup(CLI::App& app, Given& given) {
 
 void add_recheck(CLI::App& app, Given& given) {
     app.add_option("DIR", given.recheck.folder, "Folder from `millrace jobs evidence`")->required();
-    app.add_option("--segment", given.recheck.segments, "Only these, counted from 1");
+    app.add_option("--segment", given.recheck.segments, "Only these, counted from 1: 2 or 2,5")
+        ->delimiter(',')
+        ->allow_extra_args(false);
     auto* sample = app.add_option("--sample", given.recheck.sample, "Only so many, by chance");
     app.add_option("--seed", given.seed, "0x and 64 hex digits that the choice follows from")
         ->needs(sample);
