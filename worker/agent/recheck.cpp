@@ -274,19 +274,26 @@ std::string_view word_of(const Answer& answer) {
     return "unchecked";
 }
 
-std::string explanation(const Answer& answer) {
-    if (!answer.report) return "could not be checked: " + answer.why_not;
+/// Names come from strangers and must not steer a terminal.
+std::string printable(std::string text) {
+    std::replace_if(
+        text.begin(), text.end(), [](char c) { return c < ' ' || c > '~'; }, '?');
+    return text;
+}
+
+std::string explanation(const Answer& answer, const marketplace::domain::Resource& machine) {
+    if (!answer.report) return "could not be checked: " + printable(answer.why_not);
     const verify::AuditReport& report = *answer.report;
     if (report.verdict == Verdict::kEqual)
         return fmt::format("same ({} steps run again, {} threads)", report.steps, answer.threads);
     const std::string where = fmt::format(
-        "{}, {} of the way the segment moved", report.difference,
+        "{}, {} of the way the segment moved", printable(report.difference),
         std::isfinite(report.distance) ? fmt::format("{:.2g}", report.distance) : "not comparable");
     if (report.verdict == Verdict::kWrong) return "differs: " + where;
     return fmt::format(
-        "{}: {}. Other hardware or --threads may explain it; on the worker's own the bits are the "
-        "same",
-        word_of(answer), where);
+        "{}: {}. Other hardware, threads or libraries may explain it; where it ran ({}, {}) the "
+        "bits are the same",
+        word_of(answer), where, printable(machine.gpu_model), printable(machine.runtime));
 }
 
 nlohmann::json segment_json(const RecheckSegment& segment, const wire::LeaseEvidence& lease,
@@ -294,6 +301,8 @@ nlohmann::json segment_json(const RecheckSegment& segment, const wire::LeaseEvid
     nlohmann::json out{{"segment", segment.number},
                        {"lease", to_hex(lease.id())},
                        {"worker", ledger::crypto::to_checksum(lease.resource.worker)},
+                       {"gpu_model", lease.resource.gpu_model},
+                       {"runtime", lease.resource.runtime},
                        {"sequence", segment.sequence},
                        {"begin_step", segment.begin_step},
                        {"end_step", segment.end_step},
@@ -388,7 +397,8 @@ Result<RecheckResult> run_recheck(const RecheckOptions& options, Output output) 
                        word_of(answer) == "same"      ? "✓"
                        : word_of(answer) == "differs" ? "✗"
                                                       : "?",
-                       segment.number, segment.begin_step, segment.end_step, explanation(answer));
+                       segment.number, segment.begin_step, segment.end_step,
+                       explanation(answer, evidence.leases[segment.lease].resource));
     }
     if (output == Output::kJson)
         fmt::print("{}\n", ledger::rpc::to_text({{"job", evidence.job.to_string()},
