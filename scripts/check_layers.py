@@ -51,11 +51,11 @@ ROOMS = {
     "worker/kernels": set(),
     "worker/model": {"worker/kernels"},
     "worker/text": set(),
-    "worker/executor": {"worker/kernels", "worker/model", "worker/text", "worker/sandbox"},
+    "worker/executor": {"worker/kernels", "worker/model", "worker/text", "worker/sandbox", "worker/verify"},
     "worker/verify": {"worker/model", "ledger/crypto"},
     "worker/sandbox": set(),
     "worker/agent": PURE_LEDGER | {
-        "worker/model", "worker/executor", "worker/sandbox",
+        "worker/model", "worker/executor", "worker/sandbox", "worker/verify",
         "marketplace/domain", "marketplace/wire", "ledger/rpc", "ledger/settlement", "ledger/log",
     },
 }

@@ -3,6 +3,7 @@
 #include "ledger/crypto/address.hpp"
 #include "ledger/rpc/json.hpp"
 #include "marketplace/cli/blob.hpp"
+#include "marketplace/cli/evidence_commands.hpp"
 #include "marketplace/cli/explain.hpp"
 #include "marketplace/cli/job_keys.hpp"
 #include "marketplace/cli/watch.hpp"
@@ -179,6 +180,7 @@ void add_job_commands(CLI::App& app, const Choose& choose) {
     with_id("artifacts", "Fetch the last checkpoint", artifacts)
         ->add_option("FILE", options->file, "Where to write it")
         ->required();
+    add_evidence_command(*jobs, choose);
 }
 
 }  // namespace marketplace::cli

@@ -68,6 +68,7 @@ test("the README's auditor finds every token", async () => {
   const told = await run_blocks("README.md", tour("an auditor"));
   assert.match(told, /Every decision comes out the same/);
   assert.match(told, /at the end/);
+  assert.match(told, /3 same, 0 differ, 0 not told; receipts reach to step 60/);
 });
 
 test("the API guide's examples do what it says", async () => {

@@ -80,6 +80,11 @@ test("LoRA gives whole weights, or the adapter as PEFT has it", async () => {
   const file = readFileSync(net.file("adapter", "adapter_model.safetensors"));
   const header = JSON.parse(file.subarray(8, 8 + Number(file.readBigUInt64LE(0))).toString());
   assert.deepEqual(header["base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"].shape, [8, 32]);
+  // Run again with the buyer's examples and the folder's words it comes out the same.
+  await net.cli("buyer", "jobs", "evidence", adapter.id, net.file("evidence"));
+  const again = await net.command("millrace-worker", ["recheck", net.file("evidence"), "--json"]);
+  assert.ok(again.same > 0);
+  assert.deepEqual([again.differ, again.unchecked, again.receipted_steps], [0, 0, 12]);
 });
 
 test("bad examples are refused with their line, here and by the worker", async () => {

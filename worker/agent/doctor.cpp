@@ -95,6 +95,23 @@ void check_gpus(const WorkerConfig& config, Report& report) {
                                        gpus->driver));
 }
 
+/// What asks tell of the device's speed, as `setup` measured it. An ask may leave it out, so that
+/// is no fault; bids that demand a speed pass such a machine over.
+void check_speed(const WorkerConfig& config, Report& report) {
+    const bool is_cpu = config.gpu_model == "cpu";
+    if (config.gflop_per_s == 0 || config.memory_mb_per_s == 0) {
+        report.pass("speed",
+                    "not measured, so asks do not tell it: `millrace-worker setup --yes` measures");
+        return;
+    }
+    report.pass("speed",
+                fmt::format("{}: {} GFLOP/s and {} MB/s{}, measured by setup",
+                            is_cpu ? fmt::format("cpu with {} threads", config.threads)
+                                   : fmt::format("{} × {}", config.gpu_count, config.gpu_model),
+                            config.gflop_per_s, config.memory_mb_per_s,
+                            config.gpu_count > 1 && !is_cpu ? " each" : ""));
+}
+
 void check_machine(const WorkerConfig& config, Report& report) {
     constexpr std::uint64_t kFreeGibLeast = 5;
     std::error_code error;
@@ -132,6 +149,7 @@ void check_machine(const WorkerConfig& config, Report& report) {
     } else {
         report.miss("runtime", runtime.error());
     }
+    check_speed(config, report);
     if (config.gpu_model != "cpu") check_gpus(config, report);
 }
 

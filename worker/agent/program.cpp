@@ -1,17 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "worker/agent/program.hpp"
 
+#include "ledger/base/hex.hpp"
 #include "ledger/base/money.hpp"
+#include "ledger/crypto/secp256k1.hpp"
 #include "ledger/rpc/json.hpp"
 #include "worker/agent/commands.hpp"
 #include "worker/agent/gpu_facts.hpp"
 #include "worker/agent/keys.hpp"
+#include "worker/agent/recheck.hpp"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 #include <unistd.h>
 
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -22,6 +26,7 @@ namespace {
 using ledger::base::Error;
 using ledger::base::ErrorCode;
 using ledger::base::fail;
+using ledger::base::Hash32;
 using ledger::base::Money;
 using ledger::base::Result;
 
@@ -80,6 +85,9 @@ struct Given {
     int threads = 0;
     std::uint64_t job_memory_mib = 0;
     std::uint64_t max_flops_per_step = 0;
+    // recheck
+    RecheckOptions recheck;
+    std::string seed;
 
     [[nodiscard]] Output output() const { return json ? Output::kJson : Output::kText; }
 };
@@ -183,6 +191,49 @@ void add_setup(CLI::App& app, Given& given) {
                  "Cheap key derivation: for tests and local chains only");
 }
 
+void add_recheck(CLI::App& app, Given& given) {
+    app.add_option("DIR", given.recheck.folder, "Folder from `millrace jobs evidence`")->required();
+    app.add_option("--segment", given.recheck.segments, "Only these, counted from 1: 2 or 2,5")
+        ->delimiter(',')
+        ->allow_extra_args(false);
+    auto* sample = app.add_option("--sample", given.recheck.sample, "Only so many, by chance");
+    app.add_option("--seed", given.seed, "0x and 64 hex digits that the choice follows from")
+        ->needs(sample);
+    app.add_option("--threads", given.threads,
+                   "As the worker ran (default: what its machine most likely used)")
+        ->check(CLI::Range(1, 1024));
+    app.add_option("--device", given.recheck.device)
+        ->check(CLI::IsMember({"cpu", "cuda"}))
+        ->capture_default_str();
+    app.add_option("--memory-mib", given.job_memory_mib, "Memory that a segment may take");
+    app.add_option("--deployment", given.recheck.deployment,
+                   "Contracts that the receipts must be signed for (default: as they say)");
+    app.add_option("--sandbox", given.sandbox, "bwrap, or none for jobs of your own");
+    app.footer(
+        "Exit status: 0 every segment came out the same, 1 one differs, 2 one could not be "
+        "checked or is only close. With --rpc the leases are looked up on the chain.");
+}
+
+/// Without a seed the choice is nobody's: the operating system's.
+Result<RecheckResult> recheck(const Given& given) {
+    RecheckOptions options = given.recheck;
+    if (options.sample > 0 && given.seed.empty()) {
+        const auto random = ledger::crypto::random_bytes(Hash32::kSize);
+        std::copy(random.begin(), random.end(), options.seed.data());
+    } else if (!given.seed.empty()) {
+        TRY_ASSIGN(options.seed, ledger::base::parse_fixed<Hash32>(given.seed));
+    }
+    options.threads = given.threads;
+    options.memory_mib = given.job_memory_mib;
+    if (options.memory_mib == 0)
+        options.memory_mib = default_config(data_folder(given)).job_memory_mib;
+    options.rpc = given.rpc;
+    if (!given.sandbox.empty()) {
+        TRY_ASSIGN(options.sandbox, sandbox::parse_mode(given.sandbox));
+    }
+    return run_recheck(options, given.output());
+}
+
 void print_error(const Error& error, bool json) {
     if (json) {
         const nlohmann::json problem{{"code", std::string(to_string(error.code()))},
@@ -200,6 +251,7 @@ void print_error(const Error& error, bool json) {
 int run_program(int argc, char** argv) {
     Given given;
     std::function<Result<void>()> chosen;
+    std::optional<RecheckResult> rechecked;
     CLI::App app("Lends this machine to the Millrace market.", "millrace-worker");
     app.require_subcommand(1);
     app.fallthrough();
@@ -238,6 +290,14 @@ int run_program(int argc, char** argv) {
         with_config([&](const WorkerConfig& c) { return run_why(c, given.output()); }));
     add("benchmark", "Measure training speed in the sandbox",
         with_config([&](const WorkerConfig& c) { return run_benchmark(c, given.output()); }));
+    CLI::App* again =
+        add("recheck", "Run a job's segments again and compare them with its receipts",
+            [&]() -> Result<void> {
+                rechecked = RecheckResult::kUnsure;
+                TRY_ASSIGN(rechecked, recheck(given));
+                return {};
+            });
+    add_recheck(*again, given);
     for (const char* word : {"pause", "drain", "resume"}) {
         const std::string text = std::string(word) == "pause" ? "Take no new work"
                                  : std::string(word) == "drain"
@@ -253,8 +313,9 @@ int run_program(int argc, char** argv) {
         return status == 0 ? 0 : 2;
     }
     const Result<void> result = chosen();
+    if (!result) print_error(result.error(), given.json);
+    if (rechecked) return static_cast<int>(*rechecked);
     if (result) return 0;
-    print_error(result.error(), given.json);
     return exit_status(result.error().code());
 }
 

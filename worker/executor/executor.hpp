@@ -5,6 +5,7 @@
 #include "ledger/base/result.hpp"
 #include "worker/model/inference.hpp"
 #include "worker/model/training.hpp"
+#include "worker/verify/verdict.hpp"
 
 #include <cstdint>
 #include <filesystem>
@@ -77,7 +78,11 @@ struct GenerationRefused {
     std::string id;
     ledger::base::Error error;
 };
-/// Training reached its last step. Always the last event of a job, as is `Failed`.
+/// What the audit of a segment found; comes once, before Finished.
+struct Audited {
+    verify::AuditReport report;
+};
+/// Training or an audit reached its last step. Always the last event of a job, as is `Failed`.
 struct Finished {
     std::uint64_t step = 0;
 };
@@ -86,8 +91,8 @@ struct Failed {
     ledger::base::Error error;
 };
 
-using JobEvent = std::variant<Ready, Prepared, Metrics, Evaluated, Segment, Token, Embedded,
-                              GenerationDone, GenerationRefused, Finished, Failed>;
+using JobEvent = std::variant<Ready, Prepared, Metrics, Evaluated, Segment, Audited, Token,
+                              Embedded, GenerationDone, GenerationRefused, Finished, Failed>;
 
 /// Called on the job's own thread, one event at a time; must not block for long and must not
 /// destroy the Job from inside. Exactly one Finished or Failed comes, as the last event.
@@ -112,6 +117,13 @@ struct TrainTask {
     model::RuntimeOptions runtime;
     JobLimits limits;
     std::uint64_t stop_at_step = 0;  // a slice ends here with a checkpoint; 0: the spec's last step
+};
+
+/// A segment of a training job to run again: from `files.checkpoint`, or the job's beginning, to
+/// `stop_at_step`, which it is said to have ended with `claimed`.
+struct AuditTask : TrainTask {
+    std::filesystem::path claimed;
+    ledger::base::Hash32 claimed_hash;
 };
 
 struct ServeTask {
@@ -172,6 +184,10 @@ class Executor {
     /// Checks the spec, then starts the child; errors before the start come back here.
     [[nodiscard]] virtual ledger::base::Result<std::unique_ptr<Job>> start_train(
         const TrainTask& task, EventSink sink) = 0;
+    /// Audits one segment: Ready, Metrics as it goes, Audited, Finished. `Failed` is no verdict but
+    /// an audit that could not be made.
+    [[nodiscard]] virtual ledger::base::Result<std::unique_ptr<Job>> start_audit(
+        const AuditTask& task, EventSink sink) = 0;
     [[nodiscard]] virtual ledger::base::Result<std::unique_ptr<Job>> start_serve(
         const ServeTask& task, EventSink sink) = 0;
 };

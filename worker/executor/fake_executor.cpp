@@ -236,6 +236,11 @@ Result<std::unique_ptr<Job>> FakeExecutor::start_train(const TrainTask& task, Ev
         std::move(*train), task.job_dir, first, std::move(failure), std::move(sink)));
 }
 
+Result<std::unique_ptr<Job>> FakeExecutor::start_audit(const AuditTask& /*task*/,
+                                                       EventSink /*sink*/) {
+    return fail(ErrorCode::unsupported, "the fake trains nothing that could be audited");
+}
+
 Result<std::unique_ptr<Job>> FakeExecutor::start_serve(const ServeTask& task, EventSink sink) {
     TRY_ASSIGN(const model::JobSpec spec, model::parse_job_spec(task.spec_json));
     if (!std::holds_alternative<model::ServeSpec>(spec))

@@ -17,6 +17,9 @@ class FakeExecutor final : public Executor {
  public:
     [[nodiscard]] ledger::base::Result<std::unique_ptr<Job>> start_train(const TrainTask& task,
                                                                          EventSink sink) override;
+    /// unsupported: there is nothing to compare.
+    [[nodiscard]] ledger::base::Result<std::unique_ptr<Job>> start_audit(const AuditTask& task,
+                                                                         EventSink sink) override;
     [[nodiscard]] ledger::base::Result<std::unique_ptr<Job>> start_serve(const ServeTask& task,
                                                                          EventSink sink) override;
     /// The next training job fails with this after `step` steps, once.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "worker/executor/job_child.hpp"
 
+#include "worker/executor/audit_child.hpp"
 #include "worker/executor/child_io.hpp"
 #include "worker/executor/finetune_data.hpp"
 #include "worker/executor/folder_model.hpp"
@@ -396,6 +397,12 @@ Result<Outcome> run_job(ChildIo& io) {
     if (!line) return Outcome::kStopped;
     TRY_ASSIGN(const ChildStart start, decode_start(*line));
     TRY_ASSIGN(const model::JobSpec spec, model::parse_job_spec(start.spec_json));
+    if (start.kind == ChildStart::Kind::kAudit) {
+        TRY(raise_walls(start));
+        io.start_commands();
+        TRY(run_audit(io, start, spec));
+        return Outcome::kFinished;
+    }
     if (start.kind == ChildStart::Kind::kTrain) {
         if (const auto* finetune = std::get_if<model::FinetuneSpec>(&spec))
             return run_finetune(io, start, *finetune);

@@ -196,6 +196,7 @@ void JobProcess::take_line(std::string_view line) {
 
 std::optional<Error> JobProcess::check(const JobEvent& event) {
     const bool training = launch_.start.kind == ChildStart::Kind::kTrain;
+    const bool audit = launch_.start.kind == ChildStart::Kind::kAudit;
     if (std::holds_alternative<Failed>(event)) return std::nullopt;
     if (const auto* ready = std::get_if<Ready>(&event)) {
         if (ready_) return Error(ErrorCode::worker_failed, "the job was ready twice");
@@ -217,7 +218,10 @@ std::optional<Error> JobProcess::check(const JobEvent& event) {
             return Error(ErrorCode::worker_failed,
                          "the job reports a checkpoint that is not there");
     }
+    if (std::holds_alternative<Audited>(event) && (!audit || audited_))
+        return Error(ErrorCode::worker_failed, "the job audited what it was not asked to");
     if (const auto* finished = std::get_if<Finished>(&event)) {
+        if (audit && audited_ && finished->step == launch_.steps) return std::nullopt;
         const bool done = last_step_ == launch_.steps || (launch_.may_end_early && last_step_ > 0);
         if (!training || finished->step != last_step_ || !done)
             return Error(ErrorCode::worker_failed, "the job ended before its last step");
@@ -231,6 +235,7 @@ void JobProcess::note(JobEvent& event) {
         ready_ = true;
         last_step_ = ready->step;
     }
+    audited_ |= std::holds_alternative<Audited>(event);
     if (auto* segment = std::get_if<Segment>(&event)) {
         last_step_ = segment->step;
         // The path as the caller sees it.
@@ -271,7 +276,7 @@ void JobProcess::enforce_deadlines() {
         end_with(Error(ErrorCode::timeout, "the job did not start in time"));
     } else if (passed(started_at_, limits.seconds_max)) {
         end_with(Error(ErrorCode::timeout, "the job ran past its time limit"));
-    } else if (ready_ && launch_.start.kind == ChildStart::Kind::kTrain &&
+    } else if (ready_ && launch_.start.kind != ChildStart::Kind::kServe &&
                passed(last_event_at_, limits.stall_seconds_max)) {
         end_with(Error(ErrorCode::timeout, "the job made no progress"));
     }

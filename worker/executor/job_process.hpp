@@ -86,6 +86,7 @@ class JobProcess final : public Job {
     // The thread's own.
     std::string inbound_;
     bool ready_ = false;
+    bool audited_ = false;
     std::uint64_t last_step_ = 0;
     std::optional<JobEvent> last_;  // Finished or Failed, as the child said
     std::optional<ledger::base::Error> killed_for_;

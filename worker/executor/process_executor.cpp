@@ -27,31 +27,17 @@ class ProcessExecutor final : public Executor {
     }
 
     Result<std::unique_ptr<Job>> start_train(const TrainTask& task, EventSink sink) override {
-        TRY_ASSIGN(const model::JobSpec spec, model::parse_job_spec(task.spec_json));
-        const auto* train = std::get_if<model::TrainSpec>(&spec);
-        const auto* finetune = std::get_if<model::FinetuneSpec>(&spec);
-        const model::LoopSpec* loop = train;
-        if (finetune != nullptr) loop = finetune;
-        if (loop == nullptr)
-            return fail(ErrorCode::job_spec_invalid, "kind is not \"train\" or \"finetune\"");
-        JobLaunch launch;
-        TRY(prepare(launch, task.job_dir, task.limits, task.runtime));
+        TRY_ASSIGN(JobLaunch launch, training(task));
         launch.start.kind = ChildStart::Kind::kTrain;
-        launch.start.spec_json = task.spec_json;
-        launch.steps = loop->steps;
-        if (task.stop_at_step != 0) launch.steps = std::min(launch.steps, task.stop_at_step);
-        launch.start.stop_at_step = task.stop_at_step;
-        launch.segment_steps = loop->segment_steps;
-        launch.may_end_early = loop->early_stop.has_value();
-        if (train != nullptr) {
-            TRY(bind_data(launch, *train, task));
-        } else {
-            TRY(bind_finetune(launch, *finetune, task));
-        }
-        if (task.files.checkpoint) {
-            TRY_ASSIGN(launch.start.files.checkpoint,
-                       input(launch, *task.files.checkpoint, "checkpoint"));
-        }
+        return launch_job(std::move(launch), std::move(sink));
+    }
+
+    Result<std::unique_ptr<Job>> start_audit(const AuditTask& task, EventSink sink) override {
+        TRY_ASSIGN(JobLaunch launch, training(task));
+        launch.start.kind = ChildStart::Kind::kAudit;
+        launch.plan.ranks = false;  // one process does their work, to the same bits
+        TRY_ASSIGN(launch.start.claimed, input(launch, task.claimed, "claimed"));
+        launch.start.claimed_hash = task.claimed_hash;
         return launch_job(std::move(launch), std::move(sink));
     }
 
@@ -75,6 +61,35 @@ class ProcessExecutor final : public Executor {
     }
 
  private:
+    /// All that training and its audit have in common.
+    [[nodiscard]] Result<JobLaunch> training(const TrainTask& task) const {
+        TRY_ASSIGN(const model::JobSpec spec, model::parse_job_spec(task.spec_json));
+        const auto* train = std::get_if<model::TrainSpec>(&spec);
+        const auto* finetune = std::get_if<model::FinetuneSpec>(&spec);
+        const model::LoopSpec* loop = train;
+        if (finetune != nullptr) loop = finetune;
+        if (loop == nullptr)
+            return fail(ErrorCode::job_spec_invalid, "kind is not \"train\" or \"finetune\"");
+        JobLaunch launch;
+        TRY(prepare(launch, task.job_dir, task.limits, task.runtime));
+        launch.start.spec_json = task.spec_json;
+        launch.steps = loop->steps;
+        if (task.stop_at_step != 0) launch.steps = std::min(launch.steps, task.stop_at_step);
+        launch.start.stop_at_step = task.stop_at_step;
+        launch.segment_steps = loop->segment_steps;
+        launch.may_end_early = loop->early_stop.has_value();
+        if (train != nullptr) {
+            TRY(bind_data(launch, *train, task));
+        } else {
+            TRY(bind_finetune(launch, *finetune, task));
+        }
+        if (task.files.checkpoint) {
+            TRY_ASSIGN(launch.start.files.checkpoint,
+                       input(launch, *task.files.checkpoint, "checkpoint"));
+        }
+        return launch;
+    }
+
     static Result<void> bind_data(JobLaunch& launch, const model::TrainSpec& spec,
                                   const TrainTask& task) {
         model::TrainFiles& files = launch.start.files;

@@ -8,6 +8,8 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
+#include <array>
 #include <bit>
 #include <charconv>
 #include <cmath>
@@ -30,6 +32,8 @@ constexpr std::size_t kPathMax = 4096;
 constexpr std::size_t kIdMax = 128;
 constexpr std::size_t kBiasesMax = 300;
 constexpr std::size_t kTokenBytesMax = 4096;
+constexpr std::size_t kDifferenceMax = 256;
+constexpr std::array<std::string_view, 3> kStartKinds{"train", "serve", "audit"};
 
 /// Numbers with a fraction cross as decimal strings.
 std::string decimal(double value) {
@@ -153,6 +157,14 @@ struct EventEncoder {
                 {"start_ms", e.start_ms},
                 {"end_ms", e.end_ms}};
     }
+    json operator()(const Audited& e) const {
+        return {{"event", "audited"},
+                {"verdict", std::string(verify::to_string(e.report.verdict))},
+                {"steps", e.report.steps},
+                {"found_hash", ledger::base::to_hex(e.report.found_hash)},
+                {"distance", std::isfinite(e.report.distance) ? decimal(e.report.distance) : ""},
+                {"difference", e.report.difference.substr(0, kDifferenceMax)}};
+    }
     json operator()(const Token& e) const {
         json out{
             {"event", "token"}, {"id", e.id}, {"text", e.piece.text}, {"index", e.piece.index}};
@@ -219,6 +231,25 @@ Result<JobEvent> decode_segment(const FieldReader& in) {
     TRY_ASSIGN(e.start_ms, in.integer("start_ms", 0, kAny));
     TRY_ASSIGN(e.end_ms, in.integer("end_ms", e.start_ms, kAny));
     return JobEvent(std::move(e));
+}
+
+Result<JobEvent> decode_audited(const FieldReader& in) {
+    TRY(in.only({"event", "verdict", "steps", "found_hash", "distance", "difference"}));
+    verify::AuditReport report;
+    TRY_ASSIGN(const std::string name, in.text("verdict", 16));
+    const auto verdict = verify::parse_verdict(name);
+    if (!verdict) return in.refuse("verdict", "is not known");
+    report.verdict = *verdict;
+    TRY_ASSIGN(report.steps, in.integer("steps", 1, kAny));
+    TRY_ASSIGN(const std::string hash, in.text("found_hash", 66));
+    TRY_ASSIGN(report.found_hash, ledger::base::parse_fixed<Hash32>(hash));
+    TRY_ASSIGN(const std::string distance, in.text("distance", 40));
+    report.distance = HUGE_VAL;
+    if (!distance.empty()) {
+        TRY_ASSIGN(report.distance, read_decimal(in, "distance"));
+    }
+    TRY_ASSIGN(report.difference, in.text("difference", 3 * kDifferenceMax));
+    return JobEvent(Audited{std::move(report)});
 }
 
 Result<JobEvent> decode_token(const FieldReader& in) {
@@ -304,7 +335,7 @@ Result<JobEvent> decode_report(const FieldReader& in, std::string_view kind) {
 }  // namespace
 
 std::string encode_start(const ChildStart& start) {
-    json out{{"kind", start.kind == ChildStart::Kind::kTrain ? "train" : "serve"},
+    json out{{"kind", std::string(kStartKinds[static_cast<std::size_t>(start.kind)])},
              {"spec", start.spec_json},
              {"dir", start.job_dir.string()},
              {"text", start.files.text.string()},
@@ -321,6 +352,10 @@ std::string encode_start(const ChildStart& start) {
     if (start.files.init) out["init"] = start.files.init->string();
     if (start.files.checkpoint) out["checkpoint"] = start.files.checkpoint->string();
     if (start.stop_at_step != 0) out["stop_at_step"] = start.stop_at_step;
+    if (start.kind == ChildStart::Kind::kAudit) {
+        out["claimed"] = start.claimed.string();
+        out["claimed_hash"] = ledger::base::to_hex(start.claimed_hash);
+    }
     return dump(out);
 }
 
@@ -329,11 +364,12 @@ Result<ChildStart> decode_start(std::string_view line) {
     const FieldReader in(value, "start", ErrorCode::invalid_field);
     TRY(in.only({"kind", "spec", "dir", "text", "images", "labels", "weights", "folder", "examples",
                  "validation", "memory", "threads", "device", "walls", "init", "checkpoint",
-                 "stop_at_step"}));
+                 "stop_at_step", "claimed", "claimed_hash"}));
     ChildStart start;
     TRY_ASSIGN(const std::string kind, in.text("kind", 8));
-    if (kind != "train" && kind != "serve") return in.refuse("kind", "must be train or serve");
-    start.kind = kind == "train" ? ChildStart::Kind::kTrain : ChildStart::Kind::kServe;
+    const auto known = std::find(kStartKinds.begin(), kStartKinds.end(), kind);
+    if (known == kStartKinds.end()) return in.refuse("kind", "must be train, serve or audit");
+    start.kind = static_cast<ChildStart::Kind>(known - kStartKinds.begin());
     TRY_ASSIGN(start.spec_json, in.text("spec", kLineBytesMax));
     TRY_ASSIGN(start.job_dir, in.text("dir", kPathMax));
     TRY_ASSIGN(start.files.text, in.text("text", kPathMax));
@@ -352,6 +388,11 @@ Result<ChildStart> decode_start(std::string_view line) {
     if (in.has("stop_at_step")) {
         TRY_ASSIGN(start.stop_at_step,
                    in.integer("stop_at_step", 1, ledger::base::limits::kMaxTrainingSteps));
+    }
+    if (start.kind == ChildStart::Kind::kAudit) {
+        TRY_ASSIGN(start.claimed, in.text("claimed", kPathMax));
+        TRY_ASSIGN(const std::string hash, in.text("claimed_hash", 66));
+        TRY_ASSIGN(start.claimed_hash, ledger::base::parse_fixed<Hash32>(hash));
     }
     if (in.has("init")) {
         TRY_ASSIGN(start.files.init, in.text("init", kPathMax));
@@ -444,6 +485,7 @@ Result<JobEvent> decode_event(std::string_view line) {
     TRY_ASSIGN(const std::string kind, in.text("event", 16));
     if (kind == "metrics" || kind == "eval") return decode_report(in, kind);
     if (kind == "segment") return decode_segment(in);
+    if (kind == "audited") return decode_audited(in);
     if (kind == "prepared") return decode_prepared(in);
     if (kind == "token") return decode_token(in);
     if (kind == "embedding") return decode_embedding(in);

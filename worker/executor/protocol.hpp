@@ -17,7 +17,7 @@ inline constexpr std::size_t kLineBytesMax = 1U << 20U;
 
 /// The first line a child reads.
 struct ChildStart {
-    enum class Kind : std::uint8_t { kTrain, kServe };
+    enum class Kind : std::uint8_t { kTrain, kServe, kAudit };
     Kind kind = Kind::kTrain;
     std::string spec_json;
     std::filesystem::path job_dir;
@@ -30,6 +30,8 @@ struct ChildStart {
     model::RuntimeOptions runtime;
     bool walls = false;              // refuse execve once loaded
     std::uint64_t stop_at_step = 0;  // training; 0: the spec's last step
+    std::filesystem::path claimed;   // of an audit
+    ledger::base::Hash32 claimed_hash;
 };
 
 struct Pause {};

@@ -5,15 +5,12 @@
 #include "worker/model/checkpoint.hpp"
 #include "worker/model/mapped_file.hpp"
 #include "worker/model/network_objective.hpp"
-#include "worker/model/philox.hpp"
 #include "worker/model/result_file.hpp"
 #include "worker/model/safetensors.hpp"
 #include "worker/model/tensor_floats.hpp"
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
-#include <set>
 #include <span>
 #include <system_error>
 #include <utility>
@@ -82,6 +79,29 @@ Result<std::vector<float>> weights_of(const model::SafetensorsIndex& file,
     return out;
 }
 
+/// Where the claimed file is not the one found, as AuditReport::difference. Of a file whose tensors
+/// are all as found, the metadata is what differs.
+Result<std::string> first_difference(const fs::path& found_path, const fs::path& claimed_path) {
+    TRY_ASSIGN(const auto found, model::SafetensorsFile::open(found_path));
+    const auto claimed = model::SafetensorsFile::open(claimed_path);
+    if (!claimed) return std::string("not a safetensors file");
+    for (const model::TensorView& own : found.index().tensors) {
+        const model::TensorView* other = claimed->index().find(own.name);
+        if (other == nullptr) return own.name + " is missing";
+        if (other->dtype != own.dtype || other->shape != own.shape)
+            return own.name + " has another type or shape";
+        const auto at = std::mismatch(own.data.begin(), own.data.end(), other->data.begin()).first;
+        if (at == own.data.end()) continue;
+        const auto byte = static_cast<std::size_t>(at - own.data.begin());
+        return own.name + "[" + std::to_string(byte / model::size_of(own.dtype)) + "]";
+    }
+    if (claimed->index().tensors.size() != found.index().tensors.size())
+        return std::string("it has more tensors");
+    return std::string(claimed->index().metadata == found.index().metadata
+                           ? "the same tensors, written otherwise"
+                           : "the metadata");
+}
+
 Verdict verdict_of(double distance) {
     if (distance <= kWithin) return Verdict::kWithin;
     return distance <= kGrey ? Verdict::kGrey : Verdict::kWrong;
@@ -102,7 +122,7 @@ class Audit {
         TRY_ASSIGN(auto run,
                    model::TrainingRun::start(spec_, std::move(objective), start, claim_.runtime));
         run_.emplace(std::move(run));
-        TRY(run_->advance(report_.steps));
+        TRY(advance());
         // How the held-out loss goes is part of the state of a job that may stop early.
         if (spec_.early_stop && model::evaluation_due(spec_, claim_.end_step))
             TRY(run_->evaluate());
@@ -117,6 +137,7 @@ class Audit {
             report_.verdict = Verdict::kEqual;
             report_.distance = 0;
         } else {
+            TRY_ASSIGN(report_.difference, first_difference(own_, claim_.claimed));
             TRY_ASSIGN(const auto result, model::result_step(own_));
             if (result) {
                 TRY(judge_result());
@@ -131,6 +152,18 @@ class Audit {
     }
 
  private:
+    /// In pieces, so that a person sees it go on; where they are cut changes no bit.
+    Result<void> advance() {
+        constexpr std::uint64_t kPieces = 20;
+        const std::uint64_t piece = std::max<std::uint64_t>(1, report_.steps / kPieces);
+        while (run_->step() < claim_.end_step) {
+            TRY_ASSIGN(const model::StepReport report,
+                       run_->advance(std::min(piece, claim_.end_step - run_->step())));
+            if (claim_.on_progress) claim_.on_progress(report);
+        }
+        return {};
+    }
+
     Result<void> judge_state() {
         model::StateBuffer claimed;
         model::StateBuffer found;
@@ -197,25 +230,6 @@ Result<AuditReport> audit(const model::LoopSpec& spec, const SegmentClaim& claim
 }
 
 }  // namespace
-
-std::vector<std::uint64_t> choose_segments(const Hash32& seed, std::uint64_t count,
-                                           std::uint64_t k) {
-    std::uint64_t key = 0;
-    std::memcpy(&key, seed.data(), sizeof(key));
-    std::uint64_t salt = 0;
-    std::memcpy(&salt, seed.data() + sizeof(key), sizeof(salt));
-    const model::Philox random(key, model::Philox::Stream::kShuffle);
-    std::set<std::uint64_t> chosen;
-    // Floyd's sampling: k draws, each subset equally likely.
-    k = std::min(k, count);
-    for (std::uint64_t i = 0; i < k; ++i) {
-        const std::uint64_t top = count - k + i;
-        const std::uint64_t drawn =
-            random.below(top + 1, salt & 0xFFFFFFFFFFFFULL, static_cast<std::uint32_t>(i));
-        if (!chosen.insert(drawn).second) chosen.insert(top);
-    }
-    return {chosen.begin(), chosen.end()};
-}
 
 Result<AuditReport> audit_segment(const AuditTask& task) {
     TRY(check_claim(task.spec, task));

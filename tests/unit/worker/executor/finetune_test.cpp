@@ -270,6 +270,35 @@ TEST_CASE("finetune: a job trains in its child, resumes with the same bits, and 
     }
 }
 
+TEST_CASE("finetune: a segment is audited with the job's own words") {
+    Setup setup;
+    Setup::write(setup.data, lines(8));
+    Recorder recorder;
+    const auto job = executor(sandbox::Mode::kNone)->start_train(setup.task(), recorder.sink());
+    REQUIRE_MESSAGE(job.has_value(), job.error().message());
+    recorder.wait_end();
+    const auto segments = recorder.all<Segment>();
+    REQUIRE(segments.size() == 3);
+    const auto verdict = [&](std::size_t index) {
+        AuditTask task;
+        static_cast<TrainTask&>(task) = setup.task();
+        if (index > 0) task.files.checkpoint = segments[index - 1].checkpoint;
+        task.stop_at_step = segments[index].step;
+        task.claimed = segments[index].checkpoint;
+        task.claimed_hash = segments[index].sha256;
+        Recorder audit;
+        const auto running = executor(sandbox::Mode::kNone)->start_audit(task, audit.sink());
+        REQUIRE_MESSAGE(running.has_value(), running.error().message());
+        audit.wait_end();
+        REQUIRE_MESSAGE(!audit.failure(), audit.failure()->message());
+        return audit.all<Audited>().at(0).report.verdict;
+    };
+    for (std::size_t index = 0; index < 3; ++index)
+        CHECK(verdict(index) == worker::verify::Verdict::kEqual);
+    Setup::write(setup.data, lines(7));  // not what the worker learned
+    CHECK(verdict(0) == worker::verify::Verdict::kWrong);
+}
+
 TEST_CASE("finetune: what is wrong inside the child is a typed error") {
     Setup setup;
     const auto failure = [&](const TrainTask& task) {

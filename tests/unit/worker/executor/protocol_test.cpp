@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <string>
 
 using namespace worker::executor;
@@ -34,6 +35,14 @@ TEST_CASE("protocol: lines that are not events are refused") {
                 hash + R"(","bytes":1,"start_ms":1,"end_ms":2})",
             R"({"event":"segment","step":3,"steps":3,"loss":"1","checkpoint":"c","sha256":")" +
                 hash + R"(","bytes":1,"start_ms":2,"end_ms":1})",
+            R"({"event":"audited","verdict":"good","steps":3,"found_hash":")" + hash +
+                R"(","distance":"0","difference":""})",
+            R"({"event":"audited","verdict":"equal","steps":0,"found_hash":")" + hash +
+                R"(","distance":"0","difference":""})",
+            R"({"event":"audited","verdict":"equal","steps":3,"found_hash":")" + hash +
+                R"(","distance":"nan","difference":""})",
+            R"({"event":"audited","verdict":"equal","steps":3,"found_hash":")" + hash +
+                R"(","distance":"0","difference":")" + std::string(1000, 'x') + "\"}",
             std::string(kLineBytesMax + 1, ' '),
         }) {
         CAPTURE(line.substr(0, 200));
@@ -60,6 +69,20 @@ TEST_CASE("protocol: events come back as they were") {
     CHECK(s.checkpoint == "checkpoint-50.safetensors");
     CHECK(s.sha256 == segment.sha256);
     CHECK(s.bytes == 1234);
+
+    Audited audited;
+    audited.report = {worker::verify::Verdict::kWrong, 25, segment.sha256, HUGE_VAL,
+                      "wte.weight[7]"};
+    event = decode_event(encode_event(audited));
+    REQUIRE_MESSAGE(event.has_value(), event.error().message());
+    const auto& report = std::get<Audited>(*event).report;
+    CHECK(report.verdict == worker::verify::Verdict::kWrong);
+    CHECK(report.steps == 25);
+    CHECK(report.found_hash == segment.sha256);
+    CHECK(std::isinf(report.distance));
+    CHECK(report.difference == "wte.weight[7]");
+    audited.report.difference = std::string(3000, '\xFF');  // no text, and too long
+    CHECK(decode_event(encode_event(audited)).has_value());
 
     Token token;
     token.id = "r1";
@@ -106,6 +129,16 @@ TEST_CASE("protocol: start and commands come back as they were") {
     CHECK(back->runtime.threads == 3);
     CHECK(back->walls);
     CHECK(back->stop_at_step == 37);
+
+    CHECK(back->claimed.empty());
+    start.kind = ChildStart::Kind::kAudit;
+    start.claimed = "/in/claimed";
+    start.claimed_hash.data()[5] = 6;
+    const auto audit = decode_start(encode_start(start));
+    REQUIRE(audit.has_value());
+    CHECK(audit->kind == ChildStart::Kind::kAudit);
+    CHECK(audit->claimed == start.claimed);
+    CHECK(audit->claimed_hash == start.claimed_hash);
 
     GenerateRequest request;
     request.id = "r";

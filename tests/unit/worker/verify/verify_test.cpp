@@ -5,6 +5,7 @@
 #include "worker/model/layout.hpp"
 #include "worker/model/training.hpp"
 #include "worker/verify/audit.hpp"
+#include "worker/verify/choice.hpp"
 #include "worker/verify/commitment.hpp"
 
 #include <doctest/doctest.h>
@@ -182,11 +183,16 @@ TEST_CASE("verify: an audit that cannot be made is an error and no verdict") {
     CHECK(audit_segment(task).error().code() == ErrorCode::out_of_range);
 }
 
-TEST_CASE("verify: an honest segment has the same bits") {
+TEST_CASE("verify: an honest segment has the same bits, and its audit tells how it goes") {
     const Trained trained;
     for (const std::uint64_t index : {0ULL, 2ULL}) {
-        const auto report = audit_segment(trained.task(index));
+        AuditTask task = trained.task(index);
+        std::vector<std::uint64_t> steps;
+        task.on_progress = [&](const model::StepReport& told) { steps.push_back(told.step); };
+        const auto report = audit_segment(task);
         REQUIRE(report.has_value());
+        CHECK(steps == std::vector<std::uint64_t>{3 * index + 1, 3 * index + 2, 3 * index + 3});
+        CHECK(report->difference.empty());
         CHECK(report->verdict == Verdict::kEqual);
         CHECK(report->steps == 3);
         CHECK(report->found_hash == trained.hashes[index]);
@@ -213,6 +219,38 @@ TEST_CASE("verify: skipped work, another rate and a replayed state are wrong") {
     wrong(task);
 }
 
+TEST_CASE("verify: the first value that differs is named") {
+    const Trained trained;
+    const auto layout = model::parameter_layout(trained.spec.model);
+    model::StateBuffer honest;
+    honest.resize(model::parameter_count(trained.spec.model), trained.spec);
+    REQUIRE(model::read_checkpoint(trained.dir / "6", layout, honest).has_value());
+    const auto difference = [&](const model::StateBuffer& state) {
+        const auto forged = model::write_checkpoint(trained.dir / "forged", layout, state);
+        REQUIRE(forged.has_value());
+        AuditTask task = trained.task(1);
+        task.claimed = trained.dir / "forged";
+        task.claimed_hash = forged->sha256;
+        const auto report = audit_segment(task);
+        REQUIRE_MESSAGE(report.has_value(), report.error().message());
+        CHECK((report->verdict == Verdict::kEqual) == report->difference.empty());
+        return report->difference;
+    };
+    CHECK(difference(honest).empty());
+    // Two tensors differ; the first of the file is told.
+    REQUIRE(layout.size() > 2);
+    model::StateBuffer state = honest;
+    state.values[layout[2].offset] += 1;
+    state.values[layout[1].offset + 2] += 1;
+    CHECK(difference(state) == layout[1].name + "[2]");
+    state = honest;
+    state.first[0] += 1;
+    CHECK(difference(state) == "adam.first." + layout[0].name + "[0]");
+    state = honest;
+    state.step = 5;
+    CHECK(difference(state) == "the metadata");
+}
+
 TEST_CASE("verify: a claim that is no state of the model is wrong") {
     const Trained trained;
     AuditTask task = trained.task(1);
@@ -222,4 +260,5 @@ TEST_CASE("verify: a claim that is no state of the model is wrong") {
     const auto report = audit_segment(task);
     REQUIRE(report.has_value());
     CHECK(report->verdict == Verdict::kWrong);
+    CHECK(report->difference == "not a safetensors file");
 }
