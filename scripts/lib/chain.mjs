@@ -9,7 +9,7 @@ import { privateKeyToAccount } from "viem/accounts";
 import { free_port, run } from "./processes.mjs";
 import { order_classes, unit_kinds } from "./rest.mjs";
 
-export { createWalletClient, encodeAbiParameters, getAddress, hashStruct, http, hashTypedData, keccak256, parseAbiParameters, recoverTypedDataAddress } from "viem";
+export { createWalletClient, encodeAbiParameters, getAddress, hashStruct, http, hashTypedData, keccak256, parseAbi, parseAbiParameters, recoverTypedDataAddress } from "viem";
 export { generatePrivateKey, privateKeyToAccount } from "viem/accounts";
 
 export const root = new URL("../..", import.meta.url).pathname.replace(/\/$/, "");
