@@ -22,5 +22,6 @@ void add_embedding_routes(RouteTable& table, Services& services);
 void add_completion_routes(RouteTable& table, Services& services);
 void add_ledger_routes(RouteTable& table, Services& services);
 void add_webhook_routes(RouteTable& table, Services& services);
+void add_account_routes(RouteTable& table, Services& services);
 
 }  // namespace marketplace::api

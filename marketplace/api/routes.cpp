@@ -143,6 +143,7 @@ void register_routes(http::Router& router, Context& context) {
     add_completion_routes(table, *services);
     add_ledger_routes(table, *services);
     add_webhook_routes(table, *services);
+    add_account_routes(table, *services);
     services->openapi = [text = table.openapi(context.info.version)] { return text; };
     add_filters(router, services);
 }

@@ -549,6 +549,7 @@ constexpr auto kOperations = std::to_array<OperationSchemas>({
     {"testWebhook", "", "WebhookDelivery"},
     {"listWebhookDeliveries", "", "WebhookDelivery[]"},
     {"redeliverWebhook", "", "WebhookDelivery"},
+    {"streamAccount", "", ""},
     {"publishModel", "ModelPost", "Model"},
     {"listModels", "", "ModelList"},
     {"getModel", "", "Model"},
