@@ -41,6 +41,18 @@ constexpr std::size_t kNonceTagDigits = 20;
     return false;
 }
 
+[[nodiscard]] Result<std::string_view> bearer_token(const http::Request& request) {
+    const auto header = request.header("authorization");
+    if (!header) return fail(ErrorCode::unauthorized, "no Authorization header");
+    constexpr std::string_view kBearer = "bearer ";
+    std::string scheme(header->substr(0, std::min(header->size(), kBearer.size())));
+    std::transform(scheme.begin(), scheme.end(), scheme.begin(), [](char c) {
+        return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    });
+    if (scheme != kBearer) return fail(ErrorCode::unauthorized, "send \"Bearer <token>\"");
+    return header->substr(kBearer.size());
+}
+
 /// Equal without telling by time how much of it was.
 [[nodiscard]] bool equal_constant_time(std::string_view a, std::string_view b) {
     if (a.size() != b.size()) return false;
@@ -199,15 +211,7 @@ void Auth::sign_out(std::string_view token) {
 }
 
 Result<Caller> Auth::caller_of(const http::Request& request, std::uint32_t scope) {
-    const auto header = request.header("authorization");
-    if (!header) return fail(ErrorCode::unauthorized, "no Authorization header");
-    constexpr std::string_view kBearer = "bearer ";
-    std::string scheme(header->substr(0, std::min(header->size(), kBearer.size())));
-    std::transform(scheme.begin(), scheme.end(), scheme.begin(), [](char c) {
-        return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-    });
-    if (scheme != kBearer) return fail(ErrorCode::unauthorized, "send \"Bearer <token>\"");
-    const std::string_view token = header->substr(kBearer.size());
+    TRY_ASSIGN(const std::string_view token, bearer_token(request));
     const domain::Hash32 hash = ledger::base::sha256(as_bytes(token));
     if (token.starts_with(kKeyPrefix)) {
         TRY_ASSIGN(auto key, live_key(hash));
@@ -222,6 +226,13 @@ Result<Caller> Auth::caller_of(const http::Request& request, std::uint32_t scope
         return fail(ErrorCode::session_expired);
     }
     return Caller{known->second.account, nullptr};
+}
+
+std::shared_ptr<LiveKey> Auth::key_of(const http::Request& request) {
+    const auto token = bearer_token(request);
+    if (!token || !token->starts_with(kKeyPrefix)) return nullptr;
+    const auto key = live_key(ledger::base::sha256(as_bytes(*token)));
+    return key ? *key : nullptr;
 }
 
 Result<domain::Address> Auth::account_of(const http::Request& request, std::uint32_t scope) {

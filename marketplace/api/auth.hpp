@@ -72,6 +72,8 @@ class Auth {
     /// "account": what nobody thought of is not open to narrow keys.
     [[nodiscard]] Result<domain::Address> account_of(const http::Request& request,
                                                      std::uint32_t scope = kScopeAccount);
+    /// The API key that a request bears; null when it bears none, or one that is not known.
+    [[nodiscard]] std::shared_ptr<LiveKey> key_of(const http::Request& request);
     /// The account of a session; API keys are refused (forbidden).
     [[nodiscard]] Result<domain::Address> session_of(const http::Request& request);
 

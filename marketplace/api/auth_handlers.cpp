@@ -26,6 +26,7 @@ constexpr std::size_t kKeysPerAccount = 100;
 /// A contract's signature may be of any shape; wallets with many owners send some hundred bytes.
 constexpr std::size_t kSignatureBytesMax = 4096;
 constexpr std::uint64_t kAtomsMax = std::numeric_limits<std::int64_t>::max();
+constexpr std::uint64_t kRequestsPerMinuteMax = 1'000'000;
 constexpr std::uint64_t kLatestMs = 253'402'300'799'999;  // the year 9999 ends
 
 constexpr const char* kKeySchema = R"({"type":"object","properties":{
@@ -36,6 +37,8 @@ constexpr const char* kKeySchema = R"({"type":"object","properties":{
 "spend_cap":{"$ref":"#/components/schemas/Decimal",
 "description":"Atoms that completions made with the key may cost in all; none: no cap"},
 "expires_ms":{"type":"integer","description":"Unix ms; never when absent"},
+"requests_per_minute":{"type":"integer","minimum":1,"maximum":1000000,
+"description":"Requests with the key, so many at once at most; none: the market's own limit"},
 "delegation":{"$ref":"#/components/schemas/Delegation",
 "description":"Binds the key: it ends when the owner revokes delegations on chain"},
 "delegation_signature":{"$ref":"#/components/schemas/Hex"}},"additionalProperties":false})";
@@ -127,6 +130,8 @@ void sign_in(Services& services, const http::RequestPtr& request, const http::Re
     out["spend_cap"] = row.spend_cap_atoms ? Json(std::to_string(*row.spend_cap_atoms)) : Json();
     out["spent"] = std::to_string(spent_atoms);
     out["expires_ms"] = row.expires_ms == 0 ? Json() : Json(row.expires_ms);
+    out["requests_per_minute"] =
+        row.requests_per_minute == 0 ? Json() : Json(row.requests_per_minute);
     out["bound"] = row.delegation_nonce.has_value();
     return out;
 }
@@ -179,15 +184,8 @@ struct KeyInput {
     return {};
 }
 
-[[nodiscard]] Result<KeyInput> parse_key_input(Services& services, const http::Request& request,
-                                               const domain::Address& account) {
-    KeyInput input;
-    input.terms.scopes = kScopeEverything;
-    if (request.body.empty()) return input;
-    TRY_ASSIGN(const Json body,
-               parse_small_object(request, {"label", "scopes", "spend_cap", "expires_ms",
-                                            "delegation", "delegation_signature"}));
-    ApiKeyRow& terms = input.terms;
+/// Label, scopes and limits.
+[[nodiscard]] Result<void> parse_terms(const Json& body, domain::TimeMs now_ms, ApiKeyRow& terms) {
     if (body.contains("label")) {
         TRY_ASSIGN(terms.label, ledger::rpc::string_at(body, "label"));
     }
@@ -200,12 +198,30 @@ struct KeyInput {
         if (*terms.spend_cap_atoms == 0 || *terms.spend_cap_atoms > kAtomsMax)
             return fail(ErrorCode::out_of_range, "/spend_cap: 1 to 2^63 - 1 atoms");
     }
-    const domain::TimeMs now_ms = services.context.clock.now_ms();
     if (body.contains("expires_ms")) {
         TRY_ASSIGN(terms.expires_ms, ledger::rpc::integer_at(body, "expires_ms"));
         if (terms.expires_ms <= now_ms || terms.expires_ms > kLatestMs)
             return fail(ErrorCode::invalid_window, "/expires_ms must be in the future");
     }
+    if (body.contains("requests_per_minute")) {
+        TRY_ASSIGN(terms.requests_per_minute, ledger::rpc::integer_at(body, "requests_per_minute"));
+        if (terms.requests_per_minute == 0 || terms.requests_per_minute > kRequestsPerMinuteMax)
+            return fail(ErrorCode::out_of_range, "/requests_per_minute: 1 to 1,000,000");
+    }
+    return {};
+}
+
+[[nodiscard]] Result<KeyInput> parse_key_input(Services& services, const http::Request& request,
+                                               const domain::Address& account) {
+    KeyInput input;
+    input.terms.scopes = kScopeEverything;
+    if (request.body.empty()) return input;
+    TRY_ASSIGN(
+        const Json body,
+        parse_small_object(request, {"label", "scopes", "spend_cap", "expires_ms",
+                                     "requests_per_minute", "delegation", "delegation_signature"}));
+    const domain::TimeMs now_ms = services.context.clock.now_ms();
+    TRY(parse_terms(body, now_ms, input.terms));
     if (!body.contains("delegation")) {
         if (body.contains("delegation_signature"))
             return fail(ErrorCode::missing_field, "/delegation");

@@ -18,6 +18,8 @@
 
 namespace marketplace::api {
 
+class AccountHistory;
+
 struct ApiOptions {
     /// Token bucket per client address, in front of every signature check.
     double requests_per_s = 500;
@@ -48,6 +50,7 @@ struct Context {
     ApiOptions options;
     WebhookPort* webhooks = nullptr;  ///< without it there are no such routes
     PaymentPort* payments = nullptr;  ///< without it every call of a model needs an account
+    AccountHistory* account_history = nullptr;  ///< without it accounts have no stream
     /// For /metrics; whoever runs the server tells it.
     std::shared_ptr<RequestTimes> times = std::make_shared<RequestTimes>();
 };

@@ -23,5 +23,6 @@ void add_completion_routes(RouteTable& table, Services& services);
 void add_payment_routes(RouteTable& table, Services& services);
 void add_ledger_routes(RouteTable& table, Services& services);
 void add_webhook_routes(RouteTable& table, Services& services);
+void add_account_routes(RouteTable& table, Services& services);
 
 }  // namespace marketplace::api

@@ -28,14 +28,14 @@ class RecordFeed final : public EventFeed {
             for (const JobRecord& record : fresh) {
                 last_ = record.sequence;
                 final_ = final_ || is_final_phase(record);
-                text += event_text(record.sequence, record.kind, record.data);
+                text += event_text(std::to_string(record.sequence), record.kind, record.data);
             }
             if (!text.empty() && !writer.write(std::move(text))) return;
             if (fresh.size() < kPerWrite) break;
             if (writer.queued_bytes() > 0) return;  // the rest at the next tick
         }
         if (final_) {
-            writer.write(event_text(std::nullopt, "end", "{}"));
+            writer.write(event_text({}, "end", "{}"));
             writer.close();
         }
     }

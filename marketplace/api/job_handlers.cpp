@@ -91,17 +91,12 @@ void store_and_submit(Services& services, const http::RequestPtr& request, const
         });
 }
 
-void take_job(Services& services, const http::RequestPtr& request, const http::Reply& reply,
-              const std::optional<domain::JobId>& amends) {
-    auto body = wire::parse_post_job(request->body);
-    if (!body) return reply(error_response(*request, body.error()));
-    if (const auto valid =
-            check_job(services.order_domain, body->command, services.context.clock.now_ms());
-        !valid)
-        return reply(error_response(*request, valid.error()));
-    if (!allow_order(services, *request, reply, to_hex(body->command.legs.front().bid.buyer)))
+/// What follows when a job's signatures are good.
+void take_signed_job(Services& services, const http::RequestPtr& request, const http::Reply& reply,
+                     const std::shared_ptr<wire::PostJobBody>& shared,
+                     const std::optional<domain::JobId>& amends) {
+    if (!allow_order(services, *request, reply, to_hex(shared->command.legs.front().bid.buyer)))
         return;
-    auto shared = std::make_shared<wire::PostJobBody>(std::move(*body));
     const bool queued = services.desk.post([&services, request, reply, shared, amends] {
         for (const domain::Hash32& blob : shared->parsed.blobs)
             if (!services.context.blobs.has(blob))
@@ -111,6 +106,26 @@ void take_job(Services& services, const http::RequestPtr& request, const http::R
         store_and_submit(services, request, reply, std::move(*shared), amends);
     });
     if (!queued) reply(error_response(*request, Error(ErrorCode::queue_full, "the disk")));
+}
+
+void take_job(Services& services, const http::RequestPtr& request, const http::Reply& reply,
+              const std::optional<domain::JobId>& amends) {
+    auto body = wire::parse_post_job(request->body);
+    if (!body) return reply(error_response(*request, body.error()));
+    auto shared = std::make_shared<wire::PostJobBody>(std::move(*body));
+    const domain::TimeMs now_ms = services.context.clock.now_ms();
+    const auto by_key = check_job(services.order_domain, shared->command, now_ms);
+    if (by_key) return take_signed_job(services, request, reply, shared, amends);
+    if (by_key.error().code() != ErrorCode::invalid_signature)
+        return reply(error_response(*request, by_key.error()));
+    // No key of the buyer's: perhaps its contract takes the signature.
+    run_on_chain_desk(
+        services, request, reply, [&services, request, reply, shared, now_ms, amends] {
+            const auto accepted =
+                check_job(services.order_domain, shared->command, now_ms, &services.context.chain);
+            if (!accepted) return reply(error_response(*request, accepted.error()));
+            take_signed_job(services, request, reply, shared, amends);
+        });
 }
 
 /// Nobody reads a sealed bid in a list; who posted it knows its id.

@@ -49,6 +49,24 @@ Result<void> LiveKey::check(std::uint32_t scope, domain::TimeMs now_ms) const {
     return {};
 }
 
+TokenBucket* LiveKey::bucket(domain::TimeMs now_ms) {
+    if (row_.requests_per_minute == 0) return nullptr;
+    if (!bucket_) bucket_.emplace(rate(), now_ms);
+    return &*bucket_;
+}
+
+std::optional<RateState> LiveKey::take_request(domain::TimeMs now_ms) {
+    const std::lock_guard lock(mutex_);
+    TokenBucket* own = bucket(now_ms);
+    return own == nullptr ? std::nullopt : std::optional(own->take(rate(), now_ms));
+}
+
+std::optional<RateState> LiveKey::look_at_rate(domain::TimeMs now_ms) {
+    const std::lock_guard lock(mutex_);
+    TokenBucket* own = bucket(now_ms);
+    return own == nullptr ? std::nullopt : std::optional(own->look(rate(), now_ms));
+}
+
 std::uint64_t LiveKey::hold(std::uint64_t atoms) {
     const std::lock_guard lock(mutex_);
     if (!row_.spend_cap_atoms) return atoms;

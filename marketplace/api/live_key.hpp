@@ -4,6 +4,7 @@
 #include "ledger/base/clock.hpp"
 #include "ledger/base/result.hpp"
 #include "marketplace/api/ports.hpp"
+#include "marketplace/api/rate_limiter.hpp"
 
 #include <atomic>
 #include <cstdint>
@@ -39,6 +40,11 @@ class LiveKey {
  public:
     explicit LiveKey(ApiKeyRow row) : row_(std::move(row)), spent_(row_.spent_atoms) {}
 
+    /// Counts a request against the key's own rate; what is left of it. Empty: it has none.
+    [[nodiscard]] std::optional<RateState> take_request(domain::TimeMs now_ms);
+    /// The same without counting.
+    [[nodiscard]] std::optional<RateState> look_at_rate(domain::TimeMs now_ms);
+
     /// As it was read; `spent_atoms` and `revoked` go on here.
     [[nodiscard]] const ApiKeyRow& row() const noexcept { return row_; }
     [[nodiscard]] bool has_expired(domain::TimeMs now_ms) const noexcept {
@@ -67,10 +73,18 @@ class LiveKey {
     [[nodiscard]] bool take_turn(domain::TimeMs now_ms, domain::TimeMs every_ms);
 
  private:
+    /// Null when the key has no rate of its own. With mutex_ held.
+    [[nodiscard]] TokenBucket* bucket(domain::TimeMs now_ms);
+    [[nodiscard]] Rate rate() const noexcept {
+        const auto count = static_cast<double>(row_.requests_per_minute);
+        return {count / 60'000, count};
+    }
+
     const ApiKeyRow row_;
     std::atomic<bool> revoked_{false};
     std::atomic<domain::TimeMs> asked_ms_{0};
     mutable std::mutex mutex_;
+    std::optional<TokenBucket> bucket_;
     std::uint64_t spent_;
     std::uint64_t held_ = 0;
     std::uint64_t unsaved_ = 0;

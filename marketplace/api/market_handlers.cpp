@@ -249,7 +249,8 @@ class ChangeFeed final : public EventFeed {
                 after_ = market.sequence();
                 known_ = true;
                 const Json data{{"sequence", sequence_view(market)}};
-                text = event_text(after_, "reset", ledger::rpc::to_text(data));
+                const std::string id = after_ ? std::to_string(*after_) : std::string();
+                text = event_text(id, "reset", ledger::rpc::to_text(data));
                 return;
             }
             pending_.assign(std::make_move_iterator(fresh->begin()),
@@ -262,7 +263,7 @@ class ChangeFeed final : public EventFeed {
         const engine::NumberedChange change = std::move(pending_.front());
         pending_.pop_front();
         const bool last = pending_.empty() || pending_.front().sequence != change.sequence;
-        return event_text(last ? std::optional(change.sequence) : std::nullopt,
+        return event_text(last ? std::to_string(change.sequence) : std::string(),
                           change_name(change.change), ledger::rpc::to_text(change_view(change)));
     }
 

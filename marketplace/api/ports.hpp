@@ -118,6 +118,7 @@ struct PublishedModel {
     domain::Address owner;
     std::string spec;  ///< the serve job spec's canonical bytes
     domain::TimeMs created_ms = 0;
+    bool is_public = false;  ///< anybody may read the spec, and serve the model by it
 };
 struct ApiKeyRow {
     std::string id;           ///< "key_…"
@@ -131,6 +132,7 @@ struct ApiKeyRow {
     std::uint64_t spent_atoms = 0;
     domain::TimeMs expires_ms = 0;                  ///< 0: never
     std::optional<std::uint64_t> delegation_nonce;  ///< of the delegation it is bound to
+    std::uint64_t requests_per_minute = 0;          ///< 0: as many as its address may make
 };
 /// An account's name for a blob, as OpenAI's files.
 struct FileRow {

@@ -74,14 +74,28 @@ void add_cors(const std::vector<std::string>& origins, const http::Request& requ
     response.header("access-control-max-age", "86400");
 }
 
+/// draft-ietf-httpapi-ratelimit-headers, and what OpenAI's clients read.
+void add_rate_headers(http::Response& response, std::string_view name, const RateState& state,
+                      const std::string& policy) {
+    response.header("x-ratelimit-limit-requests", std::to_string(state.limit));
+    response.header("x-ratelimit-remaining-requests", std::to_string(state.remaining));
+    response.header("x-ratelimit-reset-requests", fmt::format("{}s", state.reset_s));
+    response.header("ratelimit",
+                    fmt::format("\"{}\";r={};t={}", name, state.remaining, state.reset_s));
+    response.header("ratelimit-policy", policy);
+}
+
 void add_filters(http::Router& router, const std::shared_ptr<Services>& services) {
     router.before([services](const http::Request& request) -> std::optional<http::Response> {
         if (is_probe(request.path)) return std::nullopt;
         const auto state = services->limiter.take(request.remote_address);
-        if (state.allowed) return std::nullopt;
-        return rate_refusal(request, state);
+        if (!state.allowed) return rate_refusal(request, state);
+        const auto key = services->context.auth.key_of(request);
+        const auto own = key ? key->take_request(services->context.clock.now_ms()) : std::nullopt;
+        if (own && !own->allowed) return rate_refusal(request, *own);
+        return std::nullopt;
     });
-    // draft-ietf-httpapi-ratelimit-headers: so many at once, and all again after so many seconds.
+    // So many at once, and all again after so many seconds.
     const ApiOptions& options = services->context.options;
     const std::string policy =
         fmt::format("\"default\";q={:.0f};w={:.0f}", options.request_burst,
@@ -95,13 +109,13 @@ void add_filters(http::Router& router, const std::shared_ptr<Services>& services
         add_cors(services->context.options.cors_origins, request, response);
         response.header("x-content-type-options", "nosniff");
         if (is_probe(request.path)) return;
-        const auto state = services->limiter.look(request.remote_address);
-        response.header("x-ratelimit-limit-requests", std::to_string(state.limit));
-        response.header("x-ratelimit-remaining-requests", std::to_string(state.remaining));
-        response.header("x-ratelimit-reset-requests", fmt::format("{}s", state.reset_s));
-        response.header("ratelimit",
-                        fmt::format("\"default\";r={};t={}", state.remaining, state.reset_s));
-        response.header("ratelimit-policy", policy);
+        const auto key = response.status == 401 ? nullptr : services->context.auth.key_of(request);
+        const auto own = key ? key->look_at_rate(services->context.clock.now_ms()) : std::nullopt;
+        if (own)
+            return add_rate_headers(response, "key", *own,
+                                    fmt::format("\"key\";q={};w=60", own->limit));
+        add_rate_headers(response, "default", services->limiter.look(request.remote_address),
+                         policy);
     });
     router.on_error([](const http::Request& request, int status, const Error& error) {
         return render_error(request, status, error);
@@ -130,6 +144,7 @@ void register_routes(http::Router& router, Context& context) {
     add_ledger_routes(table, *services);
     add_payment_routes(table, *services);
     add_webhook_routes(table, *services);
+    add_account_routes(table, *services);
     services->openapi = [text = table.openapi(context.info.version)] { return text; };
     add_filters(router, services);
 }

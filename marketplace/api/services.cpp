@@ -109,7 +109,7 @@ http::Response to_response(const http::Request& request, const Result<Json>& res
     return response;
 }
 
-http::Response rate_refusal(const http::Request& request, const RateLimiter::State& state) {
+http::Response rate_refusal(const http::Request& request, const RateState& state) {
     http::Response refusal = error_response(
         request, Error(ErrorCode::rate_limited,
                        fmt::format("{} at once, then a steady rate; see the limits in "
@@ -142,13 +142,17 @@ void answer_from_desk(Services& services, const http::RequestPtr& request, http:
     if (!queued) reply(error_response(*request, Error(ErrorCode::queue_full, "the disk")));
 }
 
-void answer_from_chain(Services& services, const http::RequestPtr& request, http::Reply reply,
-                       std::function<http::Response()> work) {
+void run_on_chain_desk(Services& services, const http::RequestPtr& request,
+                       const http::Reply& reply, std::function<void()> work) {
     const auto state = services.chain_limiter.take(request->remote_address);
     if (!state.allowed) return reply(rate_refusal(*request, state));
-    const bool queued =
-        services.chain_desk.post([reply, work = std::move(work)] { reply(work()); });
-    if (!queued) reply(error_response(*request, Error(ErrorCode::queue_full, "the chain")));
+    if (!services.chain_desk.post(std::move(work)))
+        reply(error_response(*request, Error(ErrorCode::queue_full, "the chain")));
+}
+
+void answer_from_chain(Services& services, const http::RequestPtr& request, http::Reply reply,
+                       std::function<http::Response()> work) {
+    run_on_chain_desk(services, request, reply, [reply, work = std::move(work)] { reply(work()); });
 }
 
 Result<std::uint64_t> read_query_u64(const http::Request& request, std::string_view name,

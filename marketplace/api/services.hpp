@@ -75,8 +75,7 @@ using Json = nlohmann::json;
                                          int status = 200);
 
 /// 429 with the seconds to wait in Retry-After.
-[[nodiscard]] http::Response rate_refusal(const http::Request& request,
-                                          const RateLimiter::State& state);
+[[nodiscard]] http::Response rate_refusal(const http::Request& request, const RateState& state);
 /// Counts one order of `client` (an account, or the address of who asks for a quote). False: it
 /// came too fast and is answered.
 [[nodiscard]] bool allow_order(Services& services, const http::Request& request,
@@ -88,7 +87,10 @@ void answer_from_engine(Services& services, const http::RequestPtr& request, htt
 /// Runs `work` on the desk and answers with what it returns.
 void answer_from_desk(Services& services, const http::RequestPtr& request, http::Reply reply,
                       std::function<http::Response()> work);
-/// The same on the thread that may ask the chain.
+/// Runs `work`, which answers, on the thread that may ask the chain; so often only for one address.
+void run_on_chain_desk(Services& services, const http::RequestPtr& request,
+                       const http::Reply& reply, std::function<void()> work);
+/// The same, and answers with what it returns.
 void answer_from_chain(Services& services, const http::RequestPtr& request, http::Reply reply,
                        std::function<http::Response()> work);
 

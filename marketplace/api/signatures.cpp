@@ -60,6 +60,19 @@ namespace {
                     what, to_checksum(signer), to_checksum(domain.contract()), domain.chain_id()));
 }
 
+/// The same, by the contract of an account whose key did not sign.
+[[nodiscard]] Result<void> check_owner(const OrderDomain& domain, const Hash32& struct_hash,
+                                       const Signature& signature, const Address& owner,
+                                       std::string_view what, ChainPort* chain) {
+    auto by_key = check_signer(domain, struct_hash, signature, owner, what);
+    if (by_key || chain == nullptr || by_key.error().code() != ErrorCode::invalid_signature)
+        return by_key;
+    TRY_ASSIGN(const bool accepted,
+               chain->accepts_signature(owner, domain.digest_of(struct_hash), signature.span()));
+    if (accepted) return {};
+    return by_key;
+}
+
 }  // namespace
 
 Result<Hash32> check_ask(const OrderDomain& domain, const domain::PostAsk& ask) {
@@ -69,7 +82,7 @@ Result<Hash32> check_ask(const OrderDomain& domain, const domain::PostAsk& ask) 
 }
 
 Result<void> check_job(const OrderDomain& domain, const domain::PostJob& job,
-                       ledger::base::TimeMs now_ms) {
+                       ledger::base::TimeMs now_ms, ChainPort* chain) {
     if (job.legs.empty() || job.legs.size() > 2)
         return fail(ErrorCode::invalid_field, "/bids has one bid, or two for serving");
     const Address buyer = job.legs.front().bid.buyer;
@@ -78,8 +91,8 @@ Result<void> check_job(const OrderDomain& domain, const domain::PostJob& job,
         const ledger::eth::Delegation& delegation = *job.delegation;
         if (delegation.owner != buyer)
             return fail(ErrorCode::invalid_field, "/delegation/owner is not the buyer");
-        TRY(check_signer(domain, struct_hash(delegation), job.delegation_signature, buyer,
-                         "delegation"));
+        TRY(check_owner(domain, struct_hash(delegation), job.delegation_signature, buyer,
+                        "delegation", chain));
         if (delegation.expiry_s * 1000 <= now_ms)
             return fail(ErrorCode::expired, "the delegation has expired");
         delegate_signs_orders = (delegation.scope & ledger::eth::kScopeOrders) != 0;
@@ -88,10 +101,12 @@ Result<void> check_job(const OrderDomain& domain, const domain::PostJob& job,
         if (leg.bid.buyer != buyer)
             return fail(ErrorCode::invalid_field, "/bids name different buyers");
         const Hash32 hash = struct_hash(leg.bid);
-        const auto by_buyer = check_signer(domain, hash, leg.signature, buyer, "bid");
-        if (by_buyer) continue;
-        if (!delegate_signs_orders) return by_buyer;
-        TRY(check_signer(domain, hash, leg.signature, job.delegation->delegate, "bid"));
+        const Hash32 digest = domain.digest_of(hash);
+        if (ledger::crypto::verify(digest, leg.signature, buyer)) continue;
+        if (delegate_signs_orders &&
+            ledger::crypto::verify(digest, leg.signature, job.delegation->delegate))
+            continue;
+        TRY(check_owner(domain, hash, leg.signature, buyer, "bid", chain));
     }
     return {};
 }

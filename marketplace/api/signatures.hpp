@@ -6,7 +6,7 @@
 #include "marketplace/api/ports.hpp"
 #include "marketplace/domain/command.hpp"
 
-/// Order signatures, checked over the message that was received. Externally owned accounts.
+/// Order signatures, checked over the message that was received.
 namespace marketplace::api {
 
 /// The domain that orders are signed for, with its separator: one hash less per signature.
@@ -26,14 +26,18 @@ class OrderDomain {
     domain::Hash32 separator_;
 };
 
-/// The ask's id (its struct hash), when its provider signed it. invalid_signature; wrong_chain when
-/// it is good for another chain we can name.
+/// The ask's id (its struct hash), when its provider's own key signed it. invalid_signature;
+/// wrong_chain when it is good for another chain we can name.
 [[nodiscard]] ledger::base::Result<domain::Hash32> check_ask(const OrderDomain& domain,
                                                              const domain::PostAsk& ask);
-/// Each leg by the buyer, or by the delegate of a delegation that allows orders.
+/// Each leg by the buyer, or by the delegate of a delegation that allows orders. With `chain` the
+/// buyer's contract is asked where its key did not sign (ERC-1271), and the call may block: then
+/// also what ChainPort tells. Without it only keys count, and invalid_signature may be a
+/// contract's.
 [[nodiscard]] ledger::base::Result<void> check_job(const OrderDomain& domain,
                                                    const domain::PostJob& job,
-                                                   ledger::base::TimeMs now_ms);
+                                                   ledger::base::TimeMs now_ms,
+                                                   ChainPort* chain = nullptr);
 
 /// That the delegation's owner signed it, as `check_account_signature`.
 [[nodiscard]] ledger::base::Result<void> check_delegation(const OrderDomain& domain,

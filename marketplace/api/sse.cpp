@@ -20,9 +20,8 @@ http::Response stream_of(std::shared_ptr<EventFeed> feed) {
     return http::Response::events(std::move(stream));
 }
 
-std::string event_text(std::optional<std::uint64_t> id, std::string_view name,
-                       std::string_view data) {
-    const std::string head = id ? fmt::format("id: {}\n", *id) : std::string();
+std::string event_text(std::string_view id, std::string_view name, std::string_view data) {
+    const std::string head = id.empty() ? std::string() : fmt::format("id: {}\n", id);
     return fmt::format("{}event: {}\ndata: {}\n\n", head, name, data);
 }
 

@@ -9,7 +9,7 @@
 #include <string>
 #include <string_view>
 
-/// Server-sent events (HTML standard, section 9.2) that resume: `id:` is a rising number.
+/// Server-sent events (HTML standard, section 9.2) that resume.
 namespace marketplace::api {
 
 /// One reader's place in something that grows. Called on the connection's thread.
@@ -22,8 +22,8 @@ class EventFeed {
 };
 [[nodiscard]] http::Response stream_of(std::shared_ptr<EventFeed> feed);
 
-/// "id: 7\nevent: phase\ndata: {…}\n\n"; `data` has no line breaks.
-[[nodiscard]] std::string event_text(std::optional<std::uint64_t> id, std::string_view name,
+/// "id: 7\nevent: phase\ndata: {…}\n\n"; no id when it is empty. `data` has no line breaks.
+[[nodiscard]] std::string event_text(std::string_view id, std::string_view name,
                                      std::string_view data);
 
 /// By Accept: text/event-stream, or ?stream=true for those who cannot set it.

@@ -152,6 +152,7 @@ json model_view(const PublishedModel& model) {
     out["object"] = "model";
     out["created"] = model.created_ms / 1000;
     out["owned_by"] = to_checksum(model.owner);
+    out["public"] = model.is_public;
     if (const auto spec = wire::parse_job_spec(model.spec); spec && spec->context > 0)
         out["context_length"] = spec->context;
     return out;

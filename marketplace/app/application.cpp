@@ -7,6 +7,7 @@
 #include "ledger/rpc/checked_chain.hpp"
 #include "ledger/settlement/escrow_abi.hpp"
 #include "ledger/settlement/permit2_abi.hpp"
+#include "marketplace/api/account_history.hpp"
 #include "marketplace/api/auth.hpp"
 #include "marketplace/api/blob_store.hpp"
 #include "marketplace/api/console_files.hpp"
@@ -33,6 +34,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <fstream>
 
 namespace marketplace::app {
@@ -49,6 +51,7 @@ using storage::Database;
 constexpr const char* kVersion = "0.1.0";
 constexpr std::uint64_t kDevelopmentChain = 31337;
 constexpr domain::TimeMs kEngineTickMs = 1000;
+constexpr std::uint64_t kHistoryRecords = 8192;
 constexpr std::chrono::seconds kStopDeadline{5};
 constexpr std::chrono::minutes kCollectBlobs{1};
 
@@ -254,6 +257,7 @@ class Application::Parts {
     std::unique_ptr<EngineThread> engine;
     JobRecords records;
     MarketFeed market;
+    api::AccountHistory history;
     std::unique_ptr<SnapshotFiles> snapshots;
     std::unique_ptr<SnapshotMaker> maker;
     std::unique_ptr<Catalog> catalog;
@@ -327,6 +331,19 @@ class Application::Parts {
 
     [[nodiscard]] Folds folds() { return {*engine, market, *log}; }
 
+    /// Streams of accounts go on over a restart: with the newest records, told by the engine that
+    /// followed them.
+    Result<void> refill_history() {
+        const std::uint64_t size = log->size();
+        const std::uint64_t first = size - std::min(size, kHistoryRecords);
+        history.begin_at(first);
+        for (const domain::Bytes& bytes : read_records(first, kHistoryRecords)) {
+            TRY_ASSIGN(const engine::Record record, engine::decode_record(bytes));
+            history.add(record, engine->stand().engine);
+        }
+        return {};
+    }
+
     Result<void> load_engine() {
         const engine::EngineConfig rules = engine_config(config, deployment);
         const auto journal = [this](std::uint64_t first, std::size_t limit) {
@@ -339,9 +356,11 @@ class Application::Parts {
         TRY_ASSIGN(const std::uint64_t spared, restart(folds(), *snapshots, journal));
         spdlog::info("{} records, {} of them from a snapshot", log->size(), spared);
         maker = std::make_unique<SnapshotMaker>(*snapshots, journal, rules);
+        TRY(refill_history());
         engine->add_observer([this](const engine::Record& record, ledger::base::ByteView bytes,
-                                    const engine::Engine&) {
+                                    const engine::Engine& right_after) {
             folds().publish(record, bytes);
+            history.add(record, right_after);
             maker->note(record.sequence + 1);
             webhooks->note(record.sequence + 1);
         });
@@ -398,10 +417,10 @@ class Application::Parts {
         api_options.orders_per_s = static_cast<double>(config.orders_per_s);
         api_options.order_burst = static_cast<double>(config.order_burst);
         api_options.cors_origins = config.cors_origins;
-        context = std::make_unique<api::Context>(
-            api::Context{*engine, *catalog, *log, *settlement, *inference, records, market,
-                         questions, *blobs, *uploads, *auth, clock, info,
-                         deployment.leases_domain(), api_options, webhooks.get(), payments.get()});
+        context = std::make_unique<api::Context>(api::Context{
+            *engine, *catalog, *log, *settlement, *inference, records, market, questions, *blobs,
+            *uploads, *auth, clock, info, deployment.leases_domain(), api_options, webhooks.get(),
+            payments.get(), &history});
         http::Router router;
         api::register_routes(router, *context);
         TRY(open_console());

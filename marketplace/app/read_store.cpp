@@ -9,7 +9,7 @@ using storage::CatalogStore;
 using storage::Database;
 
 api::PublishedModel to_model(const storage::ModelRow& row) {
-    return {row.name, row.owner, row.spec, row.created_ms};
+    return {row.name, row.owner, row.spec, row.created_ms, row.is_public};
 }
 api::ApiKeyRow to_key(const storage::ApiKey& row) {
     api::ApiKeyRow key;
@@ -24,6 +24,7 @@ api::ApiKeyRow to_key(const storage::ApiKey& row) {
     key.spent_atoms = row.spent_atoms;
     key.expires_ms = row.expires_ms;
     key.delegation_nonce = row.delegation_nonce;
+    key.requests_per_minute = row.requests_per_minute;
     return key;
 }
 api::FileRow to_file(const storage::StoredFile& row) {
@@ -34,7 +35,8 @@ api::FileRow to_file(const storage::StoredFile& row) {
 
 Result<void> Catalog::put_model(const api::PublishedModel& model) {
     return engine_.transact({}, [model](Database& db) {
-        return CatalogStore(db).put_model({model.name, model.owner, model.spec, model.created_ms});
+        return CatalogStore(db).put_model(
+            {model.name, model.owner, model.spec, model.created_ms, model.is_public});
     });
 }
 
@@ -67,9 +69,10 @@ std::optional<std::string> Catalog::job_spec(const domain::Hash32& spec_hash) co
 
 Result<void> Catalog::put_api_key(const api::ApiKeyRow& key) {
     return engine_.transact({}, [key](Database& db) {
-        return CatalogStore(db).put_api_key(
-            {key.id, key.key_hash, key.owner, key.label, key.created_ms, key.revoked, key.scopes,
-             key.spend_cap_atoms, key.spent_atoms, key.expires_ms, key.delegation_nonce});
+        return CatalogStore(db).put_api_key({key.id, key.key_hash, key.owner, key.label,
+                                             key.created_ms, key.revoked, key.scopes,
+                                             key.spend_cap_atoms, key.spent_atoms, key.expires_ms,
+                                             key.delegation_nonce, key.requests_per_minute});
     });
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Webhooks as their owners see and change them.
 #include "ledger/base/hex.hpp"
-#include "marketplace/api/webhook_events.hpp"
+#include "marketplace/api/account_events.hpp"
 #include "marketplace/app/webhook_sender.hpp"
 #include "marketplace/storage/webhook_store.hpp"
 #include "marketplace/webhooks/signing.hpp"

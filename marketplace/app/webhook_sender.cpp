@@ -2,7 +2,6 @@
 #include "marketplace/app/webhook_sender.hpp"
 
 #include "ledger/base/check.hpp"
-#include "marketplace/api/webhook_events.hpp"
 #include "marketplace/storage/catalog_store.hpp"
 #include "marketplace/storage/webhook_store.hpp"
 #include "marketplace/webhooks/signing.hpp"
@@ -11,6 +10,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <iterator>
 #include <set>
 
 namespace marketplace::app {
@@ -191,38 +191,43 @@ Result<Webhooks::Batch> Webhooks::make_batch(std::uint64_t first, std::uint64_t 
     }
     if (records.empty()) return fail(ledger::base::ErrorCode::io_error, "reading the journal");
     // The engine says whom each event concerns.
-    TRY_ASSIGN(const auto events, deps_.engine.ask([this, &records](const engine::Engine& engine) {
-        const std::scoped_lock lock(mutex_);
-        const auto wants = [this](const domain::Address& who) { return listeners_.contains(who); };
-        std::vector<std::vector<api::WebhookEvent>> out;
-        for (const engine::Record& record : records)
-            out.push_back(api::webhook_events(record, engine, wants));
-        return out;
+    TRY_ASSIGN(const auto events, deps_.engine.ask([&records](const engine::Engine& engine) {
+        std::vector<api::AccountEvent> all;
+        for (const engine::Record& record : records) {
+            auto some = api::account_events(record, engine);
+            all.insert(all.end(), std::make_move_iterator(some.begin()),
+                       std::make_move_iterator(some.end()));
+        }
+        return all;
     }));
     Batch out;
     out.next = first + records.size();
-    const domain::TimeMs now_ms = deps_.clock.now_ms();
     const std::scoped_lock lock(mutex_);
-    for (std::size_t i = 0; i < records.size(); ++i)
-        for (const api::WebhookEvent& event : events[i])
-            for (const domain::Address& who : event.to) {
-                const auto found = listeners_.find(who);
-                if (found == listeners_.end()) continue;
-                for (const Listener& listener : found->second) {
-                    if (records[i].sequence < listener.from_sequence ||
-                        !webhooks::is_wanted(listener.events, event.type))
-                        continue;
-                    Delivery delivery;
-                    delivery.id =
-                        webhooks::message_id(listener.id, records[i].sequence, event.index);
-                    delivery.endpoint = listener.id;
-                    delivery.type = event.type;
-                    delivery.body = event.body;
-                    delivery.created_ms = delivery.next_attempt_ms = now_ms;
-                    out.deliveries.push_back(std::move(delivery));
-                }
-            }
+    for (const api::AccountEvent& event : events)
+        add_deliveries(event, out);
     return out;
+}
+
+void Webhooks::add_deliveries(const api::AccountEvent& event, Batch& batch) const {
+    std::optional<api::EventText> text;  // of what nobody listens to none is made
+    for (const domain::Address& who : event.to()) {
+        const auto found = listeners_.find(who);
+        if (found == listeners_.end()) continue;
+        if (!text) text = api::text_of(event);
+        for (const Listener& listener : found->second) {
+            if (event.place.sequence < listener.from_sequence ||
+                !webhooks::is_wanted(listener.events, text->type))
+                continue;
+            Delivery delivery;
+            delivery.id =
+                webhooks::message_id(listener.id, event.place.sequence, event.place.index);
+            delivery.endpoint = listener.id;
+            delivery.type = text->type;
+            delivery.body = text->body;
+            delivery.created_ms = delivery.next_attempt_ms = deps_.clock.now_ms();
+            batch.deliveries.push_back(std::move(delivery));
+        }
+    }
 }
 
 /// Endpoints with too many that wait are disabled.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "marketplace/api/account_events.hpp"
 #include "marketplace/api/webhook_port.hpp"
 #include "marketplace/app/engine_thread.hpp"
 #include "marketplace/app/read_store.hpp"
@@ -114,6 +115,7 @@ class Webhooks final : public api::WebhookPort {
     void read_on(const std::stop_token& stop);
     [[nodiscard]] ledger::base::Result<void> read_batch(std::uint64_t first, std::uint64_t end);
     [[nodiscard]] ledger::base::Result<Batch> make_batch(std::uint64_t first, std::uint64_t end);
+    void add_deliveries(const api::AccountEvent& event, Batch& batch) const;  // with mutex_ held
     [[nodiscard]] ledger::base::Result<void> write_batch(const Batch& batch);
 
     // The sending threads.

@@ -23,6 +23,7 @@ struct KeyOptions {
     std::string cap;
     std::vector<std::string> scopes;
     std::string expires;
+    std::uint64_t requests_per_minute = 0;  ///< 0: not given
     std::string id;
 };
 
@@ -42,6 +43,7 @@ Result<json> key_body(const KeyOptions& options) {
             return fail(ErrorCode::invalid_window, "--expires must lie in the future");
         body["expires_ms"] = end_s * 1000;
     }
+    if (options.requests_per_minute > 0) body["requests_per_minute"] = options.requests_per_minute;
     return body;
 }
 
@@ -84,13 +86,16 @@ Result<void> list(Context& context) {
                  {"for"},
                  {"spent", Table::Align::kRight},
                  {"cap", Table::Align::kRight},
+                 {"a minute", Table::Align::kRight},
                  {"state"}});
     for (const json& key : page.value("data", json::array())) {
         std::string scopes;
         for (const json& scope : key.value("scopes", json::array()))
             if (scope.is_string()) scopes += (scopes.empty() ? "" : ",") + scope.get<std::string>();
+        const auto rate = ledger::rpc::integer_at(key, "requests_per_minute");
         table.row({key.value("id", ""), key.value("label", ""), scopes.empty() ? "all" : scopes,
-                   text_or(key, "spent", ""), text_or(key, "spend_cap", "none"), state_of(key)});
+                   text_or(key, "spent", ""), text_or(key, "spend_cap", "none"),
+                   rate ? std::to_string(*rate) : "any", state_of(key)});
     }
     if (table.empty())
         context.say("No keys yet. Next: millrace keys create");
@@ -121,6 +126,8 @@ void add_key_commands(CLI::App& app, const Choose& choose) {
     make->add_option("--scope", options->scopes, "What it is for (default: everything)")
         ->check(CLI::IsMember({"inference", "files", "jobs", "orders", "models", "account"}));
     make->add_option("--expires", options->expires, "When it ends: 2027-01-31T08:00Z, +12h, +30d");
+    make->add_option("--rate", options->requests_per_minute, "Most requests a minute with it")
+        ->check(CLI::Range(1, 1'000'000));
     choose(make, [options](Context& c) { return create(c, *options); });
     choose(keys->add_subcommand("list", "Your keys"), list);
     CLI::App* drop = keys->add_subcommand("revoke", "Make a key invalid at once");

@@ -5,6 +5,7 @@
 #include "marketplace/cli/command_tree.hpp"
 #include "marketplace/cli/completion.hpp"
 #include "marketplace/cli/context.hpp"
+#include "marketplace/cli/event_commands.hpp"
 #include "marketplace/cli/exit_code.hpp"
 #include "marketplace/cli/explain.hpp"
 #include "marketplace/cli/man_page.hpp"
@@ -156,6 +157,7 @@ void add_all_commands(CLI::App& app, const Choose& choose) {
     add_witness_commands(app, choose);
     add_proof_commands(app, choose);
     add_webhook_commands(app, choose);
+    add_event_commands(app, choose);
 }
 
 void add_help_commands(CLI::App& app, const Choose& choose, std::string& shell) {

@@ -42,6 +42,7 @@ struct ServeOptions {
     std::string max_price_output = "1";
     std::uint64_t timeout_s = 120;
     bool detach = false;
+    bool is_public = false;
 };
 
 struct ChatOptions {
@@ -120,7 +121,9 @@ Result<json> list_model(Context& context, const ServeOptions& options) {
     TRY_ASSIGN(const std::string spec, options.folder.empty()
                                            ? make_published_spec(context, options)
                                            : publish_folder(context, options));
-    TRY_ASSIGN(json model, context.market().post("/v1/models", {{"spec", spec}}, Auth::kSession));
+    json body{{"spec", spec}};
+    if (options.is_public) body["public"] = true;
+    TRY_ASSIGN(json model, context.market().post("/v1/models", body, Auth::kSession));
     TRY(write_private_file(spec_path(context, options.name), spec));
     return model;
 }
@@ -187,17 +190,43 @@ Result<std::vector<BidTerms>> serve_bids(const ServeOptions& options) {
     return bids;
 }
 
-Result<void> serve(Context& context, const ServeOptions& options) {
-    if (!options.folder.empty() || !options.job.empty()) TRY(list_model(context, options));
+/// What another account published for everybody. The bids sign its hash, so the buyer is told whose
+/// it is, and it must be a spec for serving a model of that name.
+Result<std::string> fetch_public_spec(Context& context, const std::string& name) {
+    TRY(check_name(name));
+    TRY_ASSIGN(const json model, context.market().get("/v1/models/" + name, Auth::kNone));
+    if (!model.value("public", false))
+        return fail(ErrorCode::unknown_model,
+                    fmt::format("{} was not published from here, and its publisher keeps its spec "
+                                "private; give it with --spec",
+                                name));
+    TRY_ASSIGN(const std::string spec,
+               context.market().get_text("/v1/models/" + name + "/spec", Auth::kNone));
+    TRY_ASSIGN(const wire::JobSpec parsed, wire::parse_job_spec(spec));
+    if (parsed.kind != domain::JobKind::kServe || parsed.model_name != name)
+        return fail(ErrorCode::job_spec_invalid,
+                    fmt::format("the market's spec of {} is of something else", name));
+    if (!context.json())
+        context.messages.line(fmt::format("{} is published by {}; its spec is {}", name,
+                                          printable(model.value("owned_by", "?")),
+                                          to_hex(wire::document_hash(spec))));
+    return spec;
+}
+
+/// The serve spec: from the file named, as published from here, or as published for everybody.
+Result<std::string> read_serve_spec(Context& context, const ServeOptions& options) {
     const std::filesystem::path file = options.spec_file.empty()
                                            ? spec_path(context, options.name)
                                            : std::filesystem::path(options.spec_file);
     TRY_ASSIGN(const auto text, read_small_file(file, 64 * 1024));
-    if (!text)
-        return fail(ErrorCode::unknown_model,
-                    fmt::format("{} was not published from here; give its serve spec with --spec",
-                                options.name));
-    TRY_ASSIGN(std::string spec, wire::canonicalise(*text));
+    if (text) return wire::canonicalise(*text);
+    if (options.spec_file.empty()) return fetch_public_spec(context, options.name);
+    return fail(ErrorCode::data_missing, "cannot read " + options.spec_file);
+}
+
+Result<void> serve(Context& context, const ServeOptions& options) {
+    if (!options.folder.empty() || !options.job.empty()) TRY(list_model(context, options));
+    TRY_ASSIGN(std::string spec, read_serve_spec(context, options));
     TRY_ASSIGN(const auto bids, serve_bids(options));
     TRY_ASSIGN(const auto job, sign_job(context, std::move(spec), bids, options.order));
     if (context.settings.dry_run || !context.json() || !context.settings.yes) {
@@ -330,9 +359,10 @@ Result<void> models(Context& context) {
         context.print_json(list);
         return {};
     }
-    Table table({{"model"}, {"owner"}, {"context", Table::Align::kRight}});
+    Table table({{"model"}, {"owner"}, {"public"}, {"context", Table::Align::kRight}});
     for (const json& model : list.value("data", json::array()))
         table.row({model.value("id", ""), model.value("owned_by", ""),
+                   model.value("public", false) ? "yes" : "no",
                    std::to_string(model.value("context_length", 0))});
     if (table.empty())
         context.say("No models yet. Next: millrace publish --help");
@@ -368,6 +398,8 @@ void add_serve_commands(CLI::App& app, const Choose& choose) {
         "--weights", options->weights,
         "Weights blob (default: the job's last); with --folder fp32, bf16, int8 or int4");
     give->add_option("--train-spec", options->train_spec, "Job spec with the model's shape");
+    give->add_flag("--public", options->is_public,
+                   "Anybody may read its spec and files, and serve it by its name");
     choose(give, [options](Context& c) { return publish(c, *options); });
     CLI::App* open = app.add_subcommand("serve", "Pay a worker to keep a model loaded");
     open->add_option("MODEL", options->name)->required();
@@ -378,7 +410,8 @@ void add_serve_commands(CLI::App& app, const Choose& choose) {
     open->add_option("--max-price-output", options->max_price_output,
                      "Most per million tokens written")
         ->capture_default_str();
-    open->add_option("--spec", options->spec_file, "Serve spec, when published elsewhere");
+    open->add_option("--spec", options->spec_file,
+                     "Serve spec of a model that is not public and was published elsewhere");
     open->add_option("--folder", options->folder, "Publish this folder first, as `publish` does");
     open->add_option("--job", options->job, "Publish what this job trained first");
     open->add_option("--weights", options->weights,

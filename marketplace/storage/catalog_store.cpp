@@ -14,7 +14,7 @@ using ledger::base::Result;
 
 ModelRow read_model(SQLite::Statement& row) {
     return {row.getColumn(0).getString(), fixed<Address>(row.getColumn(1)),
-            row.getColumn(2).getString(), number(row.getColumn(3))};
+            row.getColumn(2).getString(), number(row.getColumn(3)), row.getColumn(4).getInt() != 0};
 }
 
 ApiKey read_key(SQLite::Statement& row) {
@@ -30,6 +30,7 @@ ApiKey read_key(SQLite::Statement& row) {
     key.spent_atoms = number(row.getColumn(8));
     key.expires_ms = number(row.getColumn(9));
     if (!row.isColumnNull(10)) key.delegation_nonce = number(row.getColumn(10));
+    key.requests_per_minute = number(row.getColumn(11));
     return key;
 }
 
@@ -42,7 +43,7 @@ StoredFile read_file(SQLite::Statement& row) {
 
 constexpr const char* kSelectKey =
     "SELECT id, key_hash, owner, label, created_ms, revoked, scopes, spend_cap_atoms, spent_atoms, "
-    "expires_ms, delegation_nonce FROM api_keys WHERE ";
+    "expires_ms, delegation_nonce, requests_per_minute FROM api_keys WHERE ";
 
 void bind_optional(SQLite::Statement& statement, int index,
                    const std::optional<std::uint64_t>& value) {
@@ -63,11 +64,14 @@ Result<void> CatalogStore::put_model(const ModelRow& model) {
         return fail(ErrorCode::exists_with_different_body, "model " + model.name);
     return database_.run([&](SQLite::Database& db) {
         SQLite::Statement insert(
-            db, "INSERT OR REPLACE INTO models(name, owner, spec, created_ms) VALUES(?, ?, ?, ?)");
+            db,
+            "INSERT OR REPLACE INTO models(name, owner, spec, created_ms, public) "
+            "VALUES(?, ?, ?, ?, ?)");
         insert.bind(1, model.name);
         bind_blob(insert, 2, model.owner.span());
         insert.bind(3, model.spec);
         insert.bind(4, to_column(model.created_ms));
+        insert.bind(5, model.is_public ? 1 : 0);
         insert.exec();
     });
 }
@@ -75,8 +79,8 @@ Result<void> CatalogStore::put_model(const ModelRow& model) {
 Result<std::optional<ModelRow>> CatalogStore::model(const std::string& name) {
     std::optional<ModelRow> out;
     TRY(database_.run([&](SQLite::Database& db) {
-        SQLite::Statement select(db,
-                                 "SELECT name, owner, spec, created_ms FROM models WHERE name = ?");
+        SQLite::Statement select(
+            db, "SELECT name, owner, spec, created_ms, public FROM models WHERE name = ?");
         select.bind(1, name);
         if (select.executeStep()) out = read_model(select);
     }));
@@ -87,7 +91,8 @@ Result<std::vector<ModelRow>> CatalogStore::models() {
     std::vector<ModelRow> out;
     TRY(database_.run([&](SQLite::Database& db) {
         SQLite::Statement select(
-            db, "SELECT name, owner, spec, created_ms FROM models ORDER BY created_ms, name");
+            db,
+            "SELECT name, owner, spec, created_ms, public FROM models ORDER BY created_ms, name");
         while (select.executeStep())
             out.push_back(read_model(select));
     }));
@@ -118,7 +123,8 @@ Result<void> CatalogStore::put_api_key(const ApiKey& key) {
         SQLite::Statement insert(db,
                                  "INSERT INTO api_keys(id, key_hash, owner, label, created_ms, "
                                  "revoked, scopes, spend_cap_atoms, spent_atoms, expires_ms, "
-                                 "delegation_nonce) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
+                                 "delegation_nonce, requests_per_minute) "
+                                 "VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
         insert.bind(1, key.id);
         bind_blob(insert, 2, key.key_hash.span());
         bind_blob(insert, 3, key.owner.span());
@@ -130,6 +136,7 @@ Result<void> CatalogStore::put_api_key(const ApiKey& key) {
         insert.bind(9, to_column(key.spent_atoms));
         insert.bind(10, to_column(key.expires_ms));
         bind_optional(insert, 11, key.delegation_nonce);
+        insert.bind(12, to_column(key.requests_per_minute));
         insert.exec();
     });
 }

@@ -18,6 +18,7 @@ struct ModelRow {
     domain::Address owner;
     std::string spec;
     domain::TimeMs created_ms = 0;
+    bool is_public = false;
 };
 struct ApiKey {
     std::string id;
@@ -31,6 +32,7 @@ struct ApiKey {
     std::uint64_t spent_atoms = 0;
     domain::TimeMs expires_ms = 0;                  ///< 0: never
     std::optional<std::uint64_t> delegation_nonce;  ///< of the delegation it is bound to
+    std::uint64_t requests_per_minute = 0;          ///< 0: no limit of its own
 };
 
 /// An account's name for a blob.

@@ -7,7 +7,7 @@
 /// that was released; add another.
 namespace marketplace::storage {
 
-inline constexpr std::array<const char*, 7> kMigrations = {R"sql(
+inline constexpr std::array<const char*, 8> kMigrations = {R"sql(
 -- The market itself: one record per command. Everything the engine knows is replayed from here.
 CREATE TABLE journal(
     sequence INTEGER PRIMARY KEY,
@@ -171,6 +171,11 @@ CREATE TABLE upto_payments(
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX upto_payments_by_payer ON upto_payments(payer, state);
 CREATE INDEX upto_payments_unsettled ON upto_payments(state) WHERE state < 3;
+)sql",
+                                                           R"sql(
+-- A key's own limit, 0 for none; whether anybody may read a model's spec.
+ALTER TABLE api_keys ADD COLUMN requests_per_minute INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE models ADD COLUMN public INTEGER NOT NULL DEFAULT 0 CHECK(public IN (0, 1));
 )sql"};
 
 }  // namespace marketplace::storage

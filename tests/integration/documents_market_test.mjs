@@ -88,6 +88,7 @@ millrace serve tiny --spec ${spec} --max-amount 1 --yes
   assert.match(told, /tokens in, 8 out/);
   assert.match(told, /leases have cost/);
   assert.match(told, /job\.completed is from the market/);
+  for (const cause of ["deposit", "hold"]) assert.match(told, new RegExp(`"cause":"${cause}"`));
   assert.match(told, /the weights are blob 0x[0-9a-f]{64}/);
 });
 

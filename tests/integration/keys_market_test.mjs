@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { OpenAI } from "../../scripts/lib/openai.mjs";
 import {
-  createWalletClient, deposit_with_permit, dev_keys, generatePrivateKey, getAddress, http, privateKeyToAccount, root,
+  createWalletClient, deposit_with_permit, dev_keys, generatePrivateKey, getAddress, http, parseAbi, privateKeyToAccount, root,
 } from "../../scripts/lib/chain.mjs";
 import { Devnet } from "../../scripts/lib/devnet.mjs";
 import { Rest, small_text_spec, wire_form } from "../../scripts/lib/rest.mjs";
@@ -209,7 +209,9 @@ describe("a contract wallet (ERC-1271)", () => {
     wallet_address = (await net.chain.client.waitForTransactionReceipt({ hash })).contractAddress;
   });
   /** Signs as `signer`, in the name of `address`. */
-  const as = (address, signer) => ({ address, signMessage: (message) => signer.signMessage(message) });
+  const as = (address, signer) => ({
+    address, signMessage: (message) => signer.signMessage(message), signTypedData: (message) => signer.signTypedData(message),
+  });
 
   test("signs in by what its code accepts, makes a key and uses it", async () => {
     const rest = new Rest(net.market_url);
@@ -222,6 +224,25 @@ describe("a contract wallet (ERC-1271)", () => {
     const stranger = privateKeyToAccount(generatePrivateKey());
     await assert.rejects(new Rest(net.market_url).sign_in(as(getAddress(wallet_address), stranger)), /invalid_signature/);
     await assert.rejects(new Rest(net.market_url).sign_in(as(stranger.address, owner)), /invalid_signature/);
+  });
+  test("buys by what its code accepts, to the last payment, and not by a stranger's signature", async () => {
+    const escrow_abi = parseAbi(["function deposit(address account, uint64 amount)"]);
+    const token_abi = parseAbi(["function approve(address spender, uint256 value) returns (bool)"]);
+    const giver = createWalletClient({ account: buyer, chain: net.chain.chain, transport: http(net.chain.url) });
+    for (const call of [
+      { address: net.deployment.token, abi: token_abi, functionName: "approve", args: [net.deployment.escrow, 5_000_000n] },
+      { address: net.deployment.escrow, abi: escrow_abi, functionName: "deposit", args: [wallet_address, 5_000_000n] },
+    ]) await net.chain.client.waitForTransactionReceipt({ hash: await giver.writeContract(call) });
+    await net.processes.until("market", "the deposit to be seen", async () => Number((await net.rest.get(`/v1/accounts/${wallet_address}`)).available) >= 5_000_000);
+    const blob = await net.rest.upload("It was the best of times, it was the worst of times. ".repeat(200));
+    const spec = small_text_spec(blob);
+    const stranger = privateKeyToAccount(generatePrivateKey());
+    await assert.rejects(net.rest.post_job(as(getAddress(wallet_address), stranger), spec), /401 .*invalid_signature/);
+    const job = await net.job_done((await net.rest.post_job(as(getAddress(wallet_address), owner), spec)).id);
+    assert.equal(job.buyer.toLowerCase(), wallet_address.toLowerCase());
+    const [lease] = await net.settled(job.id);
+    assert.equal(lease.state, "closed");
+    assert.ok(BigInt(lease.amount) > 0n);
   });
 });
 

@@ -69,9 +69,31 @@ test("asked at once, each waits for the other", async () => {
 
 test("status and why tell which is unloaded, and for whom", async () => {
   await ask("first");
-  await net.processes.until("worker", "the status to be written", async () => (await states()).second === "unloaded");
-  assert.equal((await states()).first, "idle");
+  await net.processes.until("worker", "the status to be written", async () => {
+    const { first, second } = await states();
+    return second === "unloaded" && first === "idle";
+  });
   const { reasons } = await net.worker_command("worker", "why");
   const unloaded = reasons.find((one) => one.code === "model_unloaded");
   assert.match(unloaded.text, /second is unloaded: it made room for first/);
+});
+
+test("another account serves a model by its name alone once it is public, and only then", async () => {
+  const other = privateKeyToAccount(dev_keys.provider2);
+  await deposit_with_permit(net.chain, net.deployment, dev_keys.provider2, 10_000_000);
+  await net.processes.until("market", "the deposit to be seen", async () =>
+    Number((await net.rest.get(`/v1/accounts/${other.address}`)).available) >= 10_000_000);
+  await net.make_wallet("other", "provider2");
+  const serve = () => net.cli("other", "serve", "second", "--max-amount", "0.4", "--wait", "60");
+  await assert.rejects(serve(), /keeps its spec private/);
+  // Nobody but its publisher opens it.
+  await assert.rejects(net.cli("other", "publish", "second", "--folder", net.file("first"), "--weights", "fp32", "--public"), /exists_with_different_body/);
+  const listed = await net.cli("buyer", "publish", "second", "--folder", net.file("second"), "--weights", "fp32", "--public");
+  assert.equal(listed.public, true);
+  const served = await serve();
+  assert.equal(served.state, "running");
+  assert.equal((await net.job(served.id)).buyer, other.address);
+  const told = await net.cli("other", "infer", "second", "Call me", "--max-tokens", "8", "--temperature", "0", "--seed", "3");
+  assert.equal(told.text, (await ask("second")).choices[0].text, "it is the same model");
+  assert.equal((await net.rest.get("/v1/models/second")).owned_by, buyer.address, "and still its publisher's");
 });

@@ -5,6 +5,7 @@
 #include "ledger/base/sha256.hpp"
 #include "ledger/crypto/address.hpp"
 #include "ledger/crypto/secp256k1.hpp"
+#include "marketplace/api/account_history.hpp"
 #include "marketplace/api/context.hpp"
 #include "marketplace/api/siwe.hpp"
 #include "marketplace/engine/engine.hpp"
@@ -60,11 +61,13 @@ class FakeMarket final : public api::MarketDataPort {
     engine::MarketData data_;
 };
 
-/// The real engine behind a lock instead of a thread; its records go to the market data.
+/// The real engine behind a lock instead of a thread; its records go to the market data and to the
+/// accounts' history.
 class FakeEngine final : public api::EnginePort {
  public:
-    FakeEngine(engine::EngineConfig config, const FakeClock& clock, FakeMarket& market)
-        : engine_(std::move(config)), clock_(clock), market_(market) {}
+    FakeEngine(engine::EngineConfig config, const FakeClock& clock, FakeMarket& market,
+               api::AccountHistory& history)
+        : engine_(std::move(config)), clock_(clock), market_(market), history_(history) {}
     void submit(domain::Command command,
                 std::function<void(Result<std::vector<domain::Event>>)> done) override {
         const std::lock_guard lock(mutex_);
@@ -87,8 +90,10 @@ class FakeEngine final : public api::EnginePort {
  private:
     Result<std::vector<domain::Event>> apply_one(const domain::Command& command) {
         auto events = engine_.apply(command, clock_.now_ms());
-        if (events && !events->empty())
-            market_.add({sequence_++, clock_.now_ms(), {}, command, *events, {}});
+        if (!events || events->empty()) return events;
+        const engine::Record record{sequence_++, clock_.now_ms(), {}, command, *events, {}};
+        market_.add(record);
+        history_.add(record, engine_);
         return events;
     }
 
@@ -96,6 +101,7 @@ class FakeEngine final : public api::EnginePort {
     engine::Engine engine_;
     const FakeClock& clock_;
     FakeMarket& market_;
+    api::AccountHistory& history_;
     std::uint64_t sequence_ = 0;
 };
 
@@ -392,6 +398,7 @@ struct Fixture {
           context{engine,  catalog, log,    settlement,    inference,
                   records, market,  chain,  *blobs,        *uploads,
                   auth,    clock,   info(), test_domain(), std::move(options)} {
+        context.account_history = &history;
         http::Router router;
         api::register_routes(router, context);
         http::ServerOptions server_options;
@@ -471,7 +478,8 @@ struct Fixture {
 
     FakeClock clock;
     FakeMarket market;
-    FakeEngine engine{test_engine(), clock, market};
+    api::AccountHistory history;
+    FakeEngine engine{test_engine(), clock, market, history};
     FakeCatalog catalog;
     FakeLog log;
     FakeSettlement settlement;

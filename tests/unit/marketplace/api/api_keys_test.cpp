@@ -77,6 +77,9 @@ TEST_CASE("api_keys: terms that make no sense are refused by name") {
     CHECK(code_of(f.make({{"spend_cap", "9223372036854775808"}}, 422)) == "out_of_range");
     CHECK(code_of(f.make({{"expires_ms", f.clock.now_ms()}}, 422)) == "invalid_window");
     CHECK(code_of(f.make({{"expires_ms", 999'999'999'999'999ULL}}, 422)) == "invalid_window");
+    CHECK(code_of(f.make({{"requests_per_minute", 0}}, 422)) == "out_of_range");
+    CHECK(code_of(f.make({{"requests_per_minute", 1'000'001}}, 422)) == "out_of_range");
+    CHECK(code_of(f.make({{"requests_per_minute", "5"}}, 400)) == "invalid_field");
     CHECK(code_of(f.make({{"delegation_signature", "0x00"}}, 400)) == "missing_field");
     CHECK(code_of(f.make({{"cap", "5"}}, 400)) == "unknown_field");
     CHECK(f.listed({{"id", "none"}}).is_null());
@@ -102,6 +105,51 @@ TEST_CASE("api_keys: a key does what its scopes say, and never makes or ends key
     CHECK(client.request("DELETE", target, "", Keyed::header_of(all)).status == 403);
     const auto me = client.request("GET", "/v1/auth/session", "", Keyed::header_of(inference));
     CHECK(json::parse(me.body)["api_key"]["scopes"] == json::array({"inference"}));
+}
+
+TEST_CASE("api_keys: a key's own rate holds that key alone, and the headers tell it") {
+    Keyed f;
+    const json slow = f.make({{"requests_per_minute", 3}});
+    const json other = f.make(json::object());
+    CHECK(slow["requests_per_minute"] == 3);
+    CHECK(other["requests_per_minute"].is_null());
+    CHECK(f.listed(slow)["requests_per_minute"] == 3);
+    auto client = f.client();
+    const auto ask = [&](const json& key) {
+        return client.request("GET", "/v1/auth/session", "", Keyed::header_of(key));
+    };
+    for (const char* left : {"2", "1", "0"}) {
+        const auto answer = ask(slow);
+        CHECK(answer.status == 200);
+        CHECK(answer.header("x-ratelimit-limit-requests") == "3");
+        CHECK(answer.header("x-ratelimit-remaining-requests") == left);
+        CHECK(answer.header("ratelimit-policy") == "\"key\";q=3;w=60");
+        CHECK(answer.header("ratelimit").starts_with(fmt::format("\"key\";r={};t=", left)));
+    }
+    const auto refused = ask(slow);
+    CHECK(refused.status == 429);
+    CHECK(code_of(json::parse(refused.body)) == "rate_limited");
+    CHECK(refused.header("retry-after") == "20");
+    CHECK(refused.header("ratelimit") == "\"key\";r=0;t=60");
+    // OpenAI's routes refuse in OpenAI's words, before anything is done.
+    const auto completion = f.complete(Keyed::header_of(slow));
+    CHECK(completion.status == 429);
+    CHECK(json::parse(completion.body)["error"]["code"] == "rate_limited");
+    CHECK(completion.header("retry-after") == "20");
+    // Nobody else waits: another key, the session, who has none.
+    const auto free = ask(other);
+    CHECK(free.status == 200);
+    CHECK(free.header("ratelimit-policy").starts_with("\"default\";"));
+    CHECK(f.complete(Keyed::header_of(other)).status == 200);
+    CHECK(client.request("GET", "/v1/auth/session", "", f.session).status == 200);
+    CHECK(client.request("GET", "/version").status == 200);
+    f.clock.time_ms += 19'999;
+    CHECK(ask(slow).status == 429);
+    f.clock.time_ms += 1;
+    CHECK(ask(slow).status == 200);
+    CHECK(ask(slow).status == 429);
+    // A probe is never counted.
+    CHECK(client.request("GET", "/livez", "", Keyed::header_of(slow)).status == 200);
 }
 
 TEST_CASE("api_keys: what is paid adds up to the cap and never passes it") {

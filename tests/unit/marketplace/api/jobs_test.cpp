@@ -51,6 +51,38 @@ TEST_CASE("jobs: missing data, bad specs, bad signatures and empty accounts are 
     CHECK(code_of(f.get("/v1/jobs/nonsense", 404)) == "not_found");
 }
 
+TEST_CASE("jobs: a contract account buys by what its code accepts") {
+    Fixture f;
+    const auto key = PrivateKey::generate();  // of nobody: the contract knows its signatures
+    const auto buyer = PrivateKey::generate();
+    const std::string blob = put_blob(f, buyer, "call me ishmael");
+    deposit(f, buyer.address(), 10'000'000);
+    auto job = test_job(f, buyer, train_spec(blob), kDigits);
+    const auto signature = key.sign(ledger::base::sha256(ledger::base::as_bytes("a wallet's own")));
+    job.command.legs[0].signature = signature;
+    const std::string body = wire::post_job_json(job);
+    const auto code = [&](int status) { return code_of(f.post("/v1/jobs", body, status)); };
+    CHECK(code(401) == "invalid_signature");
+    CHECK(f.chain.questions == 1);
+    f.chain.wallet = buyer.address();
+    CHECK(code(401) == "invalid_signature");
+    f.chain.good.assign(signature.span().begin(), signature.span().end());
+    f.chain.away = true;  // and nothing follows from it
+    CHECK(code(503) == "chain_unreachable");
+    f.chain.away = false;
+    const json posted = f.post("/v1/jobs", body, 201);
+    CHECK(posted["buyer"] == ledger::crypto::to_checksum(buyer.address()));
+    // A signature for another chain is told without a question.
+    const int before = f.chain.questions;
+    ledger::eth::Domain other = test_domain();
+    other.chain_id = 1;
+    auto elsewhere = test_job(f, buyer, train_spec(blob), std::string(32, 'a'));
+    elsewhere.command.legs[0].signature =
+        buyer.sign(ledger::eth::digest(other, elsewhere.command.legs[0].bid));
+    CHECK(code_of(f.post("/v1/jobs", wire::post_job_json(elsewhere), 422)) == "wrong_chain");
+    CHECK(f.chain.questions == before);
+}
+
 TEST_CASE("jobs: posted, listed, quoted, cancelled by its buyer; its spec stays private") {
     Fixture f;
     const auto buyer = PrivateKey::generate();

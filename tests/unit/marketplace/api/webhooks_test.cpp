@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "marketplace/api/webhook_events.hpp"
 #include "tests/unit/marketplace/api/api_fixture.hpp"
 
 namespace api_test {
@@ -157,47 +156,6 @@ TEST_CASE("webhooks: test events and the delivery log") {
     api.send("POST", "/v1/webhooks/whk_1/deliveries/msg_1/redeliver", "", 202, bearer);
     api.send("POST", "/v1/webhooks/whk_1/deliveries/msg_9/redeliver", "", 404, bearer);
     api.send("GET", "/v1/webhooks/whk_1/deliveries?limit=101", "", 422, bearer);
-}
-
-TEST_CASE("webhook_events: each account is told of its own job, ask and balance") {
-    Fixture fixture;
-    const auto buyer = PrivateKey::generate();
-    const auto provider = PrivateKey::generate();
-    engine::Engine engine(test_engine());
-    const auto told = [&](const domain::Command& command, const domain::Address& who) {
-        const auto events = engine.apply(command, fixture.clock.now_ms());
-        REQUIRE(events);
-        const engine::Record record{3, fixture.clock.now_ms(), {}, command, *events, {}};
-        return api::webhook_events(record, engine,
-                                   [&](const domain::Address& one) { return one == who; });
-    };
-    domain::EscrowDeposited deposit;
-    deposit.account = buyer.address();
-    deposit.amount_atoms = 100'000'000;
-    const auto paid_in = told(deposit, buyer.address());
-    REQUIRE(paid_in.size() == 1);
-    const json body = json::parse(paid_in[0].body);
-    CHECK(body["type"] == "account.balance");
-    CHECK(body["timestamp"] == "2027-01-15T08:00:00.000Z");
-    CHECK(body["data"]["available"] == "100000000");
-    CHECK(body["data"]["sequence"] == 3);
-    deposit.transaction.data()[0] = 1;
-    CHECK(told(deposit, provider.address()).empty());
-
-    const auto job =
-        test_job(fixture, buyer, train_spec("0x" + std::string(64, '1')), std::string(32, '1'));
-    domain::PostJob posted = job.command;
-    posted.terms.total_units = 100;
-    posted.terms.segment_units = 25;
-    const auto opened = told(posted, buyer.address());
-    REQUIRE(opened.size() >= 2);
-    CHECK(opened[0].type == "job.open");
-    CHECK(opened[1].type == "job.unmatched");
-    for (const api::WebhookEvent& event : opened) {
-        CHECK(event.to == std::vector{buyer.address()});
-        CHECK(std::find(webhooks::kEventTypes.begin(), webhooks::kEventTypes.end(), event.type) !=
-              webhooks::kEventTypes.end());
-    }
 }
 
 }  // namespace api_test

@@ -45,7 +45,9 @@ TEST_CASE("catalog_store: a model's name belongs to its first owner") {
           ErrorCode::exists_with_different_body);
     REQUIRE(catalog.put_model({"moby", account(1), "{1}", 7}));
     CHECK((*catalog.model("moby"))->spec == "{1}");
-    REQUIRE(catalog.put_model({"ahab", account(2), "{}", 8}));
+    REQUIRE(catalog.put_model({"ahab", account(2), "{}", 8, true}));
+    CHECK((*catalog.model("ahab"))->is_public);
+    CHECK_FALSE((*catalog.model("moby"))->is_public);
     CHECK(catalog.models()->size() == 2);
 }
 
@@ -102,6 +104,7 @@ TEST_CASE("catalog_store: a key's terms and what was paid with it are kept") {
     bound.spend_cap_atoms = 1000;
     bound.expires_ms = 99;
     bound.delegation_nonce = 0;
+    bound.requests_per_minute = 60;
     REQUIRE(catalog.put_api_key(bound));
     REQUIRE(catalog.put_api_key(api_key("key_2", 2, 1)));
     REQUIRE(catalog.spend_api_key("key_1", 7));
@@ -112,10 +115,12 @@ TEST_CASE("catalog_store: a key's terms and what was paid with it are kept") {
     CHECK(read.spent_atoms == 12);
     CHECK(read.expires_ms == 99);
     CHECK(read.delegation_nonce == 0);
+    CHECK(read.requests_per_minute == 60);
     const auto other = **catalog.api_key(hash(2));
     CHECK_FALSE(other.spend_cap_atoms);
     CHECK_FALSE(other.delegation_nonce);
     CHECK(other.spent_atoms == 0);
+    CHECK(other.requests_per_minute == 0);
 }
 
 TEST_CASE("catalog_store: files are their owner's alone") {
