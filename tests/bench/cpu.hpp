@@ -26,11 +26,10 @@ template <typename Work>
     return cpu_seconds() - begin;
 }
 
-/// Seconds that all threads of this process have computed, or all children it has waited for with
-/// theirs.
-[[nodiscard]] inline double process_cpu_seconds(int who = RUSAGE_SELF) {
+/// Seconds that all threads of this process have computed.
+[[nodiscard]] inline double process_cpu_seconds() {
     rusage usage{};
-    getrusage(who, &usage);
+    getrusage(RUSAGE_SELF, &usage);
     const auto seconds = [](const timeval& t) {
         return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) * 1e-6;
     };

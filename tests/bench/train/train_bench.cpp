@@ -111,11 +111,19 @@ double cpu_seconds_under(const std::string& pid) {
 /// Times a job from Ready to its end; checkpoints are thrown away.
 class WorkerRun {
  public:
+    explicit WorkerRun(std::uint64_t steps) : steps_(steps) {}
     void take(const executor::JobEvent& event) {
         const std::lock_guard lock(mutex_);
         if (std::holds_alternative<executor::Ready>(event)) {
-            cpu_before_ = cpu_seconds_under(std::to_string(::getpid()));
+            cpu_begin_ = cpu_seconds_under(std::to_string(::getpid()));
             begin_ = Clock::now();
+        }
+        // The sandbox does not tell what its processes computed, so they are asked while they live:
+        // before the last step.
+        if (const auto* metrics = std::get_if<executor::Metrics>(&event);
+            metrics != nullptr && metrics->step < steps_) {
+            cpu_end_ = cpu_seconds_under(std::to_string(::getpid()));
+            cpu_steps_ = metrics->step;
         }
         if (const auto* segment = std::get_if<executor::Segment>(&event)) {
             std::error_code ignored;
@@ -133,15 +141,21 @@ class WorkerRun {
         changed_.wait(lock, [this] { return seconds_.has_value(); });
         return *seconds_;
     }
-    /// What the job's processes had computed when it was ready.
-    [[nodiscard]] double cpu_before() const { return cpu_before_; }
+    /// CPU seconds a step, the checkpoints on the way with them. After `wait`.
+    [[nodiscard]] double cpu_a_step() const {
+        return (cpu_end_ - cpu_begin_) /
+               static_cast<double>(std::max<std::uint64_t>(1, cpu_steps_));
+    }
 
  private:
     std::mutex mutex_;
     std::condition_variable changed_;
     Clock::time_point begin_;
     std::optional<double> seconds_;
-    double cpu_before_ = 0;
+    std::uint64_t steps_;
+    std::uint64_t cpu_steps_ = 0;
+    double cpu_begin_ = 0;
+    double cpu_end_ = 0;
 };
 
 class Bench {
@@ -167,17 +181,12 @@ class Bench {
         task.job_dir = dir_;
         task.files.text = dir_ / "text";
         task.runtime.threads = kThreads;
-        WorkerRun run;
-        const double before = bench::process_cpu_seconds(RUSAGE_CHILDREN);
-        double seconds = 0;
-        {
-            const auto job = executor::make_process_executor(options)->start_train(
-                task, [&run](const executor::JobEvent& event) { run.take(event); });
-            if (!job) give_up("the job did not start: " + job.error().message());
-            seconds = run.wait();
-        }  // the child is gone and waited for
-        const double cpu = bench::process_cpu_seconds(RUSAGE_CHILDREN) - before - run.cpu_before();
-        return {settings_.steps / seconds, cpu / settings_.steps};
+        WorkerRun run(settings_.steps);
+        const auto job = executor::make_process_executor(options)->start_train(
+            task, [&run](const executor::JobEvent& event) { run.take(event); });
+        if (!job) give_up("the job did not start: " + job.error().message());
+        const double seconds = run.wait();
+        return {settings_.steps / seconds, run.cpu_a_step()};
     }
 
     Timed bare(const std::string& precision) {
