@@ -26,6 +26,16 @@ template <typename Work>
     return cpu_seconds() - begin;
 }
 
+/// Seconds that all threads of this process have computed.
+[[nodiscard]] inline double process_cpu_seconds() {
+    rusage usage{};
+    getrusage(RUSAGE_SELF, &usage);
+    const auto seconds = [](const timeval& t) {
+        return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) * 1e-6;
+    };
+    return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
 /// How often the scheduler took the core away.
 [[nodiscard]] inline double interruptions() {
     rusage usage{};

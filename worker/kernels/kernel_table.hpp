@@ -2,6 +2,7 @@
 #pragma once
 
 #include "worker/kernels/attention.hpp"
+#include "worker/kernels/self_attention.hpp"
 #include "worker/kernels/weight_matrix.hpp"
 
 #include <cstddef>
@@ -71,9 +72,15 @@ struct KernelTable {
                        float epsilon, float* out);
     void (*add)(float* to, const float* x, std::size_t count);
     void (*silu_mul)(const float* gate, const float* up, std::size_t count, float* out);
-    void (*gelu)(float* x, std::size_t count);
+    void (*gelu)(const float* x, std::size_t count, float* out);
+    void (*gelu_gradient)(const float* x, const float* gradient, std::size_t count, float* out);
     void (*gelu_tanh)(float* x, std::size_t count);
     void (*softmax)(float* x, std::size_t count);
+    void (*self_attention)(const HeadShape& shape, const HeadInputs& in, float* out,
+                           float* statistics, float* scratch);
+    void (*self_attention_gradient)(const HeadShape& shape, const HeadInputs& in,
+                                    const float* statistics, const float* out_gradient,
+                                    const HeadGradients& gradients, float* scratch);
 };
 
 extern const KernelTable kPortableKernels;

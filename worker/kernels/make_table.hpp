@@ -6,6 +6,7 @@
 #include "worker/kernels/linear_kernels.hpp"
 #include "worker/kernels/pack_kernels.hpp"
 #include "worker/kernels/row_kernels.hpp"
+#include "worker/kernels/training_kernels.hpp"
 
 namespace worker::kernels {
 
@@ -25,8 +26,11 @@ consteval KernelTable make_table() {
     out.add = RowKernels<V>::add;
     out.silu_mul = RowKernels<V>::silu_mul;
     out.gelu = RowKernels<V>::gelu;
+    out.gelu_gradient = RowKernels<V>::gelu_gradient;
     out.gelu_tanh = RowKernels<V>::gelu_tanh;
     out.softmax = RowKernels<V>::softmax;
+    out.self_attention = TrainingKernels<V>::self_attention;
+    out.self_attention_gradient = TrainingKernels<V>::self_attention_gradient;
     return out;
 }
 

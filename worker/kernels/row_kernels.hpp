@@ -84,23 +84,44 @@ struct RowKernels {
             [](Floats g, Floats u) MILLRACE_INLINED { return V::mul(gated(g, g), u); });
     }
 
-    static void gelu(float* x, std::size_t count) {
-        map(x, x, count, x, [](Floats value, Floats) MILLRACE_INLINED {
-            // erf by Abramowitz and Stegun 7.1.26, error below 1.5e-7; erf is odd.
-            const Floats v = V::mul(value, V::all(0.70710678118654752F));
-            const auto sign = V::and_bits(V::bits(v), V::all_ints(INT32_MIN));
-            const Floats magnitude = V::floats(V::and_bits(V::bits(v), V::all_ints(INT32_MAX)));
-            const Floats one = V::all(1.0F);
-            const Floats t = V::div(one, V::fma(V::all(0.3275911F), magnitude, one));
-            Floats p = V::all(1.061405429F);
-            p = V::fma(p, t, V::all(-1.453152027F));
-            p = V::fma(p, t, V::all(1.421413741F));
-            p = V::fma(p, t, V::all(-0.284496736F));
-            p = V::fma(p, t, V::all(0.254829592F));
-            const Floats square = V::mul(magnitude, magnitude);
-            const Floats tail = V::mul(V::mul(p, t), exponential(V::sub(V::all(0.0F), square)));
-            const Floats erf = V::floats(V::or_bits(V::bits(V::sub(one, tail)), sign));
-            return V::mul(V::mul(V::all(0.5F), value), V::add(one, erf));
+    /// What GELU and its gradient are made of.
+    struct Normal {
+        Floats share;    ///< Φ(x): (1 + erf(x/√2)) / 2
+        Floats density;  ///< e^(−x²/2)
+    };
+
+    MILLRACE_INLINE static Normal normal(Floats value) {
+        // erf by Abramowitz and Stegun 7.1.26, error below 1.5e-7; erf is odd.
+        const Floats v = V::mul(value, V::all(0.70710678118654752F));
+        const auto sign = V::and_bits(V::bits(v), V::all_ints(INT32_MIN));
+        const Floats magnitude = V::floats(V::and_bits(V::bits(v), V::all_ints(INT32_MAX)));
+        const Floats one = V::all(1.0F);
+        const Floats t = V::div(one, V::fma(V::all(0.3275911F), magnitude, one));
+        Floats p = V::all(1.061405429F);
+        p = V::fma(p, t, V::all(-1.453152027F));
+        p = V::fma(p, t, V::all(1.421413741F));
+        p = V::fma(p, t, V::all(-0.284496736F));
+        p = V::fma(p, t, V::all(0.254829592F));
+        const Floats square = V::mul(magnitude, magnitude);
+        const Floats density = exponential(V::sub(V::all(0.0F), square));
+        const Floats tail = V::mul(V::mul(p, t), density);
+        const Floats erf = V::floats(V::or_bits(V::bits(V::sub(one, tail)), sign));
+        return {V::mul(V::all(0.5F), V::add(one, erf)), density};
+    }
+
+    static void gelu(const float* x, std::size_t count, float* out) {
+        map(x, x, count, out, [](Floats value, Floats) MILLRACE_INLINED {
+            return V::mul(value, normal(value).share);
+        });
+    }
+
+    static void gelu_gradient(const float* x, const float* gradient, std::size_t count,
+                              float* out) {
+        map(x, gradient, count, out, [](Floats value, Floats slope) MILLRACE_INLINED {
+            const Normal parts = normal(value);
+            // 1/√(2π)
+            const Floats bend = V::mul(V::mul(value, V::all(0.39894228040143268F)), parts.density);
+            return V::mul(slope, V::add(parts.share, bend));
         });
     }
 

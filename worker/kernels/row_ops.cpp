@@ -25,7 +25,15 @@ void silu_mul(const float* gate, const float* up, std::size_t count, float* out)
 }
 
 void gelu(float* x, std::size_t count) {
-    kernels().gelu(x, count);
+    kernels().gelu(x, count, x);
+}
+
+void gelu(const float* x, std::size_t count, float* out) {
+    kernels().gelu(x, count, out);
+}
+
+void gelu_gradient(const float* x, const float* gradient, std::size_t count, float* out) {
+    kernels().gelu_gradient(x, gradient, count, out);
 }
 
 void gelu_tanh(float* x, std::size_t count) {

@@ -24,6 +24,10 @@ void silu_mul(const float* gate, const float* up, std::size_t count, float* out)
 
 /// In place: x/2 · (1 + erf(x/√2)).
 void gelu(float* x, std::size_t count);
+void gelu(const float* x, std::size_t count, float* out);
+
+/// out = gradient · the slope of gelu at x.
+void gelu_gradient(const float* x, const float* gradient, std::size_t count, float* out);
 
 /// In place: x/2 · (1 + tanh(√(2/π) · (x + 0.044715 x³))), "gelu_new".
 void gelu_tanh(float* x, std::size_t count);

@@ -2,14 +2,16 @@
 #include "worker/model/network.hpp"
 
 #include "ledger/base/check.hpp"
+#include "worker/model/fused_ops.hpp"
 
 #include <ATen/ATen.h>
 
-#include <cmath>
 #include <cstddef>
-#include <limits>
+#include <cstdint>
 
 namespace worker::model {
+
+using kernels::Sight;
 
 namespace {
 
@@ -42,40 +44,12 @@ at::Tensor linear(const at::Tensor& x, Cursor& parameters) {
     return at::addmm(bias, x, weight);
 }
 
-struct AttentionSize {
-    std::int64_t batch;
-    std::int64_t tokens;
-    std::int64_t heads;
-    std::int64_t width;
-};
-
-/// qkv is [batch·tokens, 3·width]; gives [batch·tokens, width]. Without a mask every token sees
-/// all.
-at::Tensor attention(const at::Tensor& qkv, const AttentionSize& size, const at::Tensor& mask) {
-    const std::int64_t head = size.width / size.heads;
-    const auto parts =
-        qkv.view({size.batch, size.tokens, 3, size.heads, head}).permute({2, 0, 3, 1, 4});
-    const std::int64_t streams = size.batch * size.heads;
-    const auto part = [&](std::int64_t i) {
-        return parts[i].reshape({streams, size.tokens, head});
-    };
-    const double scale = 1.0 / std::sqrt(static_cast<double>(head));
-    // With a mask one pass gives mask + scale · q·kᵀ.
-    const auto keys = part(1).transpose(1, 2);
-    const auto scores = mask.defined() ? at::baddbmm(mask, part(0), keys, 1.0, scale)
-                                       : at::bmm(part(0) * scale, keys);
-    const auto mixed = at::bmm(at::softmax(scores, -1), part(2));
-    return mixed.view({size.batch, size.heads, size.tokens, head})
-        .transpose(1, 2)
-        .reshape({size.batch * size.tokens, size.width});
-}
-
 /// Pre-norm, exact GELU; x is [batch·tokens, width] in fp32.
-at::Tensor transformer_layer(const at::Tensor& in, const AttentionSize& size,
-                             const at::Tensor& mask, Cursor& p) {
+at::Tensor transformer_layer(const at::Tensor& in, const AttentionSize& size, Sight sight,
+                             Cursor& p) {
     const auto qkv = linear(layer_norm(in, p), p);
-    const auto x = in + linear(attention(qkv, size, mask), p);
-    const auto hidden = at::gelu(linear(layer_norm(x, p), p));
+    const auto x = in + linear(self_attention(qkv, size, sight), p);
+    const auto hidden = exact_gelu(linear(layer_norm(x, p), p));
     return x + linear(hidden, p);
 }
 
@@ -85,14 +59,11 @@ at::Tensor gpt_logits(const GptShape& gpt, std::span<const at::Tensor> parameter
     const AttentionSize size{input.size(0), input.size(1), gpt.heads, gpt.width};
     const at::Tensor& wte = p.next();
     const at::Tensor& wpe = p.next();
-    const auto mask =
-        at::full({size.tokens, size.tokens}, -std::numeric_limits<float>::infinity(), wte.options())
-            .triu_(1);
     auto x = (at::embedding(wte, input) + wpe.slice(0, 0, size.tokens))
                  .view({size.batch * size.tokens, size.width})
                  .to(at::kFloat);
     for (std::uint32_t i = 0; i < gpt.depth; ++i)
-        x = transformer_layer(x, size, mask, p);
+        x = transformer_layer(x, size, Sight::kBackward, p);
     x = layer_norm(x, p);
     p.end();
     return at::mm(x, wte.t()).to(at::kFloat);
@@ -176,7 +147,7 @@ at::Tensor vit_logits(const VitShape& vit, std::span<const at::Tensor> parameter
     const auto embedded = linear(patches, p).view({size.batch, size.tokens, size.width});
     auto x = (embedded + p.next()).view({size.batch * size.tokens, size.width}).to(at::kFloat);
     for (std::uint32_t i = 0; i < vit.depth; ++i)
-        x = transformer_layer(x, size, {}, p);
+        x = transformer_layer(x, size, Sight::kEverything, p);
     x = layer_norm(x, p).view({size.batch, size.tokens, size.width});
     x = linear(x.mean(1), p);
     p.end();

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/bench/demo_train/bare_loop.hpp"
 
+#include "tests/bench/cpu.hpp"
+
 #include <ATen/autocast_mode.h>
 #include <torch/torch.h>
 
@@ -112,6 +114,7 @@ BareResult run_bare(const worker::model::TrainSpec& spec, const std::string& tex
         at::autocast::set_autocast_cpu_dtype(at::kBFloat16);
     }
     double loss_value = 0;
+    const double cpu_begin = process_cpu_seconds();
     const auto begin = std::chrono::steady_clock::now();
     for (std::uint64_t step = 0; step < spec.steps; ++step) {
         for (std::int64_t row = 0; row < rows; ++row) {
@@ -136,7 +139,8 @@ BareResult run_bare(const worker::model::TrainSpec& spec, const std::string& tex
         loss_value = loss.item<double>();
     }
     const auto end = std::chrono::steady_clock::now();
-    return {std::chrono::duration<double>(end - begin).count(), loss_value};
+    return {std::chrono::duration<double>(end - begin).count(), process_cpu_seconds() - cpu_begin,
+            loss_value};
 }
 
 }  // namespace bench

@@ -9,6 +9,7 @@ namespace bench {
 
 struct BareResult {
     double seconds = 0;
+    double cpu_seconds = 0;  // of the whole process meanwhile
     double loss = 0;
 };
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The peer of the train benches: the same GPT and schedule in eager PyTorch. Prints seconds and loss.
+"""The peer of the train benches: the same GPT and schedule in eager PyTorch. Prints seconds, loss and CPU seconds.
 
     eager_loop.py WIDTH,DEPTH,HEADS,CONTEXT,VOCAB,BATCH fp32|bf16 STEPS TEXT THREADS [DEVICE]
 """
@@ -57,11 +57,11 @@ def main():
     text = torch.frombuffer(bytearray(open(TEXT, "rb").read()), dtype=torch.uint8).long()
     model = Gpt().to(DEVICE)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=0.01)
-    begin, loss = time.perf_counter(), None
+    begin, cpu_begin, loss = time.perf_counter(), time.process_time(), None
     for step in range(WARM_STEPS + STEPS):
         if step == WARM_STEPS and step > 0:
             loss.item()
-            begin = time.perf_counter()
+            begin, cpu_begin = time.perf_counter(), time.process_time()
         places = torch.randint(0, len(text) - CONTEXT - 1, (BATCH,)).tolist()
         rows = torch.stack([text[p : p + CONTEXT + 1] for p in places]).to(DEVICE)
         optimizer.zero_grad()
@@ -72,7 +72,7 @@ def main():
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
     last = loss.item()  # waits for the device
-    print(f"{time.perf_counter() - begin:.6f} {last:.6f}")
+    print(f"{time.perf_counter() - begin:.6f} {last:.6f} {time.process_time() - cpu_begin:.6f}")
 
 
 main()

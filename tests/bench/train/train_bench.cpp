@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "tests/bench/cpu.hpp"
 #include "tests/bench/demo_train/bare_loop.hpp"
 #include "tests/bench/report.hpp"
 #include "worker/executor/job_child.hpp"
@@ -17,14 +18,16 @@
 #include <fstream>
 #include <mutex>
 #include <optional>
+#include <sstream>
 #include <string>
 #include <vector>
 
 // bench train: a GPT of ten million parameters. Steps per second of the worker's job (a child in
 // its sandbox, a checkpoint and its hash per segment) beside the same loop in a bare libtorch
-// program and in eager PyTorch, in turns; and bf16 beside fp32. One thread each. The sandbox is
-// left out, and said so, where the machine has none; the peer where Debian's python3-torch is not
-// installed.
+// program and in eager PyTorch, in turns; and bf16 beside fp32. One thread each. The order turns
+// with the rounds, ratios are of one round, and those of CPU time stand beside those of the clock:
+// a machine that others use disturbs them least. The sandbox is left out, and said so, where the
+// machine has none; the peer where Debian's python3-torch is not installed.
 
 namespace {
 
@@ -42,7 +45,7 @@ constexpr unsigned kBatch = 8;
 
 struct Settings {
     unsigned steps = 16;
-    unsigned rounds = 3;
+    unsigned rounds = 5;
 };
 
 std::string spec_of(const std::string& precision, unsigned steps) {
@@ -73,12 +76,55 @@ std::string make_text() {
     std::exit(1);
 }
 
+/// One run of a program's steps.
+struct Timed {
+    double rate = 0;  // steps per second
+    double cpu = 0;   // CPU seconds a step
+};
+
+/// CPU seconds of all processes under `pid`, in clock ticks.
+double cpu_seconds_under(const std::string& pid) {
+    double total = 0;
+    std::error_code error;
+    const std::filesystem::path tasks = "/proc/" + pid + "/task";
+    for (const auto& task : std::filesystem::directory_iterator(tasks, error)) {
+        std::ifstream children(task.path() / "children");
+        for (std::string child; children >> child;) {
+            std::ifstream in("/proc/" + child + "/stat");
+            const std::string stat{std::istreambuf_iterator<char>(in),
+                                   std::istreambuf_iterator<char>()};
+            // After the name in parentheses: user and system time are the 12th and 13th field.
+            std::istringstream rest(stat.substr(std::min(stat.size(), stat.rfind(')') + 1)));
+            std::string field;
+            for (int i = 0; i < 11; ++i)
+                rest >> field;
+            double user = 0;
+            double system = 0;
+            rest >> user >> system;
+            total += (user + system) / static_cast<double>(::sysconf(_SC_CLK_TCK));
+            total += cpu_seconds_under(child);
+        }
+    }
+    return total;
+}
+
 /// Times a job from Ready to its end; checkpoints are thrown away.
 class WorkerRun {
  public:
+    explicit WorkerRun(std::uint64_t steps) : steps_(steps) {}
     void take(const executor::JobEvent& event) {
         const std::lock_guard lock(mutex_);
-        if (std::holds_alternative<executor::Ready>(event)) begin_ = Clock::now();
+        if (std::holds_alternative<executor::Ready>(event)) {
+            cpu_begin_ = cpu_seconds_under(std::to_string(::getpid()));
+            begin_ = Clock::now();
+        }
+        // The sandbox does not tell what its processes computed, so they are asked while they live:
+        // before the last step.
+        if (const auto* metrics = std::get_if<executor::Metrics>(&event);
+            metrics != nullptr && metrics->step < steps_) {
+            cpu_end_ = cpu_seconds_under(std::to_string(::getpid()));
+            cpu_steps_ = metrics->step;
+        }
         if (const auto* segment = std::get_if<executor::Segment>(&event)) {
             std::error_code ignored;
             std::filesystem::remove(segment->checkpoint, ignored);
@@ -95,12 +141,21 @@ class WorkerRun {
         changed_.wait(lock, [this] { return seconds_.has_value(); });
         return *seconds_;
     }
+    /// CPU seconds a step, the checkpoints on the way with them. After `wait`.
+    [[nodiscard]] double cpu_a_step() const {
+        return (cpu_end_ - cpu_begin_) /
+               static_cast<double>(std::max<std::uint64_t>(1, cpu_steps_));
+    }
 
  private:
     std::mutex mutex_;
     std::condition_variable changed_;
     Clock::time_point begin_;
     std::optional<double> seconds_;
+    std::uint64_t steps_;
+    std::uint64_t cpu_steps_ = 0;
+    double cpu_begin_ = 0;
+    double cpu_end_ = 0;
 };
 
 class Bench {
@@ -118,7 +173,7 @@ class Bench {
     [[nodiscard]] bool has_peer() const { return has_peer_; }
     [[nodiscard]] bool has_walls() const { return mode_ == sandbox::Mode::kBwrap; }
 
-    double worker(const std::string& precision) {
+    Timed worker(const std::string& precision) {
         executor::ProcessExecutorOptions options;
         options.sandbox = mode_;
         executor::TrainTask task;
@@ -126,36 +181,38 @@ class Bench {
         task.job_dir = dir_;
         task.files.text = dir_ / "text";
         task.runtime.threads = kThreads;
-        WorkerRun run;
+        WorkerRun run(settings_.steps);
         const auto job = executor::make_process_executor(options)->start_train(
             task, [&run](const executor::JobEvent& event) { run.take(event); });
         if (!job) give_up("the job did not start: " + job.error().message());
-        return settings_.steps / run.wait();
+        const double seconds = run.wait();
+        return {settings_.steps / seconds, run.cpu_a_step()};
     }
 
-    double bare(const std::string& precision) {
+    Timed bare(const std::string& precision) {
         return timed(fmt::format("/proc/{}/exe bare {} {} {}", ::getpid(), precision,
                                  settings_.steps, dir_.string()));
     }
 
-    double eager(const std::string& precision) {
+    Timed eager(const std::string& precision) {
         return timed(fmt::format("/usr/bin/python3 '{}' {},{},{},{},256,{} {} {} '{}' {}",
                                  MILLRACE_EAGER_LOOP, kWidth, kDepth, kHeads, kContext, kBatch,
                                  precision, settings_.steps, (dir_ / "text").string(), kThreads));
     }
 
  private:
-    /// Steps per second of a program that prints its seconds first.
-    double timed(const std::string& command) {
+    /// Runs a program that prints its seconds, its loss and its CPU seconds.
+    Timed timed(const std::string& command) {
         const std::string line =
             fmt::format("OMP_NUM_THREADS={0} OPENBLAS_NUM_THREADS={0} {1}", kThreads, command);
         FILE* pipe = ::popen(line.c_str(), "r");
         double seconds = 0;
         double loss = 0;
-        if (pipe == nullptr || std::fscanf(pipe, "%lf %lf", &seconds, &loss) != 2 ||
+        double cpu = 0;
+        if (pipe == nullptr || std::fscanf(pipe, "%lf %lf %lf", &seconds, &loss, &cpu) != 3 ||
             ::pclose(pipe) != 0 || !(loss > 0 && loss < 6))
             give_up("a program failed: " + command);
-        return settings_.steps / seconds;
+        return {settings_.steps / seconds, cpu / settings_.steps};
     }
 
     Settings settings_;
@@ -171,8 +228,41 @@ int bare_main(char** argv) {
     std::ifstream in(std::filesystem::path(argv[4]) / "text", std::ios::binary);
     const std::string text{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
     const auto result = bench::run_bare(std::get<model::TrainSpec>(*spec), text, kThreads);
-    std::printf("%.6f %.6f\n", result.seconds, result.loss);
+    std::printf("%.6f %.6f %.6f\n", result.seconds, result.loss, result.cpu_seconds);
     return 0;
+}
+
+/// Speed of one program in units of another's, by the clock and by CPU time, a number a round.
+struct Ratios {
+    void add(const Timed& of, const Timed& to) {
+        rate.push_back(of.rate / to.rate);
+        cpu.push_back(to.cpu / of.cpu);
+    }
+    std::vector<double> rate;
+    std::vector<double> cpu;
+};
+
+struct Round {
+    Timed worker;
+    Timed bare;
+    Timed eager;
+};
+
+/// All programs once; who begins turns with the rounds.
+Round run_round(Bench& runs, const std::string& precision, unsigned round, bool with_eager) {
+    Round out;
+    for (unsigned i = 0; i < 3; ++i) {
+        const unsigned turn = (round + i) % 3;
+        if (turn == 0) out.worker = runs.worker(precision);
+        if (turn == 1) out.bare = runs.bare(precision);
+        if (turn == 2 && with_eager) out.eager = runs.eager(precision);
+    }
+    std::printf(
+        "round %u, %s, steps/s and CPU s/step: worker %.3f %.3f, bare %.3f %.3f, eager %.3f %.3f\n",
+        round + 1, precision.c_str(), out.worker.rate, out.worker.cpu, out.bare.rate, out.bare.cpu,
+        out.eager.rate, out.eager.cpu);
+    std::fflush(stdout);
+    return out;
 }
 
 int driver_main(const Settings& settings) {
@@ -180,31 +270,23 @@ int driver_main(const Settings& settings) {
     if (::mkdtemp(name.data()) == nullptr) return 1;
     Bench runs(settings, name);
     std::vector<double> worker_rates;
-    std::vector<double> to_bare;
-    std::vector<double> to_eager;
-    std::vector<double> to_fp32;
-    std::vector<double> half_to_bare;
+    Ratios to_bare;
+    Ratios to_eager;
+    Ratios to_fp32;
+    Ratios half_to_bare;
     // Without AVX-512 oneDNN's bf16 products take half a minute a step.
     const bool bf16 = __builtin_cpu_supports("avx512bw") != 0;
     if (!bf16) std::fprintf(stderr, "without bf16: this processor has no AVX-512\n");
     for (unsigned round = 0; round < settings.rounds; ++round) {
-        const double bare = runs.bare("fp32");
-        const double worker = runs.worker("fp32");
-        const double eager = runs.has_peer() ? runs.eager("fp32") : 0;
-        worker_rates.push_back(worker);
-        to_bare.push_back(worker / bare);
-        if (eager > 0) to_eager.push_back(worker / eager);
-        std::printf("round %u, steps/s: fp32 worker %.3f, bare %.3f, eager %.3f\n", round + 1,
-                    worker, bare, eager);
+        const Round fp32 = run_round(runs, "fp32", round, runs.has_peer());
+        worker_rates.push_back(fp32.worker.rate);
+        to_bare.add(fp32.worker, fp32.bare);
+        if (runs.has_peer()) to_eager.add(fp32.worker, fp32.eager);
         if (bf16) {
-            const double half = runs.worker("bf16");
-            const double half_bare = runs.bare("bf16");
-            to_fp32.push_back(half / worker);
-            half_to_bare.push_back(half / half_bare);
-            std::printf("round %u, steps/s: bf16 worker %.3f, bare %.3f\n", round + 1, half,
-                        half_bare);
+            const Round half = run_round(runs, "bf16", round, /*with_eager=*/false);
+            to_fp32.add(half.worker, fp32.worker);
+            half_to_bare.add(half.worker, half.bare);
         }
-        std::fflush(stdout);
     }
     std::filesystem::remove_all(name);
     const auto spec = model::parse_job_spec(spec_of("fp32", settings.steps));
@@ -216,13 +298,18 @@ int driver_main(const Settings& settings) {
     report.metric("fp32_tokens_per_s", rate * kBatch * kContext);
     report.metric("fp32_gflop_per_s",
                   rate * static_cast<double>(model::flops_per_step(train)) / 1e9);
-    report.goal("worker_vs_bare", bench::median(to_bare), 0.97, "ratio", bench::Better::kHigher);
-    if (!to_eager.empty())
-        report.goal("worker_vs_eager", bench::median(to_eager), 1.0, "ratio",
+    report.goal("worker_vs_bare", bench::median(to_bare.rate), 0.97, "ratio",
+                bench::Better::kHigher);
+    report.metric("worker_vs_bare_cpu", bench::median(to_bare.cpu));
+    if (runs.has_peer()) {
+        report.goal("worker_vs_eager", bench::median(to_eager.rate), 1.0, "ratio",
                     bench::Better::kHigher);
+        report.metric("worker_vs_eager_cpu", bench::median(to_eager.cpu));
+    }
     if (bf16) {
-        report.metric("bf16_worker_vs_bare", bench::median(half_to_bare));
-        report.goal("bf16_vs_fp32", bench::median(to_fp32), 2.5, "ratio", bench::Better::kHigher);
+        report.metric("bf16_worker_vs_bare", bench::median(half_to_bare.rate));
+        report.goal("bf16_vs_fp32", bench::median(to_fp32.rate), 2.5, "ratio",
+                    bench::Better::kHigher);
     }
     std::printf("%s\n", report.json().c_str());
     return 0;

@@ -82,6 +82,11 @@ TEST_CASE("row_ops: pointwise functions agree with the library's in double") {
     auto erf_gelu = x;
     auto tanh_gelu = x;
     gelu(erf_gelu.data(), x.size());
+    std::vector<float> erf_gelu_apart(x.size());
+    gelu(x.data(), x.size(), erf_gelu_apart.data());
+    CHECK(kernel_tests::same_bits(erf_gelu_apart, erf_gelu));
+    std::vector<float> slope(x.size());
+    gelu_gradient(x.data(), std::vector<float>(x.size(), 2.0F).data(), x.size(), slope.data());
     gelu_tanh(tanh_gelu.data(), x.size());
     std::vector<float> gated(x.size());
     const auto up = normals(kSeed, x.size());
@@ -93,6 +98,10 @@ TEST_CASE("row_ops: pointwise functions agree with the library's in double") {
         const double v = x[i];
         near(erf_gelu[i], 0.5 * v * (1.0 + std::erf(v / std::numbers::sqrt2)), 1e-6,
              2e-7 * std::min(std::abs(v), 10.0));
+        near(slope[i],
+             1.0 + std::erf(v / std::numbers::sqrt2) +
+                 v * std::exp(-0.5 * v * v) * std::sqrt(2.0 / std::numbers::pi),
+             1e-6, 6e-7);
         const double u = std::sqrt(2.0 / std::numbers::pi) * (v + 0.044715 * v * v * v);
         // 1 + tanh loses its digits in double too: the equal form with exp does not.
         near(tanh_gelu[i], v / (1.0 + std::exp(-2.0 * u)), 2e-5, 1e-7);
