@@ -94,6 +94,7 @@ Error error_of(const HttpResponse& response) {
                      .value_or(ledger::rpc::string_at(problem, "message").value_or(detail));
     }
     detail = printable(detail);
+    if (code == "model_not_found") return Error(ErrorCode::unknown_model, detail);  // OpenAI's word
     if (const auto known = ledger::base::parse_error_code(code)) return Error(*known, detail);
     switch (response.status) {
         case 401:

@@ -125,7 +125,7 @@ TEST_CASE("market_client: problems keep their code and lose their control charac
     auto error = error_of(response);
     CHECK(error.code() == ErrorCode::insufficient_funds);
     CHECK(error.detail() == "needs 5?[2J");
-    response.body = R"({"error":{"message":"no such model","code":"unknown_model"}})";
+    response.body = R"({"error":{"message":"no such model","code":"model_not_found"}})";
     error = error_of(response);
     CHECK(error.code() == ErrorCode::unknown_model);
     response.body = "<html>";
