@@ -6,16 +6,15 @@ import { randomBytes } from "node:crypto";
 import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { createWalletClient, deposit_with_permit, dev_keys, generatePrivateKey, privateKeyToAccount, root } from "../../scripts/lib/chain.mjs";
+import { createWalletClient, dev_keys, generatePrivateKey, privateKeyToAccount, root } from "../../scripts/lib/chain.mjs";
 import { Devnet } from "../../scripts/lib/devnet.mjs";
 import { ApiContract } from "../../scripts/lib/openapi.mjs";
 import {
   createPermit2ApprovalTx, createPublicClient, decodePaymentResponseHeader, erc20Abi, http, parseEventLogs, paying_fetch,
 } from "../../scripts/lib/x402.mjs";
-import { write_tiny_folder } from "./text/tiny_folder.mjs";
+import { house, serve_to_guests } from "./x402/paid_model.mjs";
 
 const folder = join(root, "build/test/upto");
-const house = privateKeyToAccount(dev_keys.buyer);
 const guest = privateKeyToAccount(dev_keys.provider2); // has tokens and coin in its wallet, and nothing at the market
 const permit2 = "0x000000000022D473030F116dDEE9F6B43aC78BA3";
 const proxy = "0x4020A4f3b7b90ccA423B9fabCc0CE57C6C240002";
@@ -27,19 +26,12 @@ let wallet;
 before(async () => {
   rmSync(folder, { recursive: true, force: true });
   net = new Devnet(folder);
-  await net.start_chain();
-  await net.start_signer({ policy: ["--x402"] });
-  await net.start_market(settings);
+  await serve_to_guests(net, settings, {
+    setup: ["--price-input-token", "40", "--price-output-token", "200"],
+    serve: ["--max-amount", "20", "--max-price-input", "40", "--max-price-output", "200"],
+  });
   node = createPublicClient({ transport: http(net.chain.url) });
   wallet = createWalletClient({ account: guest, chain: net.chain.chain, transport: http(net.chain.url) });
-  await deposit_with_permit(net.chain, net.deployment, dev_keys.buyer, 100_000_000);
-  await net.start_worker("worker", "provider1", { setup: ["--threads", "2", "--price-input-token", "40", "--price-output-token", "200"] });
-  await net.make_wallet("buyer");
-  await net.processes.until("market", "the deposit to be seen", async () =>
-    Number((await net.rest.get(`/v1/accounts/${house.address}`)).available) >= 100_000_000);
-  write_tiny_folder(net.file("tiny"));
-  await net.cli("buyer", "publish", "tiny", "--folder", net.file("tiny"), "--weights", "fp32");
-  assert.equal((await net.cli("buyer", "serve", "tiny", "--max-amount", "20", "--max-price-input", "40", "--max-price-output", "200", "--wait", "60")).state, "running");
 });
 after(() => net?.stop());
 

@@ -4,15 +4,14 @@ import assert from "node:assert/strict";
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { deposit_with_permit, dev_keys, privateKeyToAccount, root } from "../../scripts/lib/chain.mjs";
+import { dev_keys, privateKeyToAccount, root } from "../../scripts/lib/chain.mjs";
 import { Devnet } from "../../scripts/lib/devnet.mjs";
 import {
   createPublicClient, decodePaymentResponseHeader, erc20Abi, http, parseEventLogs, paying_fetch,
 } from "../../scripts/lib/x402.mjs";
-import { write_tiny_folder } from "./text/tiny_folder.mjs";
+import { house, serve_to_guests } from "./x402/paid_model.mjs";
 
 const folder = join(root, "build/test/x402");
-const house = privateKeyToAccount(dev_keys.buyer);
 const guest = privateKeyToAccount(dev_keys.provider2); // has tokens in its wallet, and nothing at the market
 const beggar = privateKeyToAccount(`0x${"77".repeat(32)}`);
 const settings = { x402_account: house.address, x402_token_name: "Millrace Test Dollar", x402_least_atoms: 500 };
@@ -22,18 +21,8 @@ let node;
 before(async () => {
   rmSync(folder, { recursive: true, force: true });
   net = new Devnet(folder);
-  await net.start_chain();
-  await net.start_signer({ policy: ["--x402"] });
-  await net.start_market(settings);
+  await serve_to_guests(net, settings, { serve: ["--max-amount", "0.4"] });
   node = createPublicClient({ transport: http(net.chain.url) });
-  await deposit_with_permit(net.chain, net.deployment, dev_keys.buyer, 100_000_000);
-  await net.start_worker("worker", "provider1", { setup: ["--threads", "2"] });
-  await net.make_wallet("buyer");
-  await net.processes.until("market", "the deposit to be seen", async () =>
-    Number((await net.rest.get(`/v1/accounts/${house.address}`)).available) >= 100_000_000);
-  write_tiny_folder(net.file("tiny"));
-  await net.cli("buyer", "publish", "tiny", "--folder", net.file("tiny"), "--weights", "fp32");
-  assert.equal((await net.cli("buyer", "serve", "tiny", "--max-amount", "0.4", "--wait", "60")).state, "running");
 });
 after(() => net?.stop());
 
