@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // What every form of a new job has: files, order, quote, the same in other languages, signing and posting.
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useMemo, useState } from "preact/hooks";
 import { get, type Offer } from "../lib/api";
 import { as_curl, as_javascript, as_python, quoted } from "../lib/equivalent";
 import { pick_file, type PickedFile } from "../lib/files";
-import { count, duration, parse_tokens, price_unit, tokens, unit_kinds } from "../lib/format";
+import { amount_for, count, duration, parse_tokens, price_unit, tokens, unit_kinds } from "../lib/format";
 import { any_machine, is_machine, machine_options, machine_wishes, wish_value, type Machine } from "../lib/machine";
 import { canonical, type Document } from "../lib/messages";
 import { ask_quote, draft_job, quote_body, sign_and_post, type JobDraft, type Leg, type Quote } from "../lib/order";
@@ -73,6 +73,15 @@ export function OrderFields({ order, set, unit, kind }: { order: Order; set: (or
       <MachineFields machine={order.machine} set={(machine) => set({ ...order, machine })} />
     </>
   );
+}
+
+/** What a training asks for: so many steps at most at the ceiling; null while either is not given. */
+export function useSteps(steps: number | null, ceiling: bigint | null): Leg[] | null {
+  return useMemo(() => {
+    if (steps === null || ceiling === null) return null;
+    const volume = BigInt(steps);
+    return [{ kind: "training_step", price_ceiling: ceiling, volume, max_amount: amount_for("training_step", volume, ceiling) }];
+  }, [steps, ceiling]);
 }
 
 export interface Answer {

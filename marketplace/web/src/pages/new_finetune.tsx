@@ -7,10 +7,9 @@ import { no_blob, send_files, type PickedFile } from "../lib/files";
 import {
   count_examples, first_tune, fit_plan, is_step_too_large, rate_of, targets_of, tune_flops, tune_labels, tune_options, tune_problems, tune_spec, type ModelShape, type Target, type TuneNumber, type TunePlan,
 } from "../lib/finetune";
-import { amount_for, count } from "../lib/format";
-import type { Leg } from "../lib/order";
+import { count } from "../lib/format";
 import { Empty, Field, NeedSession, Panel } from "../ui/parts";
-import { ceiling_of, Equivalent, FileField, first_order, order_options, OrderFields, PostButton, QuotePanel, useQuote, type Order } from "./job_parts";
+import { ceiling_of, Equivalent, FileField, first_order, order_options, OrderFields, PostButton, QuotePanel, useQuote, useSteps, type Order } from "./job_parts";
 import { ModelChoice, type ChosenModel } from "./model_choice";
 
 const examples_bytes_max = 64 * 1024 * 1024;
@@ -147,11 +146,7 @@ export function FinetuneForm() {
   const fine = flops !== null && !is_step_too_large(flops) && ceiling !== null;
   const spec = useMemo(
     () => (fine ? tune_spec(plan, model!.shape, model!.files, data?.file.hash ?? no_blob, validation?.file.hash) : null), [plan, model, data, validation, fine]);
-  const legs = useMemo((): Leg[] | null => {
-    if (!fine) return null;
-    const volume = BigInt(plan.steps);
-    return [{ kind: "training_step", price_ceiling: ceiling, volume, max_amount: amount_for("training_step", volume, ceiling) }];
-  }, [plan.steps, ceiling, fine]);
+  const legs = useSteps(fine ? plan.steps : null, ceiling);
   const answer = useQuote(spec, legs, order);
   const complete = model !== null && data !== null;
   const upload = (told: (text: string) => void) => send_files([...model!.picked, data!.file, ...(validation ? [validation.file] : [])], told);

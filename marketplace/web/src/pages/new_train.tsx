@@ -3,11 +3,10 @@
 import { useMemo, useState } from "preact/hooks";
 import { quoted } from "../lib/equivalent";
 import { data_bytes_max, no_blob, send_files, type PickedFile } from "../lib/files";
-import { amount_for, count } from "../lib/format";
-import type { Leg } from "../lib/order";
+import { count } from "../lib/format";
 import { fields_of, first_plan, flops_per_step, idx_image_sizes, parameter_count, plan_problems, train_options, train_spec, type Arch, type TrainData } from "../lib/spec";
 import { Empty, Field, NeedSession, Panel } from "../ui/parts";
-import { ceiling_of, Equivalent, FileField, first_order, order_options, OrderFields, PostButton, QuotePanel, useQuote } from "./job_parts";
+import { ceiling_of, Equivalent, FileField, first_order, order_options, OrderFields, PostButton, QuotePanel, useQuote, useSteps } from "./job_parts";
 
 const archs: [Arch, string][] = [
   ["gpt", "Text: GPT over bytes"], ["cnn", "Images: convolutional net"], ["resnet", "Images: residual net"], ["vit", "Images: vision transformer"], ["mlp", "Images: multilayer perceptron"],
@@ -36,11 +35,7 @@ export function TrainForm() {
     const hashes = Object.fromEntries(wanted.map(({ member, file }) => [member, file?.hash ?? no_blob]));
     return fine ? train_spec(plan, { format, ...hashes } as TrainData) : null;
   }, [plan, files, format, fine]);
-  const legs = useMemo((): Leg[] | null => {
-    if (!fine) return null;
-    const volume = BigInt(plan.steps);
-    return [{ kind: "training_step", price_ceiling: ceiling, volume, max_amount: amount_for("training_step", volume, ceiling) }];
-  }, [plan.steps, ceiling, fine]);
+  const legs = useSteps(fine ? plan.steps : null, ceiling);
   const answer = useQuote(spec, legs, order);
   const set_file = async (member: string, file: PickedFile | undefined) => {
     set_files((before) => ({ ...before, [`${format} ${member}`]: file }));
